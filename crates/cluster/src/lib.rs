@@ -1,0 +1,1 @@
+//! One client per cluster and identity; discovery; shared watches.

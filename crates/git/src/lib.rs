@@ -1,0 +1,1 @@
+//! Git fetch into trees.

@@ -1,0 +1,1 @@
+//! Schemas, JSON patch, strategic merge and structured merge.

@@ -1,0 +1,1 @@
+//! Desired, live and inventory to a plan.

@@ -1,0 +1,34 @@
+//! File trees: in memory, read from archives, filtered by ignore rules, written as reproducible archives.
+//!
+//! ```text
+//! Tree (trait) <- MemoryTree    what engines read
+//! ```
+//!
+//! Paths are relative, `/`-separated and clean (see [`clean`]): no `.`, no `..`, no empty part; the root is `""`.
+
+mod memory;
+mod path;
+
+pub use memory::{Entry, MemoryTree};
+pub use path::{clean, join, parent};
+
+use std::borrow::Cow;
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    File,
+    Dir,
+}
+
+/// A tree of files that an engine may read. Symbolic links are followed by the implementation, inside the tree only.
+pub trait Tree: Send + Sync {
+    /// What `path` names, or `None` where nothing is.
+    fn kind(&self, path: &str) -> Option<Kind>;
+
+    /// The content of the file at `path`; `None` where there is no file.
+    fn read(&self, path: &str) -> Option<Cow<'_, [u8]>>;
+
+    /// The names (not paths) in the directory at `path` in byte order; `None` where there is no directory.
+    fn list(&self, path: &str) -> Option<Vec<String>>;
+}
