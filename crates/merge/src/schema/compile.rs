@@ -115,11 +115,7 @@ impl Compiler {
 
     fn atom(&mut self, definition: &Value, preserve_unknown: bool, depth: usize) -> Type {
         let preserve = preserve_unknown || flag(definition, "x-kubernetes-preserve-unknown-fields");
-        let mut ty = Type {
-            format: format_of(definition),
-            enumeration: strings(definition.get("enum")),
-            ..Type::default()
-        };
+        let mut ty = Type { format: format_of(definition), enumeration: strings(definition.get("enum")), ..Type::default() };
         match definition.get("type").and_then(Value::as_str).unwrap_or("") {
             "object" => ty.map = Some(self.map(definition, preserve, depth)),
             "array" => ty.list = Some(self.list(definition, preserve, depth)),
