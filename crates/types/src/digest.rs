@@ -25,7 +25,7 @@ impl Algorithm {
     }
 
     /// Length of the hash in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn size(self) -> usize {
         match self {
             Self::Sha1 => 20,
             Self::Sha256 | Self::Blake3 => 32,
@@ -68,7 +68,7 @@ impl Digest {
             }
             None => (Algorithm::Sha256, text),
         };
-        if hex.len() != algorithm.len() * 2 {
+        if hex.len() != algorithm.size() * 2 {
             return Err(Error::Digest(text.to_owned(), "wrong length"));
         }
         if !hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
