@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn reads_several_challenges_of_one_header() {
-        let found = challenges(r#"Basic realm="x, \"y\"", Bearer realm="https://auth.example/token",service=registry, scope="repository:a:pull,push""#);
+        let found = challenges(
+            r#"Basic realm="x, \"y\"", Bearer realm="https://auth.example/token",service=registry, scope="repository:a:pull,push""#,
+        );
         assert_eq!(found.iter().map(|c| c.scheme.as_str()).collect::<Vec<_>>(), ["basic", "bearer"]);
         assert_eq!(found[0].parameters["realm"], "x, \"y\"");
         assert_eq!(found[1].parameters["service"], "registry");

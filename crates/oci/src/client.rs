@@ -30,7 +30,10 @@ impl Scheme {
     /// Plain text when `insecure`, or when the registry is on the loopback interface (as go-containerregistry does).
     pub fn of(registry: &str, insecure: bool) -> Self {
         let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
-        let local = host == "localhost" || host.ends_with(".localhost") || host == "[::1]" || host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback());
+        let local = host == "localhost"
+            || host.ends_with(".localhost")
+            || host == "[::1]"
+            || host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback());
         if insecure || local { Self::Http } else { Self::Https }
     }
 
@@ -104,9 +107,10 @@ impl Client {
                 oci_client::manifest::OciManifest::Image(image) => return Ok(image),
                 oci_client::manifest::OciManifest::ImageIndex(index) => index,
             };
-            let child = index.manifests.iter().find(|entry| {
-                entry.platform.as_ref().is_none_or(|p| p.os.to_string() == "linux" && p.architecture.to_string() == "amd64")
-            });
+            let child = index
+                .manifests
+                .iter()
+                .find(|entry| entry.platform.as_ref().is_none_or(|p| p.os.to_string() == "linux" && p.architecture.to_string() == "amd64"));
             digest = parse_digest(&child.ok_or_else(|| Error::NoPlatform(digest.to_string()))?.digest, &url)?;
         }
         Err(Error::Malformed { url: digest.to_string(), what: "an index inside an index".to_owned() })
@@ -163,7 +167,8 @@ impl Client {
             return Ok(descriptor);
         }
         let start = self.url(reference, "blobs/uploads/")?;
-        let answer = expect(Method::POST, &start, self.send(reference, "pull,push", Method::POST, &start, &[], Some(Bytes::new())).await?).await?;
+        let answer =
+            expect(Method::POST, &start, self.send(reference, "pull,push", Method::POST, &start, &[], Some(Bytes::new())).await?).await?;
         let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
         let mut upload = location
             .and_then(|location| start.join(location).ok())
@@ -195,7 +200,8 @@ impl Client {
         let digest = Digest::sha256(&bytes);
         let name = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
         let url = self.url(reference, &format!("manifests/{name}"))?;
-        expect(Method::PUT, &url, self.send(reference, "pull,push", Method::PUT, &url, &[(CONTENT_TYPE, media_type)], Some(bytes)).await?).await?;
+        expect(Method::PUT, &url, self.send(reference, "pull,push", Method::PUT, &url, &[(CONTENT_TYPE, media_type)], Some(bytes)).await?)
+            .await?;
         Ok(digest)
     }
 
@@ -212,7 +218,13 @@ impl Client {
 
     /// Sends with what is known for the scope; on 401 answers the challenge and sends once more. Follows redirects.
     async fn send(
-        &self, reference: &Reference, actions: &str, method: Method, url: &Url, headers: &[(HeaderName, &str)], body: Option<Bytes>,
+        &self,
+        reference: &Reference,
+        actions: &str,
+        method: Method,
+        url: &Url,
+        headers: &[(HeaderName, &str)],
+        body: Option<Bytes>,
     ) -> Result<Response, Error> {
         let scope = format!("{}:{actions}", reference.repository());
         let mut asked = false;
@@ -233,7 +245,12 @@ impl Client {
     }
 
     async fn follow(
-        &self, method: &Method, url: &Url, headers: &[(HeaderName, &str)], body: Option<Bytes>, authorization: Option<HeaderValue>,
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &[(HeaderName, &str)],
+        body: Option<Bytes>,
+        authorization: Option<HeaderValue>,
     ) -> Result<Response, Error> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS_MAX {
@@ -255,7 +272,9 @@ impl Client {
             let next = response.headers().get(LOCATION).and_then(|v| v.to_str().ok()).and_then(|location| at.join(location).ok());
             match next {
                 Some(next) if next.scheme() == "https" || next.scheme() == at.scheme() => at = next,
-                Some(_) => return Err(Error::Malformed { url: url.to_string(), what: "refused a redirect from https to plain text".to_owned() }),
+                Some(_) => {
+                    return Err(Error::Malformed { url: url.to_string(), what: "refused a redirect from https to plain text".to_owned() });
+                }
                 None => return Ok(response),
             }
         }
@@ -296,8 +315,13 @@ impl Client {
         let (method, request) = match &self.credentials {
             Credentials::IdentityToken(token) => {
                 let mut form = Url::parse("form:").map_err(|e| Error::Malformed { url: realm.to_string(), what: e.to_string() })?;
-                form.query_pairs_mut()
-                    .extend_pairs([("grant_type", "refresh_token"), ("service", &service), ("scope", &scope), ("client_id", "sluice"), ("refresh_token", token)]);
+                form.query_pairs_mut().extend_pairs([
+                    ("grant_type", "refresh_token"),
+                    ("service", &service),
+                    ("scope", &scope),
+                    ("client_id", "sluice"),
+                    ("refresh_token", token),
+                ]);
                 let body = form.query().unwrap_or_default().to_owned();
                 (Method::POST, self.http.post(realm.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(body))
             }

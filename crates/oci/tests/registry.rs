@@ -65,8 +65,13 @@ async fn push(client: &Client, reference: &Reference, content: &'static [u8]) ->
     let config = client.push_blob(reference, media_type::FLUX_CONFIG, b"{}".as_slice().into()).await.unwrap();
     let layer = client.push_blob(reference, media_type::FLUX_CONTENT, content.into()).await.unwrap();
     let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab".to_owned())].into();
-    let manifest =
-        Manifest { config, layers: vec![layer], annotations: Some(annotations), media_type: Some(media_type::MANIFEST.into()), ..Default::default() };
+    let manifest = Manifest {
+        config,
+        layers: vec![layer],
+        annotations: Some(annotations),
+        media_type: Some(media_type::MANIFEST.into()),
+        ..Default::default()
+    };
     client.push_manifest(reference, &manifest).await.unwrap()
 }
 
