@@ -1,6 +1,10 @@
 //! `source.extensions.fluxcd.io`: artifacts made out of other artifacts.
 
-use crate::{crd::{AGE, READY, STATUS}, meta::{CommonMetadata, Condition}, schema::{record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS},
+    meta::{CommonMetadata, Condition},
+    schema::{record, resource},
+};
 
 resource! {
     /// Makes artifacts out of parts of other sources.

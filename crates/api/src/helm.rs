@@ -1,6 +1,14 @@
 //! `helm.toolkit.fluxcd.io`: Helm releases.
 
-use crate::{crd::{AGE, READY, STATUS}, kustomize::{IgnoreRule, Image, Patch}, meta::{CommonMetadata, Condition, CustomHealthCheck, DependencyReference, KubeConfigReference, LocalObjectReference, ResourceInventory, Time}, schema::{INTERVAL, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS},
+    kustomize::{IgnoreRule, Image, Patch},
+    meta::{
+        CommonMetadata, Condition, CustomHealthCheck, DependencyReference, KubeConfigReference, LocalObjectReference, ResourceInventory,
+        Time,
+    },
+    schema::{INTERVAL, record, resource},
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use types::GoDuration;

@@ -1,6 +1,11 @@
 //! `image.toolkit.fluxcd.io`: image repositories, policies and updates.
 
-use crate::{crd::{AGE, READY, STATUS, text, wide}, meta::{AccessFrom, Condition, LocalObjectReference, NamespacedObjectReference, Time}, source::{GitRepositoryRef}, schema::{INTERVAL, TIMEOUT, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS, text, wide},
+    meta::{AccessFrom, Condition, LocalObjectReference, NamespacedObjectReference, Time},
+    schema::{INTERVAL, TIMEOUT, record, resource},
+    source::GitRepositoryRef,
+};
 use std::collections::BTreeMap;
 use types::GoDuration;
 

@@ -1,6 +1,13 @@
 //! `kustomize.toolkit.fluxcd.io`: Kustomizations.
 
-use crate::{crd::{AGE, READY, STATUS}, meta::{CommonMetadata, Condition, CustomHealthCheck, DependencyReference, KubeConfigReference, LocalObjectReference, NamespacedObjectKindReference, ResourceInventory, Time}, schema::{INTERVAL, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS},
+    meta::{
+        CommonMetadata, Condition, CustomHealthCheck, DependencyReference, KubeConfigReference, LocalObjectReference,
+        NamespacedObjectKindReference, ResourceInventory, Time,
+    },
+    schema::{INTERVAL, record, resource},
+};
 use std::collections::BTreeMap;
 use types::GoDuration;
 

@@ -1,6 +1,10 @@
 //! `notification.toolkit.fluxcd.io`: alerts, providers and receivers.
 
-use crate::{crd::{AGE, READY, STATUS}, meta::{Condition, LocalObjectReference}, schema::{INTERVAL, TIMEOUT, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS},
+    meta::{Condition, LocalObjectReference},
+    schema::{INTERVAL, TIMEOUT, record, resource},
+};
 use std::collections::BTreeMap;
 use types::GoDuration;
 

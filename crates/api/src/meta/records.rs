@@ -1,7 +1,7 @@
 //! Parts that the kinds of several groups share.
 
-use super::{Time};
-use crate::{schema::{record}};
+use super::Time;
+use crate::schema::record;
 use std::collections::BTreeMap;
 
 record! {

@@ -1,6 +1,10 @@
 //! Artifacts that other controllers make.
 
-use crate::{crd::{AGE, READY, STATUS, text}, meta::{Artifact, Condition, NamespacedObjectKindReference}, schema::{record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS, text},
+    meta::{Artifact, Condition, NamespacedObjectKindReference},
+    schema::{record, resource},
+};
 
 resource! {
     /// An artifact that another controller makes.

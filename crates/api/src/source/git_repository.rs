@@ -1,6 +1,10 @@
 //! Git repositories.
 
-use crate::{crd::{AGE, READY, STATUS, text}, meta::{Artifact, Condition, LocalObjectReference}, schema::{INTERVAL, TIMEOUT, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS, text},
+    meta::{Artifact, Condition, LocalObjectReference},
+    schema::{INTERVAL, TIMEOUT, record, resource},
+};
 use types::GoDuration;
 
 resource! {

@@ -1,7 +1,11 @@
 //! Helm charts.
 
-use super::{OIDCIdentityMatch};
-use crate::{crd::{AGE, READY, STATUS, text}, meta::{Artifact, Condition, LocalObjectReference}, schema::{INTERVAL, record, resource}};
+use super::OIDCIdentityMatch;
+use crate::{
+    crd::{AGE, READY, STATUS, text},
+    meta::{Artifact, Condition, LocalObjectReference},
+    schema::{INTERVAL, record, resource},
+};
 use types::GoDuration;
 
 resource! {

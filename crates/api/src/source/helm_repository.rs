@@ -1,6 +1,10 @@
 //! Helm repositories.
 
-use crate::{crd::{AGE, READY, STATUS, text}, meta::{AccessFrom, Artifact, Condition, LocalObjectReference}, schema::{INTERVAL, TIMEOUT, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS, text},
+    meta::{AccessFrom, Artifact, Condition, LocalObjectReference},
+    schema::{INTERVAL, TIMEOUT, record, resource},
+};
 use types::GoDuration;
 
 resource! {

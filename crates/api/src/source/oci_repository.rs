@@ -1,6 +1,10 @@
 //! Artifacts in OCI registries.
 
-use crate::{crd::{AGE, READY, STATUS, text}, meta::{Artifact, Condition, LocalObjectReference}, schema::{INTERVAL, TIMEOUT, record, resource}};
+use crate::{
+    crd::{AGE, READY, STATUS, text},
+    meta::{Artifact, Condition, LocalObjectReference},
+    schema::{INTERVAL, TIMEOUT, record, resource},
+};
 use types::GoDuration;
 
 resource! {
