@@ -1,0 +1,1 @@
+//! Nothing here: the rules are in `tests/`.
