@@ -38,8 +38,22 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
 const IMPURE: &[&str] = &["tokio", "reqwest", "hyper", "gix", "kube-client", "kube-runtime", "notify", "tempfile", "rand"];
 
 const LICENCES: &[&str] = &[
-    "Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "CDLA-Permissive-2.0", "MPL-2.0", "0BSD", "CC0-1.0",
-    "OpenSSL", "BSL-1.0", "MIT-0", "Unlicense", "LLVM-exception",
+    "Apache-2.0",
+    "MIT",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "CDLA-Permissive-2.0",
+    "MPL-2.0",
+    "0BSD",
+    "CC0-1.0",
+    "OpenSSL",
+    "BSL-1.0",
+    "MIT-0",
+    "Unlicense",
+    "LLVM-exception",
 ];
 
 fn metadata() -> &'static Value {
@@ -129,10 +143,9 @@ fn every_dependency_comes_from_the_registry_under_a_known_licence() {
             assert!(package["license_file"].is_string(), "{name} names no licence");
             continue;
         };
-        let known = licence
-            .split(" OR ")
-            .flat_map(|part| part.split('/'))
-            .any(|part| part.split(" AND ").flat_map(|p| p.split(" WITH ")).all(|word| LICENCES.contains(&word.trim_matches(['(', ')', ' ']))));
+        let known = licence.split(" OR ").flat_map(|part| part.split('/')).any(|part| {
+            part.split(" AND ").flat_map(|p| p.split(" WITH ")).all(|word| LICENCES.contains(&word.trim_matches(['(', ')', ' '])))
+        });
         assert!(known, "{name}: licence {licence:?} is not on the list");
     }
 }
