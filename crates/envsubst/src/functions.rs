@@ -68,7 +68,8 @@ fn slice(value: &str, arguments: &[String]) -> String {
 fn trim(value: &str, pattern: &str, longest: bool) -> String {
     let pattern: Vec<char> = pattern.chars().collect();
     let characters: Vec<char> = value.chars().collect();
-    let mut lengths: Box<dyn Iterator<Item = usize>> = if longest { Box::new((1..=characters.len()).rev()) } else { Box::new(1..=characters.len()) };
+    let mut lengths: Box<dyn Iterator<Item = usize>> =
+        if longest { Box::new((1..=characters.len()).rev()) } else { Box::new(1..=characters.len()) };
     match lengths.find(|length| glob(&pattern, &characters[..*length])) {
         Some(length) => characters[length..].iter().collect(),
         None => value.to_owned(),

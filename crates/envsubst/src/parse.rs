@@ -155,7 +155,10 @@ impl<'a> Cursor<'a> {
             if self.rest.starts_with("${") {
                 break;
             }
-            if escapes && let Some(escaped) = [("$$", '$'), ("\\/", '/'), ("\\\\", '\\')].iter().find_map(|(from, to)| self.eat(from).then_some(*to)) {
+            if escapes
+                && let Some(escaped) =
+                    [("$$", '$'), ("\\/", '/'), ("\\\\", '\\')].iter().find_map(|(from, to)| self.eat(from).then_some(*to))
+            {
                 text.push(escaped);
             } else if accept(c) {
                 text.push(c);

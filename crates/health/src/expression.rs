@@ -76,7 +76,8 @@ fn with_stack_for<T: Send>(signs: usize, work: impl FnOnce() -> T + Send) -> Res
         return Ok(work());
     }
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(LARGE_STACK_BYTES).spawn_scoped(scope, work).map_err(|error| error.to_string())?;
+        let thread =
+            std::thread::Builder::new().stack_size(LARGE_STACK_BYTES).spawn_scoped(scope, work).map_err(|error| error.to_string())?;
         thread.join().map_err(|_| "the evaluation gave up".to_owned())
     })
 }
@@ -176,7 +177,8 @@ impl Expressions {
                 let group_kind = if group.is_empty() { one.kind.clone() } else { format!("{}.{group}", one.kind) };
                 return Err(Error::Duplicate { group_kind, index });
             }
-            let read = |field, source: &str| Expression::parse(source).map_err(|error| Error::Invalid { index, field, source: Box::new(error) });
+            let read =
+                |field, source: &str| Expression::parse(source).map_err(|error| Error::Invalid { index, field, source: Box::new(error) });
             let optional = |field, source: &Option<String>| match source.as_deref() {
                 None | Some("") => Ok(None),
                 Some(source) => read(field, source).map(Some),

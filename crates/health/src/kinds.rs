@@ -73,7 +73,9 @@ fn crash_looping(object: &Object) -> Vec<&str> {
 fn job(object: &Object) -> Health {
     for condition in conditions(object).filter(|c| c.status == "True") {
         match condition.kind {
-            "Complete" => return Health::current(format!("Job Completed. succeeded: {}", integer(object, &["status", "succeeded"]).unwrap_or(0))),
+            "Complete" => {
+                return Health::current(format!("Job Completed. succeeded: {}", integer(object, &["status", "succeeded"]).unwrap_or(0)));
+            }
             "Failed" => return Health::failed(format!("Job Failed. failed: {}", integer(object, &["status", "failed"]).unwrap_or(0))),
             "Suspended" => return Health::current("Job is suspended"),
             _ => {}
@@ -86,7 +88,12 @@ fn job(object: &Object) -> Health {
         return Health::in_progress("Job not started");
     }
     let count = |field| integer(object, &["status", field]).unwrap_or(0);
-    Health::in_progress(format!("Job in progress. success:{}, active: {}, failed: {}", count("succeeded"), count("active"), count("failed")))
+    Health::in_progress(format!(
+        "Job in progress. success:{}, active: {}, failed: {}",
+        count("succeeded"),
+        count("active"),
+        count("failed")
+    ))
 }
 
 fn definition(object: &Object) -> Health {

@@ -133,7 +133,10 @@ fn replica_set(object: &Object) -> Health {
 
 fn daemon_set(object: &Object) -> Health {
     // Once the controller has seen the object both are set, so their absence means that it has not.
-    for (path, says) in [(["metadata", "generation"], "Missing .metadata.generation"), (["status", "observedGeneration"], "Missing .status.observedGeneration")] {
+    for (path, says) in [
+        (["metadata", "generation"], "Missing .metadata.generation"),
+        (["status", "observedGeneration"], "Missing .status.observedGeneration"),
+    ] {
         if integer(object, &path).is_none() {
             return Health::in_progress(says);
         }

@@ -54,7 +54,9 @@ fn call_type(call: &CallExpr, bound: &[(&str, &'static str)]) -> &'static str {
         | "sets.equivalent"
         | "sets.intersects" => "bool",
         "size" | "int" | "indexOf" | "lastIndexOf" => "int",
-        "string" | "lowerAscii" | "upperAscii" | "trim" | "replace" | "substring" | "join" | "charAt" | "format" | "quote" | "reverse" => "string",
+        "string" | "lowerAscii" | "upperAscii" | "trim" | "replace" | "substring" | "join" | "charAt" | "format" | "quote" | "reverse" => {
+            "string"
+        }
         "double" => "double",
         "uint" => "uint",
         "duration" => "google.protobuf.Duration",

@@ -36,7 +36,13 @@ fn built_in_kinds_follow_kstatus() {
         ("apps/v1", "Deployment", json!({"replicas": 1, "progressDeadlineSeconds": 600}), replicas(2), InProgress),
         ("apps/v1", "Deployment", json!({"progressDeadlineSeconds": 600}), json!({}), InProgress),
         ("apps/v1", "Deployment", json!({"replicas": 2}), json!({"observedGeneration": 1}), InProgress),
-        ("apps/v1", "Deployment", json!({}), json!({"conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded")]}), Failed),
+        (
+            "apps/v1",
+            "Deployment",
+            json!({}),
+            json!({"conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded")]}),
+            Failed,
+        ),
         ("apps/v1", "StatefulSet", json!({"replicas": 1}), set("b", 1), Current),
         ("apps/v1", "StatefulSet", json!({"replicas": 1}), set("a", 1), InProgress),
         ("apps/v1", "StatefulSet", json!({"replicas": 2}), set("b", 1), InProgress),
@@ -46,7 +52,13 @@ fn built_in_kinds_follow_kstatus() {
         ("apps/v1", "DaemonSet", json!({}), daemon(1), InProgress),
         ("apps/v1", "DaemonSet", json!({}), json!({}), InProgress),
         ("apps/v1", "DaemonSet", json!({}), json!({"observedGeneration": 2, "desiredNumberScheduled": 0}), Current),
-        ("apps/v1", "ReplicaSet", json!({"replicas": 1}), json!({"replicas": 1, "fullyLabeledReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}), Current),
+        (
+            "apps/v1",
+            "ReplicaSet",
+            json!({"replicas": 1}),
+            json!({"replicas": 1, "fullyLabeledReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}),
+            Current,
+        ),
         ("apps/v1", "ReplicaSet", json!({"replicas": 1}), json!({"replicas": 1}), InProgress),
         ("batch/v1", "Job", json!({}), json!({"startTime": "t", "active": 1}), InProgress),
         ("batch/v1", "Job", json!({}), json!({"conditions": [condition("Complete", "True", "")]}), Current),
@@ -55,7 +67,13 @@ fn built_in_kinds_follow_kstatus() {
         ("batch/v1", "CronJob", json!({}), json!({}), Current),
         ("v1", "Pod", json!({}), json!({"phase": "Running", "conditions": [condition("Ready", "True", "")]}), Current),
         ("v1", "Pod", json!({}), json!({"phase": "Running"}), InProgress),
-        ("v1", "Pod", json!({}), json!({"phase": "Running", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}), Failed),
+        (
+            "v1",
+            "Pod",
+            json!({}),
+            json!({"phase": "Running", "containerStatuses": [{"name": "c", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}),
+            Failed,
+        ),
         ("v1", "Pod", json!({}), json!({"phase": "Failed"}), Failed),
         ("v1", "Pod", json!({}), json!({}), InProgress),
         ("v1", "Pod", json!({}), waiting, Failed),
@@ -66,12 +84,30 @@ fn built_in_kinds_follow_kstatus() {
         ("v1", "Service", json!({}), json!({}), Current),
         ("policy/v1", "PodDisruptionBudget", json!({}), json!({}), Current),
         ("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), json!({}), InProgress),
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), json!({"conditions": [condition("Established", "True", "")]}), Current),
-        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), json!({"conditions": [condition("NamesAccepted", "False", "")]}), Failed),
+        (
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            json!({}),
+            json!({"conditions": [condition("Established", "True", "")]}),
+            Current,
+        ),
+        (
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            json!({}),
+            json!({"conditions": [condition("NamesAccepted", "False", "")]}),
+            Failed,
+        ),
         ("e.com/v1", "Widget", json!({}), Value::Null, Current),
         ("e.com/v1", "Widget", json!({}), json!({"observedGeneration": 1}), InProgress),
         ("e.com/v1", "Widget", json!({}), json!({"conditions": [condition("Ready", "False", "")]}), InProgress),
-        ("e.com/v1", "Widget", json!({}), json!({"conditions": [condition("Ready", "True", ""), condition("Reconciling", "True", "")]}), InProgress),
+        (
+            "e.com/v1",
+            "Widget",
+            json!({}),
+            json!({"conditions": [condition("Ready", "True", ""), condition("Reconciling", "True", "")]}),
+            InProgress,
+        ),
         ("e.com/v1", "Widget", json!({}), json!({"conditions": [condition("Stalled", "True", "")]}), Failed),
         ("e.com/v1", "Widget", json!({}), json!({"conditions": "nonsense"}), Current),
     ];
@@ -84,7 +120,8 @@ fn built_in_kinds_follow_kstatus() {
 
 #[test]
 fn a_pod_has_some_seconds_to_find_a_place() {
-    let pod = object("v1", "Pod", json!({}), json!({"phase": "Pending", "conditions": [condition("PodScheduled", "False", "Unschedulable")]}));
+    let pod =
+        object("v1", "Pod", json!({}), json!({"phase": "Pending", "conditions": [condition("PodScheduled", "False", "Unschedulable")]}));
     assert_eq!((assess(&pod, at(14)).status, assess(&pod, at(15)).status), (Status::InProgress, Status::Failed));
 }
 
@@ -108,14 +145,21 @@ fn widget_rules(in_progress: Option<&str>, failed: Option<&str>, current: &str) 
 
 #[test]
 fn expressions_replace_the_built_in_rules() {
-    let widget = |phase: Value| object("e.com/v1", "Widget", json!({}), json!({"phase": phase, "conditions": [condition("Ready", "False", "")]}));
+    let widget =
+        |phase: Value| object("e.com/v1", "Widget", json!({}), json!({"phase": phase, "conditions": [condition("Ready", "False", "")]}));
     let rules = widget_rules(Some("status.phase == 'Busy'"), Some("status.phase == 'Broken'"), "status.phase == 'Done'");
-    for (phase, want) in [("Done", Status::Current), ("Busy", Status::InProgress), ("Broken", Status::Failed), ("Other", Status::InProgress)] {
+    for (phase, want) in
+        [("Done", Status::Current), ("Busy", Status::InProgress), ("Broken", Status::Failed), ("Other", Status::InProgress)]
+    {
         assert_eq!(assess_with(&widget(json!(phase)), &rules, at(0)).status, want, "{phase}");
     }
     let old = object("e.com/v1", "Widget", json!({}), json!({"phase": "Done", "observedGeneration": 1}));
     assert_eq!(assess_with(&old, &rules, at(0)).status, Status::InProgress);
-    assert_eq!(assess_with(&object("v1", "ConfigMap", json!({}), json!({})), &rules, at(0)).status, Status::Current, "other kinds keep their rules");
+    assert_eq!(
+        assess_with(&object("v1", "ConfigMap", json!({}), json!({})), &rules, at(0)).status,
+        Status::Current,
+        "other kinds keep their rules"
+    );
 }
 
 #[test]
@@ -126,7 +170,10 @@ fn an_expression_that_cannot_be_evaluated_is_unknown_not_failed() {
     assert_eq!(missing.status, Status::Unknown);
     assert_eq!(missing.message, "failed to evaluate the CEL expression 'status.phase == 'Done'': no such key: phase");
     let no_boolean = says("status.a");
-    assert_eq!((no_boolean.status, no_boolean.message.as_str()), (Status::Unknown, "failed to evaluate CEL expression as boolean: 'status.a'"));
+    assert_eq!(
+        (no_boolean.status, no_boolean.message.as_str()),
+        (Status::Unknown, "failed to evaluate CEL expression as boolean: 'status.a'")
+    );
     for holds in ["metadata.generation == 2", "spec.n > 2.5", "has(status.a) && !has(status.b)", "'abc'.substring(1) == 'bc'"] {
         let health = says(holds);
         assert_eq!(health.status, Status::Current, "{holds}: {}", health.message);
@@ -146,7 +193,10 @@ fn ready_expressions_must_be_boolean_before_they_run() {
     assert_eq!(refused("dep.metadata.name"), "CEL expression output type mismatch: expected bool, got dyn");
     assert_eq!(refused("'x' + dep.metadata.name"), "CEL expression output type mismatch: expected bool, got string");
     assert_eq!(refused("dep.status.conditions.map(c, c.type)"), "CEL expression output type mismatch: expected bool, got list(dyn)");
-    assert!(refused("dep.metadata.name ==").starts_with("failed to parse the CEL expression 'dep.metadata.name ==': ERROR: <input>:1:21: Syntax error"));
+    assert!(
+        refused("dep.metadata.name ==")
+            .starts_with("failed to parse the CEL expression 'dep.metadata.name ==': ERROR: <input>:1:21: Syntax error")
+    );
     assert!(matches!(Expression::parse(&"(".repeat(20_000)), Err(health::Error::TooLong(_))));
     let table = ["(", "[", "!", "-", "a.", "a+", "a?b:", "a&&", "a[", "{'a':", "f(", "a.b("];
     for part in table {
@@ -174,6 +224,8 @@ fn ready_expressions_see_both_sides() {
     let all = ReadyExpression::compile("dep.status.conditions.filter(e, e.type == 'Ready').all(e, e.status == 'True')").expect("compiles");
     assert_eq!(all.evaluate(&side("1"), &side("1")), Ok(true));
     let missing = ReadyExpression::compile("dep.metadata.annotations['x'] == 'y'").expect("compiles");
-    assert_eq!(missing.evaluate(&side("1"), &side("1")).expect_err("no annotations").to_string(),
-        "failed to evaluate the CEL expression 'dep.metadata.annotations['x'] == 'y'': no such key: annotations");
+    assert_eq!(
+        missing.evaluate(&side("1"), &side("1")).expect_err("no annotations").to_string(),
+        "failed to evaluate the CEL expression 'dep.metadata.annotations['x'] == 'y'': no such key: annotations"
+    );
 }
