@@ -1,1 +1,31 @@
-//! One client per cluster and identity; discovery; shared watches.
+//! Speaking to Kubernetes API servers.
+//!
+//! ```text
+//! kube::Config -> connection pool (TLS, HTTP/2, pings)          one per cluster
+//!                   |- Limit   requests under way, halves on 429
+//!                   |- Counts  requests by verb and code
+//!                   `- Fence   no write after the lease ran out
+//!                 Client { connection, identity }               a header per request, cheap to clone
+//!                   |- get list create apply patch delete       bytes in, bytes out
+//!                   `- watch -> Stream<WatchEvent>              lists, watches, heals itself, for ever
+//! Resource        what a kind is called in URLs
+//! ```
+//!
+//! Objects stay the JSON that was sent until somebody needs a field of them: a decoded tree is thirteen times as large.
+
+mod client;
+mod connect;
+mod counts;
+mod error;
+mod fence;
+mod limit;
+mod resource;
+mod watch;
+
+pub use client::{Apply, Client, Delete, Identity, Page, PatchKind, Propagation, Selection};
+pub use counts::{Counts, Verb};
+pub use error::{Error, Status, StatusCause, StatusDetails};
+pub use fence::Fence;
+pub use limit::{Limit, Permit};
+pub use resource::Resource;
+pub use watch::{WatchEvent, WatchStream, watch};
