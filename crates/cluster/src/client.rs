@@ -280,7 +280,13 @@ impl Client {
     }
 
     /// Opens a watch; the answer's body has one JSON event a line.
-    pub(crate) async fn open_watch(&self, resource: &Resource, selection: &Selection, from: &str, secs: u64) -> Result<Response<Body>, Error> {
+    pub(crate) async fn open_watch(
+        &self,
+        resource: &Resource,
+        selection: &Selection,
+        from: &str,
+        secs: u64,
+    ) -> Result<Response<Body>, Error> {
         let mut query = selection.query();
         query.set("watch", "true").set("allowWatchBookmarks", "true");
         query.set("resourceVersion", from).set("timeoutSeconds", &secs.to_string());

@@ -39,7 +39,8 @@ impl Resource {
 
     /// The path of the collection; an empty namespace means all of them.
     pub fn collection(&self, namespace: &str) -> String {
-        let mut path = if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
+        let mut path =
+            if self.group.is_empty() { format!("/api/{}", self.version) } else { format!("/apis/{}/{}", self.group, self.version) };
         if self.namespaced && !namespace.is_empty() {
             path.push_str("/namespaces/");
             push_segment(&mut path, namespace);

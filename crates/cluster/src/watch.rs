@@ -189,7 +189,6 @@ impl Watcher {
         self.step = step;
         WatchEvent::Failed(error)
     }
-
 }
 
 /// Waits longer after each failure in a row.
