@@ -1,20 +1,30 @@
 //! Developer tasks: `cargo run -p xtask -- TASK`.
 
-mod schemas;
+mod crds;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
+
+const USAGE: &str = "usage: cargo run -p xtask -- TASK
+
+tasks:
+  crds            writes crds/ from the types in crates/api
+  crds --check    fails when crds/ is not what the types say";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let done = match arguments.as_slice() {
-        ["schemas", folder] => schemas::run(folder),
-        _ => Err("usage: xtask schemas DIR    DIR holds openapi-v2.json, openapi-v3/, discovery-api.json, discovery-apis.json".into()),
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["crds"] => crds::write(),
+        ["crds", "--check"] => crds::check(),
+        _ => Err(USAGE.to_owned()),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
+    match outcome {
+        Ok(message) => {
+            println!("{message}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}");
             ExitCode::FAILURE
         }
     }

@@ -36,7 +36,7 @@ record! {
     pub struct OutputArtifact {
         /// What goes into the artifact, in this order.
         pub copy: Vec<CopyOperation> => {"minItems": 1},
-        /// Name of the object.
+        /// Name of the artifact.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {
@@ -52,9 +52,9 @@ record! {
     pub struct SourceReference {
         /// Short name for the source.
         pub alias: String => {"maxLength": 63, "pattern": "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$"},
-        /// Kind of the object.
+        /// Kind of the source.
         pub kind: String => {"enum": ["Bucket", "GitRepository", "OCIRepository", "HelmChart", "ExternalArtifact"]},
-        /// Name of the object.
+        /// Name of the source.
         pub name: String => {"maxLength": 253, "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"},
     }
     optional {
@@ -89,9 +89,9 @@ record! {
         pub digest: String,
         /// Name of the file in the store.
         pub filename: String,
-        /// Name of the object.
+        /// Name of the artifact.
         pub name: String,
-        /// Namespace of the object; this one's when empty.
+        /// Namespace of the artifact.
         pub namespace: String,
     }
 }

@@ -131,7 +131,7 @@ record! {
 record! {
     /// How a failed install is tried again.
     pub struct InstallStrategy {
-        /// Name of the object.
+        /// Whether the release is remediated or the action is retried.
         pub name: String => {"enum": ["RemediateOnFailure", "RetryOnFailure"]},
     }
     optional {
@@ -228,7 +228,7 @@ record! {
 record! {
     /// A test to run or leave out.
     pub struct Filter {
-        /// Name of the object.
+        /// Name of the test.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {
@@ -282,7 +282,7 @@ record! {
         pub remediate_last_failure: Option<bool>,
         /// How often to try again; negative is for ever.
         pub retries: i64,
-        /// How it is done.
+        /// Whether a failed upgrade is rolled back or uninstalled.
         pub strategy: Option<String> => {"enum": ["rollback", "uninstall"]},
     }
 }
@@ -290,7 +290,7 @@ record! {
 record! {
     /// How a failed upgrade is tried again.
     pub struct UpgradeStrategy {
-        /// Name of the object.
+        /// Whether the release is remediated or the action is retried.
         pub name: String => {"enum": ["RemediateOnFailure", "RetryOnFailure"]},
     }
     optional {
@@ -345,7 +345,7 @@ record! {
     pub struct ValuesReference {
         /// Kind of the object.
         pub kind: String => {"enum": ["Secret", "ConfigMap"]},
-        /// Name of the object.
+        /// Name of the ConfigMap or Secret.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {
@@ -363,7 +363,7 @@ record! {
 record! {
     /// How the release waits for its objects.
     pub struct WaitStrategy {
-        /// Name of the object.
+        /// poller, which watches the health of each object, or legacy, which waits as Helm 3 did.
         pub name: String => {"enum": ["poller", "legacy"]},
     }
 }
@@ -381,7 +381,7 @@ record! {
         pub chart_ref: Option<CrossNamespaceSourceReference>,
         /// Labels and annotations for everything that is made.
         pub common_metadata: Option<CommonMetadata>,
-        /// Objects that must be ready first.
+        /// Releases that must be ready first.
         pub depends_on: Vec<DependencyReference>,
         /// What to do about changes made in the cluster.
         pub drift_detection: Option<DriftDetection>,
@@ -409,11 +409,11 @@ record! {
         pub storage_namespace: String => {"maxLength": 63, "minLength": 1},
         /// Stops reconciliation while set.
         pub suspend: bool,
-        /// Namespace for every object.
+        /// Namespace of the release; this object's when empty.
         pub target_namespace: String => {"maxLength": 63, "minLength": 1},
         /// How to test.
         pub test: Option<Test>,
-        /// How long one attempt may take.
+        /// How long one Helm action may wait.
         pub timeout: Option<GoDuration> => {"pattern": INTERVAL},
         /// How to uninstall.
         pub uninstall: Option<Uninstall>,
@@ -460,11 +460,11 @@ record! {
         pub first_deployed: Time,
         /// When it was last deployed.
         pub last_deployed: Time,
-        /// Name of the object.
+        /// Name of the release.
         pub name: String,
-        /// Namespace of the object; this one's when empty.
+        /// Namespace of the release.
         pub namespace: String,
-        /// True, False or Unknown.
+        /// State of the release.
         pub status: String,
         /// Number of the release.
         pub version: i64,
@@ -472,7 +472,7 @@ record! {
     optional {
         /// What made this release.
         pub action: String,
-        /// Group and version of the object.
+        /// Version of this record's form.
         pub api_version: String,
         /// Version of the application.
         pub app_version: String,

@@ -346,7 +346,7 @@ record! {
         /// How Git is used.
         pub git: Option<GitSpec>,
         /// Which policies take part; all when empty.
-        pub policy_selector: Option<LabelSelector>,
+        pub policy_selector: Option<LabelSelector> => {"x-kubernetes-map-type": "atomic"},
         /// Stops reconciliation while set.
         pub suspend: bool,
         /// How files are changed.

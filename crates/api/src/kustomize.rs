@@ -101,7 +101,7 @@ record! {
     pub struct SubstituteReference {
         /// Kind of the object.
         pub kind: String => {"enum": ["Secret", "ConfigMap"]},
-        /// Name of the object.
+        /// Name of the ConfigMap or Secret.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {
@@ -161,7 +161,7 @@ record! {
         pub decryption: Option<Decryption>,
         /// What happens to applied objects when this one is deleted.
         pub deletion_policy: String => {"enum": ["MirrorPrune", "Delete", "WaitForTermination", "Orphan"]},
-        /// Objects that must be ready first.
+        /// Kustomizations that must be ready first.
         pub depends_on: Vec<DependencyReference>,
         /// Makes objects anew when a field cannot be changed.
         pub force: bool => {"default": false},

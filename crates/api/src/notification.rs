@@ -22,7 +22,7 @@ record! {
     pub struct EventSource {
         /// Kind of the object.
         pub kind: String => {"enum": ["Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy", "ImageUpdateAutomation", "OCIRepository", "ArtifactGenerator", "ExternalArtifact"]},
-        /// Name of the object.
+        /// Name of the object; * for all.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {
@@ -119,7 +119,7 @@ record! {
     pub struct OIDCValidation {
         /// CEL expression.
         pub expression: String,
-        /// What happened, for people.
+        /// What the caller is told when the check fails.
         pub message: String,
     }
 }
@@ -129,7 +129,7 @@ record! {
     pub struct OIDCVariable {
         /// CEL expression.
         pub expression: String,
-        /// Name of the object.
+        /// Name that checks use.
         pub name: String,
     }
 }
@@ -155,7 +155,7 @@ record! {
     pub struct ReceiverResource {
         /// Kind of the object.
         pub kind: String => {"enum": ["Bucket", "GitRepository", "Kustomization", "HelmRelease", "HelmChart", "HelmRepository", "ImageRepository", "ImagePolicy", "ImageUpdateAutomation", "OCIRepository", "ArtifactGenerator", "ExternalArtifact"]},
-        /// Name of the object.
+        /// Name of the object; * for all.
         pub name: String => {"maxLength": 253, "minLength": 1},
     }
     optional {

@@ -51,11 +51,11 @@ record! {
 record! {
     /// How the signatures of a commit or tag are checked.
     pub struct GitRepositoryVerification {
-        /// Secret with the credentials.
+        /// Secret with the public keys that are trusted.
         pub secret_ref: LocalObjectReference,
     }
     optional {
-        /// What is checked or done.
+        /// Whether the commit, the tag or both are verified.
         pub mode: String => {"default": "HEAD", "enum": ["head", "HEAD", "Tag", "TagAndHEAD"]},
     }
 }
@@ -65,7 +65,7 @@ record! {
     pub struct GitRepositorySpec {
         /// How often to look for changes.
         pub interval: GoDuration => {"pattern": INTERVAL},
-        /// Address of the source.
+        /// Address of the repository, over http, https or ssh.
         pub url: String => {"pattern": "^(http|https|ssh)://.*$"},
     }
     optional {
@@ -73,13 +73,13 @@ record! {
         pub ignore: Option<String>,
         /// Artifacts of other repositories to lay into this one.
         pub include: Vec<GitRepositoryInclude>,
-        /// Which kind of service or engine this is.
+        /// How to authenticate: plainly, or as a workload of a cloud or as a GitHub App.
         pub provider: String => {"enum": ["generic", "aws", "azure", "github"]},
         /// Secret with the address and credentials of a proxy.
         pub proxy_secret_ref: Option<LocalObjectReference>,
         /// Fetches submodules too.
         pub recurse_submodules: bool,
-        /// What to follow.
+        /// What to follow; the branch master when empty.
         pub r#ref: Option<GitRepositoryRef>,
         /// Secret with the credentials.
         pub secret_ref: Option<LocalObjectReference>,

@@ -75,7 +75,7 @@ record! {
     pub struct OCIRepositorySpec {
         /// How often to look for changes.
         pub interval: GoDuration => {"pattern": INTERVAL},
-        /// Address of the source.
+        /// Address of the repository, beginning with oci://.
         pub url: String => {"pattern": "^oci://.*$"},
     }
     optional {
