@@ -31,7 +31,9 @@ pub fn check() -> Result<String, String> {
     let folder = folder();
     let wanted = rendered()?;
     let mut stale: Vec<String> = present(&folder)?.into_iter().filter(|name| !wanted.contains_key(name)).collect();
-    stale.extend(wanted.iter().filter(|(name, text)| fs::read_to_string(folder.join(name)).ok().as_ref() != Some(text)).map(|(n, _)| n.clone()));
+    stale.extend(
+        wanted.iter().filter(|(name, text)| fs::read_to_string(folder.join(name)).ok().as_ref() != Some(text)).map(|(n, _)| n.clone()),
+    );
     if stale.is_empty() {
         Ok(format!("crds/ is clean: {} definitions", wanted.len()))
     } else {
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_definitions_say_what_flux_says() {
-        let shared = std::env::var_os("SLUICE_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
+        let shared =
+            std::env::var_os("SLUICE_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
         let reference = shared.join("reference/flux-crds");
         if !reference.is_dir() {
             eprintln!("skipped: no reference definitions at {}", reference.display());
