@@ -7,4 +7,6 @@
 //! ```
 
 pub mod builtin;
+mod gofmt;
+pub mod managed;
 pub mod schema;

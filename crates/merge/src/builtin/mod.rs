@@ -15,7 +15,9 @@ use std::sync::{Arc, OnceLock};
 
 use object::GroupVersionKind;
 
-use crate::schema::{Pack, PackError, Schema, TypeHandle, TypeSource};
+use serde_json::{Map, Value};
+
+use crate::schema::{Pack, PackError, Schema, TypeHandle, TypeId, TypeSource};
 
 pub use discovery::{Group, Resource, Subresource, Version};
 
@@ -45,6 +47,27 @@ impl TypeSource for Builtin {
     fn type_of(&self, gvk: &GroupVersionKind) -> Option<TypeHandle> {
         type_of(gvk)
     }
+
+    /// A Go struct always writes its struct fields, so an empty object has them.
+    fn empty(&self, gvk: &GroupVersionKind) -> Value {
+        let mut out = Map::from_iter([("apiVersion".to_owned(), Value::from(gvk.api_version())), ("kind".to_owned(), Value::from(gvk.kind.as_str()))]);
+        if let Some(ty) = type_of(gvk) {
+            fill_structs(ty.schema(), ty.id(), &mut out, 0);
+        }
+        Value::Object(out)
+    }
+}
+
+/// Adds the fields that are structs and not pointers to structs: those whose default is the empty map.
+fn fill_structs(schema: &Schema, id: TypeId, out: &mut Map<String, Value>, depth: usize) {
+    let fields = schema.get(id).map.as_ref().map(|map| map.fields.as_slice()).unwrap_or_default();
+    for field in fields.iter().filter(|_| depth < 16) {
+        if field.default.as_ref().and_then(Value::as_object).is_some_and(Map::is_empty) {
+            let mut below = Map::new();
+            fill_structs(schema, field.ty, &mut below, depth + 1);
+            out.insert((*field.name).to_owned(), Value::Object(below));
+        }
+    }
 }
 
 /// The groups of all built-in kinds, the core group first.
@@ -67,8 +90,8 @@ pub fn discovery_document(core: bool) -> Vec<u8> {
 pub fn openapi_v3_paths() -> &'static HashMap<String, String> {
     static PATHS: OnceLock<HashMap<String, String>> = OnceLock::new();
     PATHS.get_or_init(|| {
-        let index: serde_json::Value = serde_json::from_slice(&document("openapi/v3/index").unwrap_or_default()).unwrap_or_default();
-        let entries = index.get("paths").and_then(serde_json::Value::as_object).cloned().unwrap_or_default();
+        let index: Value = serde_json::from_slice(&document("openapi/v3/index").unwrap_or_default()).unwrap_or_default();
+        let entries = index.get("paths").and_then(Value::as_object).cloned().unwrap_or_default();
         entries
             .into_iter()
             .filter(|(path, _)| openapi_v3_has(path))

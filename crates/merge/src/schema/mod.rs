@@ -268,4 +268,9 @@ impl PartialEq for TypeHandle {
 /// Finds the type of a kind: the built-in kinds, those of custom resource definitions, or both.
 pub trait TypeSource {
     fn type_of(&self, gvk: &GroupVersionKind) -> Option<TypeHandle>;
+
+    /// An object of a kind with nothing in it: what a created object is compared with.
+    fn empty(&self, gvk: &GroupVersionKind) -> Value {
+        serde_json::json!({"apiVersion": gvk.api_version(), "kind": gvk.kind})
+    }
 }
