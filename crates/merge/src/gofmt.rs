@@ -122,7 +122,11 @@ mod tests {
             (json!(1.5), "1.5", "1.5"),
             (json!(1e21), "1e+21", "1e+21"),
             (json!(1e-5), "1e-05", "1e-05"),
-            (json!({"b": [1, "x"], "a": null}), "map[a:<nil> b:[1 x]]", "map[string]interface {}{\"a\":interface {}(nil), \"b\":[]interface {}{1, \"x\"}}"),
+            (
+                json!({"b": [1, "x"], "a": null}),
+                "map[a:<nil> b:[1 x]]",
+                "map[string]interface {}{\"a\":interface {}(nil), \"b\":[]interface {}{1, \"x\"}}",
+            ),
         ] {
             assert_eq!(plain(&value), v);
             assert_eq!(syntax(&value), sharp);

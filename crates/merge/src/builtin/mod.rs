@@ -50,7 +50,10 @@ impl TypeSource for Builtin {
 
     /// A Go struct always writes its struct fields, so an empty object has them.
     fn empty(&self, gvk: &GroupVersionKind) -> Value {
-        let mut out = Map::from_iter([("apiVersion".to_owned(), Value::from(gvk.api_version())), ("kind".to_owned(), Value::from(gvk.kind.as_str()))]);
+        let mut out = Map::from_iter([
+            ("apiVersion".to_owned(), Value::from(gvk.api_version())),
+            ("kind".to_owned(), Value::from(gvk.kind.as_str())),
+        ]);
         if let Some(ty) = type_of(gvk) {
             fill_structs(ty.schema(), ty.id(), &mut out, 0);
         }

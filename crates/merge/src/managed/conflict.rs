@@ -61,7 +61,13 @@ impl fmt::Display for Conflicts {
 
 /// The order in which apimachinery names managers is that of their JSON.
 fn identifier(manager: &Manager) -> String {
-    format!(r#"{{"manager":"{}","operation":"{}","apiVersion":"{}","subresource":"{}"}}"#, manager.name, manager.operation.as_str(), manager.api_version, manager.subresource)
+    format!(
+        r#"{{"manager":"{}","operation":"{}","apiVersion":"{}","subresource":"{}"}}"#,
+        manager.name,
+        manager.operation.as_str(),
+        manager.api_version,
+        manager.subresource
+    )
 }
 
 fn manager_text(manager: &Manager) -> String {

@@ -98,7 +98,8 @@ pub fn apply(live: Option<&Value>, applied: &Value, request: &Request<'_>, types
     check_applied(applied, request, &version)?;
     let empty = types.empty(request.gvk);
     let live = live.unwrap_or(&empty);
-    let entries = decode(live.pointer("/metadata/managedFields")).map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
+    let entries = decode(live.pointer("/metadata/managedFields"))
+        .map_err(|error| ApplyError::Typed(format!("failed to decode managed fields: {error}")))?;
     if let Err(errors) = typed::validate(&version.ty, live, true) {
         return Err(ApplyError::Typed(format!("failed to create typed live object ({}): {errors}", identity(live, request))));
     }
@@ -239,7 +240,12 @@ fn apply_once(
 
 /// Ownership after an update. The set of this operation is found first, then joined with what the manager had.
 fn update_entries(live: &Value, new: &Value, entries: Entries, name: &str, request: &Request<'_>, version: &Version<'_>) -> Entries {
-    let current = Manager { operation: Operation::Update, name: String::new(), api_version: String::new(), subresource: "current-operation".to_owned() };
+    let current = Manager {
+        operation: Operation::Update,
+        name: String::new(),
+        api_version: String::new(),
+        subresource: "current-operation".to_owned(),
+    };
     let updater = Updater { version, reset: request.reset };
     let mut entries = updater.update(live, new, entries, current.clone());
     strip(&mut entries, &current);
@@ -256,9 +262,8 @@ fn update_entries(live: &Value, new: &Value, entries: Entries, name: &str, reque
 
 /// Fields that identify the object or that the server fills in belong to nobody.
 fn strip(entries: &mut Entries, manager: &Manager) {
-    let fields = [
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion",
-    ];
+    let fields =
+        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"];
     let mut set = Set::of_fields(&[&["apiVersion"], &["kind"], &["metadata"]]);
     for field in fields {
         set.insert(&[PathElement::field("metadata"), PathElement::field(field)]);

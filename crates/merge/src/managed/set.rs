@@ -243,7 +243,11 @@ fn decode_below(value: &Value, depth: usize) -> Result<(Option<Set>, bool), Erro
 }
 
 /// Walks two sorted lists together.
-fn zip<'a, T>(a: &'a [T], b: &'a [T], key: impl Fn(&'a T) -> &'a PathElement + Copy) -> impl Iterator<Item = (Option<&'a T>, Option<&'a T>)> {
+fn zip<'a, T>(
+    a: &'a [T],
+    b: &'a [T],
+    key: impl Fn(&'a T) -> &'a PathElement + Copy,
+) -> impl Iterator<Item = (Option<&'a T>, Option<&'a T>)> {
     zip_by(a, b, key, key)
 }
 

@@ -35,7 +35,9 @@ impl Errors {
         };
         match self.0.as_slice() {
             [only] => line(only),
-            all => std::iter::once("errors:".to_owned()).chain(all.iter().map(|one| format!("  {}", line(one)))).collect::<Vec<_>>().join("\n"),
+            all => {
+                std::iter::once("errors:".to_owned()).chain(all.iter().map(|one| format!("  {}", line(one)))).collect::<Vec<_>>().join("\n")
+            }
         }
     }
 }
@@ -98,7 +100,10 @@ fn part<'s>(ty: &'s Type, value: Option<&Value>) -> Part<'s> {
 }
 
 fn same_part(a: &Part<'_>, b: &Part<'_>) -> bool {
-    matches!((a, b), (Part::Map(_), Part::Map(_)) | (Part::Scalar(_), Part::Scalar(_)) | (Part::List(_), Part::List(_)) | (Part::None, Part::None))
+    matches!(
+        (a, b),
+        (Part::Map(_), Part::Map(_)) | (Part::Scalar(_), Part::Scalar(_)) | (Part::List(_), Part::List(_)) | (Part::None, Part::None)
+    )
 }
 
 // ---- fit ----
@@ -274,12 +279,8 @@ fn collect(schema: &Schema, id: TypeId, value: &Value, path: &mut Vec<PathElemen
 }
 
 fn collect_items(schema: &Schema, list: &List, value: &Value, path: &mut Vec<PathElement>, set: &mut Set) {
-    let items: Vec<_> = value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|child| Some((list_element(schema, list, child).ok()?, child)))
-        .collect();
+    let items: Vec<_> =
+        value.as_array().into_iter().flatten().filter_map(|child| Some((list_element(schema, list, child).ok()?, child))).collect();
     let mut count: BTreeMap<&PathElement, usize> = BTreeMap::new();
     items.iter().for_each(|(element, _)| *count.entry(element).or_default() += 1);
     for (element, child) in &items {
@@ -691,7 +692,9 @@ mod tests {
             let containers: Vec<_> = names.chars().map(|name| json!({ "name": name.to_string() })).collect();
             json!({"spec": {"containers": containers}})
         };
-        for (live, applied, merged) in [("abc", "b", "abc"), ("abc", "ca", "bca"), ("ab", "bxa", "bxa"), ("axb", "ba", "xba"), ("", "ab", "ab"), ("ab", "cd", "abcd")] {
+        for (live, applied, merged) in
+            [("abc", "b", "abc"), ("abc", "ca", "bca"), ("ab", "bxa", "bxa"), ("axb", "ba", "xba"), ("", "ab", "ab"), ("ab", "cd", "abcd")]
+        {
             let out = merge(&ty, &pod(live), &pod(applied));
             let names: String = out["spec"]["containers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
             assert_eq!(names, merged, "{live} + {applied}");

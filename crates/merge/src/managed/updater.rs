@@ -4,12 +4,12 @@
 
 use serde_json::Value;
 
+use super::Version;
 use super::conflict::{Conflict, Conflicts};
 use super::entries::{Entries, Entry, Manager, Operation};
 use super::path::equal;
 use super::set::Set;
 use super::typed::{self, Comparison};
-use super::Version;
 use crate::schema::TypeHandle;
 
 /// One write by one manager.
@@ -37,7 +37,14 @@ impl Updater<'_> {
     }
 
     /// Lays an applied configuration over a live object; none when that changes nothing.
-    pub fn apply(&self, live: &Value, applied: &Value, entries: Entries, manager: &Manager, force: bool) -> Result<(Option<Value>, Entries), Conflicts> {
+    pub fn apply(
+        &self,
+        live: &Value,
+        applied: &Value,
+        entries: Entries,
+        manager: &Manager,
+        force: bool,
+    ) -> Result<(Option<Value>, Entries), Conflicts> {
         let mut entries = self.reconcile(entries);
         let merged = typed::merge(&self.version.ty, live, applied);
         let last = entries.remove(manager);
@@ -52,7 +59,14 @@ impl Updater<'_> {
     }
 
     /// Takes changed and removed fields from the other managers, or tells who holds them.
-    fn take_over(&self, live: &Value, new: &Value, mut entries: Entries, manager: &Manager, force: bool) -> Result<(Entries, Comparison), Conflicts> {
+    fn take_over(
+        &self,
+        live: &Value,
+        new: &Value,
+        mut entries: Entries,
+        manager: &Manager,
+        force: bool,
+    ) -> Result<(Entries, Comparison), Conflicts> {
         let mut conflicts: Vec<(Manager, Set)> = Vec::new();
         let mut compare: Option<Comparison> = None;
         let others: Vec<Manager> = entries.keys().filter(|one| *one != manager).cloned().collect();
@@ -83,7 +97,8 @@ impl Updater<'_> {
             }
         }
         if !force && !conflicts.is_empty() {
-            let list = conflicts.iter().flat_map(|(manager, set)| set.paths().into_iter().map(|path| Conflict { manager: manager.clone(), path }));
+            let list =
+                conflicts.iter().flat_map(|(manager, set)| set.paths().into_iter().map(|path| Conflict { manager: manager.clone(), path }));
             return Err(Conflicts(list.collect()));
         }
         entries.retain(|_, entry| !entry.set.is_empty());
