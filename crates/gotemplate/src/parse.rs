@@ -1,0 +1,569 @@
+//! Builds syntax trees from tokens, as `text/template/parse/parse.go` does, with the same refusals.
+
+use crate::{
+    Functions, Str,
+    ast::{Branch, Call, Command, Node, Number, Pipe, Source, Template, Variable, Word, WordKind, is_empty},
+    lex::{Kind, Lexer, Token},
+    number,
+};
+use std::sync::Arc;
+
+/// Why a template could not be parsed. The text is Go's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("template: {template}:{line}: {message}")]
+pub struct ParseError {
+    pub template: String,
+    pub line: usize,
+    pub message: String,
+}
+
+/// Blocks and parentheses inside each other that a template may have.
+const MAX_DEPTH: usize = 1_000;
+/// A template longer than this is refused: positions are 32 bits wide.
+const MAX_SIZE: usize = 1 << 30;
+
+/// Parses one text into the templates it defines; the file's own template comes last.
+pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec<Template>> {
+    let source = Arc::new(Source { name: name.into(), text: text.into() });
+    if text.len() > MAX_SIZE {
+        return Err(ParseError { template: name.to_owned(), line: 1, message: format!("text of {} bytes is too long", text.len()) });
+    }
+    let text = source.text.clone();
+    let mut parser = Parser {
+        source: source.clone(),
+        lexer: Lexer::new(&text),
+        functions,
+        pushed: Vec::new(),
+        line: 0,
+        action_line: 0,
+        scope: Scope::new(),
+        range_depth: 0,
+        depth: 0,
+        templates: Vec::new(),
+    };
+    let mut body = Vec::new();
+    loop {
+        match parser.peek().kind {
+            Kind::Eof => break,
+            Kind::LeftDelim => {
+                let delimiter = parser.next();
+                let token = parser.next_non_space();
+                if token.kind == Kind::Define {
+                    parser.definition()?;
+                    continue;
+                }
+                parser.push_back(token);
+                parser.push_back(delimiter);
+            }
+            _ => {}
+        }
+        match parser.text_or_action()? {
+            Item::Node(node) => body.push(node),
+            Item::End => return Err(parser.error("unexpected {{end}}")),
+            Item::Else => return Err(parser.error("unexpected {{else}}")),
+        }
+    }
+    let slots = parser.scope.most;
+    parser.add(name.into(), body, slots)?;
+    Ok(parser.templates)
+}
+
+struct Parser<'a> {
+    source: Arc<Source>,
+    lexer: Lexer<'a>,
+    functions: &'a Functions,
+    pushed: Vec<Token>,
+    /// The line of the last token read, where errors are placed.
+    line: usize,
+    action_line: usize,
+    scope: Scope,
+    range_depth: usize,
+    depth: usize,
+    templates: Vec<Template>,
+}
+
+/// The variables that can be seen.
+struct Scope {
+    names: Vec<(Arc<str>, u32)>,
+    declared: usize,
+    most: usize,
+}
+
+impl Scope {
+    fn new() -> Self {
+        Self { names: vec![("$".into(), 0)], declared: 1, most: 1 }
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        self.names.iter().rev().find(|(n, _)| **n == *name).map(|(_, slot)| *slot)
+    }
+
+    fn declare(&mut self, name: Arc<str>) -> u32 {
+        let slot = self.declared as u32;
+        self.names.push((name, slot));
+        self.declared += 1;
+        self.most = self.most.max(self.declared);
+        slot
+    }
+
+    fn mark(&self) -> (usize, usize) {
+        (self.names.len(), self.declared)
+    }
+
+    fn pop(&mut self, mark: (usize, usize)) {
+        self.names.truncate(mark.0);
+        self.declared = mark.1;
+    }
+}
+
+enum Item {
+    Node(Node),
+    End,
+    Else,
+}
+
+type Result<T> = std::result::Result<T, ParseError>;
+
+impl Parser<'_> {
+    fn next(&mut self) -> Token {
+        if let Some(token) = self.pushed.pop() {
+            return token;
+        }
+        let token = self.lexer.next();
+        self.line = token.line;
+        token
+    }
+
+    fn push_back(&mut self, token: Token) {
+        self.pushed.push(token);
+    }
+
+    fn peek(&mut self) -> Token {
+        let token = self.next();
+        self.push_back(token.clone());
+        token
+    }
+
+    fn next_non_space(&mut self) -> Token {
+        loop {
+            let token = self.next();
+            if token.kind != Kind::Space {
+                return token;
+            }
+        }
+    }
+
+    fn peek_non_space(&mut self) -> Token {
+        let token = self.next_non_space();
+        self.push_back(token.clone());
+        token
+    }
+
+    fn text_of(&self, token: &Token) -> &str {
+        &self.source.text[token.range.clone()]
+    }
+
+    fn error(&self, message: impl Into<String>) -> ParseError {
+        ParseError { template: self.source.name.to_string(), line: self.line, message: message.into() }
+    }
+
+    fn unexpected(&self, token: &Token, context: &str) -> ParseError {
+        let described = token.describe(&self.source.text);
+        if token.kind == Kind::Error {
+            let mut extra = String::new();
+            if self.action_line != 0 && self.action_line != token.line {
+                extra = format!(" in action started at {}:{}", self.source.name, self.action_line);
+                if described.ends_with(" action") {
+                    extra = extra[" in action".len()..].to_owned();
+                }
+            }
+            return self.error(format!("{described}{extra}"));
+        }
+        self.error(format!("unexpected {described} in {context}"))
+    }
+
+    fn expect(&mut self, kind: Kind, context: &str) -> Result<Token> {
+        let token = self.next_non_space();
+        if token.kind == kind { Ok(token) } else { Err(self.unexpected(&token, context)) }
+    }
+
+    fn deeper(&mut self) -> Result<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.error("max expression depth exceeded"));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: Arc<str>, body: Vec<Node>, slots: usize) -> Result<()> {
+        let text = self.source.text.clone();
+        let template = Template { name: name.clone(), source: self.source.clone(), body, slots };
+        match self.templates.iter_mut().find(|t| t.name == name) {
+            None => self.templates.push(template),
+            Some(old) if is_empty(&old.body, &text) => *old = template,
+            Some(_) if is_empty(&template.body, &text) => {}
+            Some(_) => {
+                return Err(self.error(format!("template: multiple definition of template {}", number::quote(name.as_bytes()))));
+            }
+        }
+        Ok(())
+    }
+
+    fn string(&self, token: &Token) -> Result<Str> {
+        number::unquote(self.text_of(token)).map(Str::from_bytes).ok_or_else(|| self.error("invalid syntax"))
+    }
+
+    fn definition(&mut self) -> Result<()> {
+        const CONTEXT: &str = "define clause";
+        let name = self.template_name(CONTEXT)?;
+        self.expect(Kind::RightDelim, CONTEXT)?;
+        let outer = std::mem::replace(&mut self.scope, Scope::new());
+        let outer_range = std::mem::take(&mut self.range_depth);
+        let (body, end) = self.item_list()?;
+        let inner = std::mem::replace(&mut self.scope, outer);
+        self.range_depth = outer_range;
+        if !matches!(end, Item::End) {
+            return Err(self.error(format!("unexpected {{{{else}}}} in {CONTEXT}")));
+        }
+        self.add(name, body, inner.most)
+    }
+
+    fn template_name(&mut self, context: &str) -> Result<Arc<str>> {
+        let token = self.next_non_space();
+        match token.kind {
+            Kind::String | Kind::RawString => Ok(self.string(&token)?.text().into()),
+            _ => Err(self.unexpected(&token, context)),
+        }
+    }
+
+    fn item_list(&mut self) -> Result<(Vec<Node>, Item)> {
+        let mut list = Vec::new();
+        while self.peek_non_space().kind != Kind::Eof {
+            match self.text_or_action()? {
+                Item::Node(node) => list.push(node),
+                end => return Ok((list, end)),
+            }
+        }
+        Err(self.error("unexpected EOF"))
+    }
+
+    fn text_or_action(&mut self) -> Result<Item> {
+        let token = self.next_non_space();
+        match token.kind {
+            Kind::Text => Ok(Item::Node(Node::Text { start: token.range.start as u32, end: token.range.end as u32 })),
+            Kind::LeftDelim => {
+                self.action_line = token.line;
+                let item = self.action();
+                self.action_line = 0;
+                item
+            }
+            _ => Err(self.unexpected(&token, "input")),
+        }
+    }
+
+    fn action(&mut self) -> Result<Item> {
+        let token = self.next_non_space();
+        match token.kind {
+            Kind::Block => self.block(),
+            Kind::Break => self.jump("break", Node::Break),
+            Kind::Continue => self.jump("continue", Node::Continue),
+            Kind::Else => {
+                // In "{{else if …" and "{{else with …" the keyword stays pending for the caller.
+                let after = self.peek_non_space();
+                if !matches!(after.kind, Kind::If | Kind::With) {
+                    self.expect(Kind::RightDelim, "else")?;
+                }
+                Ok(Item::Else)
+            }
+            Kind::End => self.expect(Kind::RightDelim, "end").map(|_| Item::End),
+            Kind::If => self.control(Kind::If).map(|branch| Item::Node(Node::If(branch))),
+            Kind::Range => self.control(Kind::Range).map(|branch| Item::Node(Node::Range(branch))),
+            Kind::With => self.control(Kind::With).map(|branch| Item::Node(Node::With(branch))),
+            Kind::Template => self.template(),
+            _ => {
+                self.push_back(token);
+                self.pipeline("command", Kind::RightDelim).map(|pipe| Item::Node(Node::Action(pipe)))
+            }
+        }
+    }
+
+    fn jump(&mut self, word: &str, node: Node) -> Result<Item> {
+        let token = self.next_non_space();
+        if token.kind != Kind::RightDelim {
+            return Err(self.unexpected(&token, &format!("{{{{{word}}}}}")));
+        }
+        if self.range_depth == 0 {
+            return Err(self.error(format!("{{{{{word}}}}} outside {{{{range}}}}")));
+        }
+        Ok(Item::Node(node))
+    }
+
+    fn control(&mut self, kind: Kind) -> Result<Box<Branch>> {
+        self.deeper()?;
+        let branch = stacker::maybe_grow(RED_ZONE, STACK, || self.control_inner(kind));
+        self.depth -= 1;
+        branch
+    }
+
+    fn control_inner(&mut self, kind: Kind) -> Result<Box<Branch>> {
+        let context = match kind {
+            Kind::If => "if",
+            Kind::Range => "range",
+            _ => "with",
+        };
+        let mark = self.scope.mark();
+        let pipe = self.pipeline(context, Kind::RightDelim)?;
+        self.range_depth += usize::from(kind == Kind::Range);
+        let (body, next) = self.item_list()?;
+        self.range_depth -= usize::from(kind == Kind::Range);
+        let mut otherwise = None;
+        if matches!(next, Item::Else) {
+            let chained = self.peek();
+            if kind != Kind::Range && chained.kind == kind {
+                self.next();
+                let branch = self.control(kind)?;
+                otherwise = Some(vec![if kind == Kind::If { Node::If(branch) } else { Node::With(branch) }]);
+            } else {
+                let (list, next) = self.item_list()?;
+                if !matches!(next, Item::End) {
+                    return Err(self.error("expected end; found {{else}}"));
+                }
+                otherwise = Some(list);
+            }
+        }
+        self.scope.pop(mark);
+        Ok(Box::new(Branch { pipe, body, otherwise }))
+    }
+
+    fn block(&mut self) -> Result<Item> {
+        const CONTEXT: &str = "block clause";
+        let position = self.peek_non_space().range.start as u32;
+        let name = self.template_name(CONTEXT)?;
+        let pipe = self.pipeline(CONTEXT, Kind::RightDelim)?;
+        let outer = std::mem::replace(&mut self.scope, Scope::new());
+        let outer_range = std::mem::take(&mut self.range_depth);
+        let (body, end) = self.item_list()?;
+        let inner = std::mem::replace(&mut self.scope, outer);
+        self.range_depth = outer_range;
+        if !matches!(end, Item::End) {
+            return Err(self.error(format!("unexpected {{{{else}}}} in {CONTEXT}")));
+        }
+        self.add(name.clone(), body, inner.most)?;
+        Ok(Item::Node(Node::Template(Box::new(Call { position, name, pipe: Some(pipe) }))))
+    }
+
+    fn template(&mut self) -> Result<Item> {
+        const CONTEXT: &str = "template clause";
+        let position = self.peek_non_space().range.start as u32;
+        let name = self.template_name(CONTEXT)?;
+        let token = self.next_non_space();
+        let pipe = if token.kind == Kind::RightDelim {
+            None
+        } else {
+            self.push_back(token);
+            Some(self.pipeline(CONTEXT, Kind::RightDelim)?)
+        };
+        Ok(Item::Node(Node::Template(Box::new(Call { position, name, pipe }))))
+    }
+
+    fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
+        let position = self.peek_non_space().range.start as u32;
+        let mut pipe = Pipe { position, variables: Vec::new(), assigns: false, commands: Vec::new() };
+        self.declarations(&mut pipe, context)?;
+        loop {
+            let token = self.next_non_space();
+            match token.kind {
+                kind if kind == end => {
+                    self.check_pipeline(&pipe, context)?;
+                    return Ok(pipe);
+                }
+                Kind::Bool
+                | Kind::CharConstant
+                | Kind::Complex
+                | Kind::Dot
+                | Kind::Field
+                | Kind::Identifier
+                | Kind::Number
+                | Kind::Nil
+                | Kind::RawString
+                | Kind::String
+                | Kind::Variable
+                | Kind::LeftParen => {
+                    self.push_back(token);
+                    let command = self.command()?;
+                    pipe.commands.push(command);
+                }
+                _ => return Err(self.unexpected(&token, context)),
+            }
+        }
+    }
+
+    /// `$x :=`, `$x =`, and for range `$i, $x :=`.
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<()> {
+        let mut names: Vec<Arc<str>> = Vec::new();
+        loop {
+            let variable = self.next_non_space();
+            if variable.kind != Kind::Variable {
+                self.push_back(variable);
+                break;
+            }
+            let after = self.next();
+            let (space, next) = if after.kind == Kind::Space { (Some(after), self.next_non_space()) } else { (None, after) };
+            let name: Arc<str> = self.text_of(&variable).into();
+            match next.kind {
+                Kind::Assign | Kind::Declare => {
+                    pipe.assigns = next.kind == Kind::Assign;
+                    names.push(name);
+                    break;
+                }
+                Kind::Char if self.text_of(&next) == "," => {
+                    names.push(name);
+                    if context == "range" && names.len() < 2 {
+                        match self.peek_non_space().kind {
+                            Kind::Variable | Kind::RightDelim | Kind::RightParen => continue,
+                            _ => return Err(self.error("range can only initialize variables")),
+                        }
+                    }
+                    return Err(self.error(format!("too many declarations in {context}")));
+                }
+                _ => {
+                    self.push_back(next);
+                    self.pushed.extend(space);
+                    self.push_back(variable);
+                    break;
+                }
+            }
+        }
+        for name in names {
+            let slot = if pipe.assigns { self.scope.find(&name) } else { Some(self.scope.declare(name.clone())) };
+            if slot.is_none() {
+                // Go's parser lets a later use of an undeclared variable pass; running it stops at the assignment.
+                self.scope.names.push((name.clone(), 0));
+            }
+            pipe.variables.push(Variable { name, slot });
+        }
+        Ok(())
+    }
+
+    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
+        if pipe.commands.is_empty() {
+            return Err(self.error(format!("missing value for {context}")));
+        }
+        for (at, command) in pipe.commands.iter().enumerate().skip(1) {
+            if let Some(WordKind::Bool(_) | WordKind::Dot | WordKind::Nil | WordKind::Number(_) | WordKind::String { .. }) =
+                command.words.first().map(|word| &word.kind)
+            {
+                return Err(self.error(format!("non executable command in pipeline stage {}", at + 1)));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&mut self) -> Result<Command> {
+        let mut command = Command { position: self.peek_non_space().range.start as u32, words: Vec::new() };
+        loop {
+            self.peek_non_space();
+            if let Some(word) = self.operand()? {
+                command.words.push(word);
+            }
+            let token = self.next();
+            match token.kind {
+                Kind::Space => continue,
+                Kind::RightDelim | Kind::RightParen => self.push_back(token),
+                Kind::Pipe => {}
+                _ => return Err(self.unexpected(&token, "operand")),
+            }
+            break;
+        }
+        if command.words.is_empty() {
+            return Err(self.error("empty command"));
+        }
+        Ok(command)
+    }
+
+    fn operand(&mut self) -> Result<Option<Word>> {
+        let Some(mut word) = self.term()? else { return Ok(None) };
+        let first = self.peek();
+        if first.kind != Kind::Field {
+            return Ok(Some(word));
+        }
+        let mut names: Vec<Arc<str>> = Vec::new();
+        while self.peek().kind == Kind::Field {
+            let token = self.next();
+            names.push(self.text_of(&token)[1..].into());
+        }
+        let position = first.range.start as u32;
+        match word.kind {
+            WordKind::Field(old) => word.kind = WordKind::Field(old.iter().cloned().chain(names).collect()),
+            WordKind::Variable { name, slot, fields } => {
+                word.kind = WordKind::Variable { name, slot, fields: fields.iter().cloned().chain(names).collect() };
+            }
+            WordKind::Bool(_) | WordKind::String { .. } | WordKind::Number(_) | WordKind::Nil | WordKind::Dot => {
+                return Err(self.error(format!("unexpected . after term {}", number::quote(word.to_string().as_bytes()))));
+            }
+            kind => {
+                let inner = Word { position: word.position, kind };
+                word.kind = WordKind::Chain(Box::new(inner), names.into());
+            }
+        }
+        word.position = position;
+        Ok(Some(word))
+    }
+
+    fn term(&mut self) -> Result<Option<Word>> {
+        let token = self.next_non_space();
+        let text = self.text_of(&token);
+        let kind = match token.kind {
+            Kind::Identifier => {
+                let Some(index) = self.functions.index(text) else {
+                    return Err(self.error(format!("function {} not defined", number::quote(text.as_bytes()))));
+                };
+                WordKind::Function { name: text.into(), index }
+            }
+            Kind::Dot => WordKind::Dot,
+            Kind::Nil => WordKind::Nil,
+            Kind::Variable => {
+                let Some(slot) = self.scope.find(text) else {
+                    return Err(self.error(format!("undefined variable {}", number::quote(text.as_bytes()))));
+                };
+                WordKind::Variable { name: text.into(), slot, fields: Box::default() }
+            }
+            Kind::Field => WordKind::Field(Box::new([text[1..].into()])),
+            Kind::Bool => WordKind::Bool(text == "true"),
+            Kind::CharConstant | Kind::Complex | Kind::Number => match Number::parse(text, token.kind == Kind::CharConstant) {
+                Some(number) => WordKind::Number(Box::new(number)),
+                None if token.kind == Kind::CharConstant => {
+                    return Err(self.error(format!("malformed character constant: {text}")));
+                }
+                None if text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0') => {
+                    return Err(self.error(format!("integer overflow: {}", number::quote(text.as_bytes()))));
+                }
+                None => return Err(self.error(format!("illegal number syntax: {}", number::quote(text.as_bytes())))),
+            },
+            Kind::LeftParen => {
+                self.deeper()?;
+                let pipe = stacker::maybe_grow(RED_ZONE, STACK, || self.pipeline("parenthesized pipeline", Kind::RightParen));
+                self.depth -= 1;
+                WordKind::Pipe(Box::new(pipe?))
+            }
+            Kind::String | Kind::RawString => {
+                let literal = text.into();
+                WordKind::String { value: self.string(&token)?, literal }
+            }
+            _ => {
+                self.push_back(token);
+                return Ok(None);
+            }
+        };
+        let position = match &kind {
+            // A parenthesised pipeline stands where its content starts.
+            WordKind::Pipe(pipe) => pipe.position,
+            _ => token.range.start as u32,
+        };
+        Ok(Some(Word { position, kind }))
+    }
+}
+
+/// Stack that must be left before a new piece is taken, and the size of a piece.
+pub(crate) const RED_ZONE: usize = 128 << 10;
+pub(crate) const STACK: usize = 2 << 20;
