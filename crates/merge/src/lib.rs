@@ -9,4 +9,5 @@
 pub mod builtin;
 mod gofmt;
 pub mod managed;
+pub mod patch;
 pub mod schema;
