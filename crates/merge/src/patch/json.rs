@@ -47,7 +47,8 @@ fn step(root: &mut Value, operation: &Map<String, Value>, copied: &mut usize) ->
     let value = || operation.get("value").cloned().unwrap_or(Value::Null);
     let kind = text("op").unwrap_or("unknown");
     let path_of = || text("path").ok_or_else(|| format!("{kind} operation failed to decode path: missing value"));
-    let from_of = || text("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: missing value"));
+    let from_of =
+        || text("from").ok_or_else(|| format!("{kind} operation failed to decode from: operation, missing from field: missing value"));
     match kind {
         "add" => {
             let path = path_of()?;
@@ -57,34 +58,37 @@ fn step(root: &mut Value, operation: &Map<String, Value>, copied: &mut usize) ->
         }
         "remove" => {
             let path = path_of()?;
-            let (container, key) =
-                find(root, path).ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": missing value"))?;
+            let (container, key) = find(root, path)
+                .ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": missing value"))?;
             remove(container, &key).map(|_| ()).map_err(|error| format!("error in remove for path: '{path}': {error}"))
         }
         "replace" => replace(root, path_of()?, value()),
         "move" => {
             let from = from_of()?;
-            let (container, key) =
-                find(root, from).ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: missing value"))?;
+            let (container, key) = find(root, from)
+                .ok_or_else(|| format!("move operation does not apply: doc is missing from path: {from}: missing value"))?;
             get(container, &key).map_err(|error| format!("error in move for path: '{key}': {error}"))?;
             let moved = remove(container, &key).map_err(|error| format!("error in move for path: '{key}': {error}"))?;
             let path = path_of()?;
-            let (container, key) =
-                find(root, path).ok_or_else(|| format!("move operation does not apply: doc is missing destination path: {path}: missing value"))?;
+            let (container, key) = find(root, path)
+                .ok_or_else(|| format!("move operation does not apply: doc is missing destination path: {path}: missing value"))?;
             add(container, &key, moved).map_err(|error| format!("error in move for path: '{path}': {error}"))
         }
         "copy" => {
             let from = from_of()?;
-            let (container, key) =
-                find(root, from).ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: missing value"))?;
-            let value = get(container, &key).map_err(|error| format!("error in copy for from: '{from}': {error}"))?.cloned().unwrap_or(Value::Null);
+            let (container, key) = find(root, from)
+                .ok_or_else(|| format!("copy operation does not apply: doc is missing from path: {from}: missing value"))?;
+            let value =
+                get(container, &key).map_err(|error| format!("error in copy for from: '{from}': {error}"))?.cloned().unwrap_or(Value::Null);
             *copied += size(&value);
             if *copied > COPY_BYTES_MAX {
-                return Err(format!("Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPY_BYTES_MAX}"));
+                return Err(format!(
+                    "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPY_BYTES_MAX}"
+                ));
             }
             let path = path_of()?;
-            let (container, key) =
-                find(root, path).ok_or_else(|| format!("copy operation does not apply: doc is missing destination path: {path}: missing value"))?;
+            let (container, key) = find(root, path)
+                .ok_or_else(|| format!("copy operation does not apply: doc is missing destination path: {path}: missing value"))?;
             add(container, &key, value).map_err(|error| format!("error while adding value during copy: {error}"))
         }
         "test" => test(root, path_of()?, operation.get("value")),
@@ -100,7 +104,8 @@ fn replace(root: &mut Value, path: &str, value: Value) -> Result<(), String> {
         *root = value;
         return Ok(());
     }
-    let (container, key) = find(root, path).ok_or_else(|| format!("replace operation does not apply: doc is missing path: {path}: missing value"))?;
+    let (container, key) =
+        find(root, path).ok_or_else(|| format!("replace operation does not apply: doc is missing path: {path}: missing value"))?;
     get(container, &key).map_err(|_| format!("replace operation does not apply: doc is missing key: {path}: missing value"))?;
     match container {
         Value::Object(map) => {
@@ -120,7 +125,8 @@ fn test(root: &mut Value, path: &str, expected: Option<&Value>) -> Result<(), St
     if path.is_empty() {
         return if Some(&*root) == expected { Ok(()) } else { Err(failed()) };
     }
-    let (container, key) = find(root, path).ok_or_else(|| format!("test operation does not apply: is missing path: {path}: missing value"))?;
+    let (container, key) =
+        find(root, path).ok_or_else(|| format!("test operation does not apply: is missing path: {path}: missing value"))?;
     let value = get(container, &key).map_err(|error| format!("error in test for path: '{path}': {error}"))?;
     let null = |value: Option<&Value>| value.is_none_or(Value::is_null);
     match (value, expected) {
@@ -220,15 +226,27 @@ mod tests {
     fn operations_do_what_the_server_does() {
         let document = json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3], "x/y": 1, "~": 2});
         for (patch, result) in [
-            (json!([{"op": "add", "path": "/a/c", "value": 2}]), json!({"a": {"b": 1, "n": null, "c": 2}, "l": [1, 2, 3], "x/y": 1, "~": 2})),
+            (
+                json!([{"op": "add", "path": "/a/c", "value": 2}]),
+                json!({"a": {"b": 1, "n": null, "c": 2}, "l": [1, 2, 3], "x/y": 1, "~": 2}),
+            ),
             (json!([{"op": "add", "path": "/l/1", "value": 9}]), json!({"a": {"b": 1, "n": null}, "l": [1, 9, 2, 3], "x/y": 1, "~": 2})),
             (json!([{"op": "add", "path": "/l/-", "value": 9}]), json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3, 9], "x/y": 1, "~": 2})),
             (json!([{"op": "add", "path": "/l/-1", "value": 9}]), json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3, 9], "x/y": 1, "~": 2})),
             (json!([{"op": "remove", "path": "/l/-1"}]), json!({"a": {"b": 1, "n": null}, "l": [1, 2], "x/y": 1, "~": 2})),
-            (json!([{"op": "replace", "path": "/new", "value": 1}]), json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3], "x/y": 1, "~": 2, "new": 1})),
-            (json!([{"op": "replace", "path": "/x~1y", "value": 5}, {"op": "remove", "path": "/~0"}]), json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3], "x/y": 5})),
+            (
+                json!([{"op": "replace", "path": "/new", "value": 1}]),
+                json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3], "x/y": 1, "~": 2, "new": 1}),
+            ),
+            (
+                json!([{"op": "replace", "path": "/x~1y", "value": 5}, {"op": "remove", "path": "/~0"}]),
+                json!({"a": {"b": 1, "n": null}, "l": [1, 2, 3], "x/y": 5}),
+            ),
             (json!([{"op": "move", "from": "/a/b", "path": "/l/0"}]), json!({"a": {"n": null}, "l": [1, 1, 2, 3], "x/y": 1, "~": 2})),
-            (json!([{"op": "copy", "from": "/l", "path": "/a/b"}]), json!({"a": {"b": [1, 2, 3], "n": null}, "l": [1, 2, 3], "x/y": 1, "~": 2})),
+            (
+                json!([{"op": "copy", "from": "/l", "path": "/a/b"}]),
+                json!({"a": {"b": [1, 2, 3], "n": null}, "l": [1, 2, 3], "x/y": 1, "~": 2}),
+            ),
             (json!([{"op": "test", "path": "/none"}, {"op": "test", "path": "/a/n", "value": null}]), document.clone()),
         ] {
             assert_eq!(apply(&document, &patch).unwrap(), result, "{patch}");
@@ -239,18 +257,36 @@ mod tests {
     fn refusals_speak_as_the_server() {
         let document = json!({"a": {"b": 1}, "l": [1]});
         for (patch, text) in [
-            (json!([{"op": "remove", "path": "/a/c"}]), "error in remove for path: '/a/c': Unable to remove nonexistent key: c: missing value"),
-            (json!([{"op": "add", "path": "/x/y", "value": 1}]), "add operation does not apply: doc is missing path: \"/x/y\": missing value"),
+            (
+                json!([{"op": "remove", "path": "/a/c"}]),
+                "error in remove for path: '/a/c': Unable to remove nonexistent key: c: missing value",
+            ),
+            (
+                json!([{"op": "add", "path": "/x/y", "value": 1}]),
+                "add operation does not apply: doc is missing path: \"/x/y\": missing value",
+            ),
             (json!([{"op": "test", "path": "/a/b", "value": 2}]), "testing value /a/b failed: test failed"),
-            (json!([{"op": "replace", "path": "/l/3", "value": 2}]), "replace operation does not apply: doc is missing key: /l/3: missing value"),
-            (json!([{"op": "add", "path": "/l/x", "value": 2}]), "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax"),
-            (json!([{"op": "add", "path": "/l/5", "value": 2}]), "error in add for path: '/l/5': Unable to access invalid index: 5: invalid index referenced"),
+            (
+                json!([{"op": "replace", "path": "/l/3", "value": 2}]),
+                "replace operation does not apply: doc is missing key: /l/3: missing value",
+            ),
+            (
+                json!([{"op": "add", "path": "/l/x", "value": 2}]),
+                "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax",
+            ),
+            (
+                json!([{"op": "add", "path": "/l/5", "value": 2}]),
+                "error in add for path: '/l/5': Unable to access invalid index: 5: invalid index referenced",
+            ),
             (json!([{"op": "jump", "path": "/l/5"}]), "Unexpected kind: jump"),
             (json!([{"path": "/l/5"}]), "Unexpected kind: unknown"),
         ] {
             assert_eq!(apply(&document, &patch), Err(Error::Unprocessable(text.to_owned())));
         }
-        assert_eq!(apply(&document, &json!({})), Err(Error::BadRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned())));
+        assert_eq!(
+            apply(&document, &json!({})),
+            Err(Error::BadRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned()))
+        );
         let doubling: Vec<_> = (0..64).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})).collect();
         assert!(apply(&json!({"l": ["x"]}), &Value::Array(doubling)).is_err(), "a patch that doubles its document is stopped");
     }

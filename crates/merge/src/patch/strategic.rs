@@ -120,7 +120,15 @@ impl Merger<'_> {
         Ok(original)
     }
 
-    fn merge_value(&self, current: Value, patch: Value, ty: TypeId, key: &str, deletes: bool, depth: usize) -> Result<Option<Value>, Error> {
+    fn merge_value(
+        &self,
+        current: Value,
+        patch: Value,
+        ty: TypeId,
+        key: &str,
+        deletes: bool,
+        depth: usize,
+    ) -> Result<Option<Value>, Error> {
         match (current, patch) {
             (Value::Object(current), Value::Object(patch)) => {
                 let (ty, _) = self.lookup(ty, key)?;
@@ -137,7 +145,15 @@ impl Merger<'_> {
         }
     }
 
-    fn merge_list(&self, original: Vec<Value>, patch: Vec<Value>, element: TypeId, merge_key: Option<&str>, deletes: bool, depth: usize) -> Result<Vec<Value>, Error> {
+    fn merge_list(
+        &self,
+        original: Vec<Value>,
+        patch: Vec<Value>,
+        element: TypeId,
+        merge_key: Option<&str>,
+        deletes: bool,
+        depth: usize,
+    ) -> Result<Vec<Value>, Error> {
         if original.is_empty() && patch.is_empty() {
             return Ok(original);
         }
@@ -214,7 +230,8 @@ fn retain_keys(original: &mut Json, patch: &mut Json) -> Result<(), Error> {
     let wrong = || bad("invalid patch format of retainKeys");
     let keys = keys.as_array().ok_or_else(wrong)?;
     let kept = |key: &str| keys.iter().any(|one| one.as_str() == Some(key));
-    let stray = |(key, value): (&String, &Value)| !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(SET_ORDER) && !kept(key);
+    let stray =
+        |(key, value): (&String, &Value)| !value.is_null() && !key.starts_with(DELETE_FROM) && !key.starts_with(SET_ORDER) && !kept(key);
     if patch.iter().any(stray) {
         return Err(wrong());
     }
@@ -255,7 +272,11 @@ fn special_elements(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> R
                 Some("replace") => replace = true,
                 Some("merge") => return Err(Error::Internal("merging lists cannot yet be specified in the patch".to_owned())),
                 _ => {
-                    return Err(Error::Internal(format!("unknown patch type: {} in map: {}", gofmt::plain(directive), gofmt::plain(&item))));
+                    return Err(Error::Internal(format!(
+                        "unknown patch type: {} in map: {}",
+                        gofmt::plain(directive),
+                        gofmt::plain(&item)
+                    )));
                 }
             },
         }
@@ -288,7 +309,11 @@ fn check_order(patch: &[Value], order: &[Value], merge_key: Option<&str>) -> Res
     }
     if at < changed.len() {
         let text = |list: &[Value]| gofmt::plain(&Value::Array(list.to_vec()));
-        return Err(Error::Internal(format!("The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n", text(patch), text(order))));
+        return Err(Error::Internal(format!(
+            "The order in patch list:\n{}\n doesn't match {SET_ORDER} list:\n{}\n",
+            text(patch),
+            text(order)
+        )));
     }
     Ok(())
 }
@@ -350,7 +375,9 @@ fn deduplicate(items: impl Iterator<Item = Value>) -> Vec<Value> {
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(PATCH) => None,
-        Value::Object(map) => Some(Value::Object(map.into_iter().filter_map(|(key, value)| Some((key, without_directives(value)?))).collect())),
+        Value::Object(map) => {
+            Some(Value::Object(map.into_iter().filter_map(|(key, value)| Some((key, without_directives(value)?))).collect()))
+        }
         Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(without_directives).collect())),
         other => Some(other),
     }
@@ -358,7 +385,9 @@ fn without_directives(value: Value) -> Option<Value> {
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect()),
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
+        }
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }
@@ -391,7 +420,8 @@ mod tests {
             // Where the server does not know both, what the patch adds comes first.
             assert_eq!(names(out), result, "{patch}");
         }
-        let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}], "containers": [{"name": "c", "image": "j"}]}});
+        let patch =
+            json!({"spec": {"$setElementOrder/containers": [{"name": "c"}, {"name": "a"}], "containers": [{"name": "c", "image": "j"}]}});
         assert_eq!(names(pod(containers(&["a", "b"]), patch).unwrap()), ["c", "a", "b"]);
     }
 
@@ -415,10 +445,19 @@ mod tests {
     fn maps_take_directives_and_nulls() {
         let document = json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeName": "n"}});
         for (patch, result) in [
-            (json!({"metadata": {"labels": {"a": null, "c": "3", "d": null}}}), json!({"metadata": {"labels": {"b": "2", "c": "3"}}, "spec": {"nodeName": "n"}})),
-            (json!({"metadata": {"labels": {"$patch": "replace", "z": "1"}}}), json!({"metadata": {"labels": {"z": "1"}}, "spec": {"nodeName": "n"}})),
+            (
+                json!({"metadata": {"labels": {"a": null, "c": "3", "d": null}}}),
+                json!({"metadata": {"labels": {"b": "2", "c": "3"}}, "spec": {"nodeName": "n"}}),
+            ),
+            (
+                json!({"metadata": {"labels": {"$patch": "replace", "z": "1"}}}),
+                json!({"metadata": {"labels": {"z": "1"}}, "spec": {"nodeName": "n"}}),
+            ),
             (json!({"metadata": {"labels": {"$patch": "delete"}}}), json!({"metadata": {"labels": {}}, "spec": {"nodeName": "n"}})),
-            (json!({"spec": {"tolerations": [{"key": "a"}]}}), json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeName": "n", "tolerations": [{"key": "a"}]}})),
+            (
+                json!({"spec": {"tolerations": [{"key": "a"}]}}),
+                json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "spec": {"nodeName": "n", "tolerations": [{"key": "a"}]}}),
+            ),
         ] {
             assert_eq!(pod(document.clone(), patch).unwrap(), result);
         }
