@@ -2,15 +2,22 @@
 //!
 //! ```text
 //! Tree (trait) <- MemoryTree    what engines read
+//! ignore::Rules   MemoryTree -> MemoryTree without what .sourceignore keeps out
+//! archive::write  MemoryTree -> tar.gz, the same bytes for the same tree
+//! archive::read   tar.gz -> MemoryTree, bounded
 //! ```
 //!
 //! Paths are relative, `/`-separated and clean (see [`clean`]): no `.`, no `..`, no empty part; the root is `""`.
 
+pub mod archive;
+pub mod ignore;
 mod memory;
 mod path;
+mod walk;
 
 pub use memory::{Entry, MemoryTree};
 pub use path::{clean, join, parent};
+pub use walk::walk;
 
 use std::borrow::Cow;
 

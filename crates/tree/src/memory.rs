@@ -77,6 +77,11 @@ impl MemoryTree {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// The entry at `path` with the tree's own copy of the path.
+    pub(crate) fn entry(&self, path: &str) -> Option<(&str, &Entry)> {
+        self.entries.get_key_value(path).map(|(path, entry)| (path.as_str(), entry))
+    }
+
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.get(path)
     }

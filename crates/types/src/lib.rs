@@ -5,6 +5,7 @@
 //! Digest    sha256:…           what bytes hash to
 //! Duration  1h30m              Go's text form of a length of time
 //! NamespacedName ns/name       an object inside a cluster
+//! semver    >=1.2 <2          versions and ranges, as Go's Masterminds library reads them
 //! ```
 //!
 //! Everything here is parsed once, at the door, and trusted afterwards.
@@ -13,6 +14,7 @@ mod digest;
 mod duration;
 mod name;
 mod revision;
+pub mod semver;
 
 pub use digest::{Algorithm, Digest, Hasher};
 pub use duration::GoDuration;
