@@ -4,7 +4,7 @@
 //! files 0600 or 0700, owner 0, no names, time zero, in the order of a file system walk.
 //! The bytes of the gzip stream differ from Go's, so digests do too; readers see the same entries.
 
-use crate::{Entry, MemoryTree, clean, walk};
+use crate::{Kind, MemoryTree, Tree, clean, walk};
 use flate2::{Compression, GzBuilder, bufread::MultiGzDecoder};
 use std::io::{self, Read, Write};
 
@@ -18,29 +18,27 @@ const EXECUTABLE_MODE: u32 = 0o700;
 /// Level 2 of zlib-rs packs as well as Go's level 6 nearly, at several times its speed.
 const LEVEL: u32 = 2;
 
-/// Writes `tree` as tar.gz.
-pub fn write<W: Write>(tree: &MemoryTree, out: W) -> io::Result<W> {
+/// Writes what `keep` admits of `tree` as tar.gz. An excluded folder has no entry of its own; its children are asked for one by one.
+pub fn write<W: Write>(tree: &dyn Tree, keep: &dyn Fn(&str, Kind) -> bool, out: W) -> io::Result<W> {
     let gzip = GzBuilder::new().mtime(0).write(out, Compression::new(LEVEL));
     let mut tar = tar::Builder::new(gzip);
     append(&mut tar, ".", DIR_MODE, tar::EntryType::Directory, &[])?;
-    let mut outcome = Ok(());
-    walk(tree, &mut |path, entry| {
-        if outcome.is_ok() {
-            outcome = match entry {
-                Entry::Dir => append(&mut tar, path, DIR_MODE, tar::EntryType::Directory, &[]),
-                Entry::File { bytes, executable } => {
-                    append(&mut tar, path, if *executable { EXECUTABLE_MODE } else { FILE_MODE }, tar::EntryType::Regular, bytes)
-                }
-            };
+    walk(tree, &mut |path, kind| {
+        if !keep(path, kind) {
+            return Ok(());
         }
-    });
-    outcome?;
+        if kind == Kind::Dir {
+            return append(&mut tar, path, DIR_MODE, tar::EntryType::Directory, &[]);
+        }
+        let bytes = tree.read(path).ok_or_else(|| io::Error::other(format!("cannot read {path:?} of the tree")))?;
+        append(&mut tar, path, if tree.is_executable(path) { EXECUTABLE_MODE } else { FILE_MODE }, tar::EntryType::Regular, &bytes)
+    })?;
     tar.into_inner()?.finish()
 }
 
-/// Writes `tree` as tar.gz into memory.
-pub fn to_bytes(tree: &MemoryTree) -> io::Result<Vec<u8>> {
-    write(tree, Vec::new())
+/// Writes the whole `tree` as tar.gz into memory.
+pub fn to_bytes(tree: &dyn Tree) -> io::Result<Vec<u8>> {
+    write(tree, &|_, _| true, Vec::new())
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, path: &str, mode: u32, kind: tar::EntryType, bytes: &[u8]) -> io::Result<()> {
@@ -173,7 +171,6 @@ fn safe_path(raw: &[u8], len_max: usize) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tree;
 
     fn sample() -> MemoryTree {
         let mut tree = MemoryTree::from_iter([("a/b.yaml", "b"), ("a-b", "x"), ("z", "")]);

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Tree (trait) <- MemoryTree    what engines read
-//! ignore::Rules   MemoryTree -> MemoryTree without what .sourceignore keeps out
-//! archive::write  MemoryTree -> tar.gz, the same bytes for the same tree
+//! ignore::Rules   which entries of a Tree stay out of an artifact (.sourceignore)
+//! archive::write  Tree -> tar.gz, the same bytes for the same tree, one file in memory at a time
 //! archive::read   tar.gz -> MemoryTree, bounded
 //! ```
 //!
@@ -38,4 +38,9 @@ pub trait Tree: Send + Sync {
 
     /// The names (not paths) in the directory at `path` in byte order; `None` where there is no directory.
     fn list(&self, path: &str) -> Option<Vec<String>>;
+
+    /// Whether the file at `path` may be run.
+    fn is_executable(&self, _path: &str) -> bool {
+        false
+    }
 }

@@ -77,11 +77,6 @@ impl MemoryTree {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// The entry at `path` with the tree's own copy of the path.
-    pub(crate) fn entry(&self, path: &str) -> Option<(&str, &Entry)> {
-        self.entries.get_key_value(path).map(|(path, entry)| (path.as_str(), entry))
-    }
-
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.get(path)
     }
@@ -126,6 +121,10 @@ impl Tree for MemoryTree {
             Some(names) => Some(names.iter().cloned().collect()),
             None => path.is_empty().then(Vec::new),
         }
+    }
+
+    fn is_executable(&self, path: &str) -> bool {
+        matches!(self.entries.get(path), Some(Entry::File { executable: true, .. }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `.sourceignore`: which files of a tree stay out of an artifact.
 //!
 //! ```text
-//! .sourceignore files (each scoped to its folder) + spec.ignore -> Rules -> filter(tree)
+//! .sourceignore files (each scoped to its folder) + spec.ignore -> Rules -> excludes(path)
 //! none of either -> VCS files, media, CI files stay out
 //! any of either  -> VCS files and what the patterns name stay out, nothing else
 //! ```
@@ -13,7 +13,7 @@ mod pattern;
 
 pub use pattern::Pattern;
 
-use crate::{Entry, Kind, MemoryTree, Tree, walk};
+use crate::{Kind, Tree};
 
 /// The name of the files that carry rules.
 pub const FILE: &str = ".sourceignore";
@@ -89,26 +89,11 @@ impl Rules {
     }
 
     /// Whether the entry at `path` stays out. The last pattern that matches decides.
+    ///
+    /// An entry is judged by its own path, so a file inside of an excluded folder can be included again, unlike in Git.
     pub fn excludes(&self, path: &str, kind: Kind) -> bool {
         let parts: Vec<&str> = path.split('/').collect();
         self.patterns.iter().rev().find_map(|pattern| pattern.matches(&parts, kind == Kind::Dir)).unwrap_or(false)
-    }
-
-    /// The tree without what the rules keep out.
-    ///
-    /// An entry is judged by its own path, so a file inside of an excluded folder can be included again, unlike in Git.
-    pub fn filter(&self, tree: &MemoryTree) -> MemoryTree {
-        let mut kept = MemoryTree::new();
-        walk(tree, &mut |path, entry| {
-            let kind = if matches!(entry, Entry::Dir) { Kind::Dir } else { Kind::File };
-            if !self.excludes(path, kind) {
-                match entry {
-                    Entry::Dir => kept.insert_dir(path),
-                    Entry::File { bytes, executable } => kept.insert(path, bytes.clone(), *executable),
-                };
-            }
-        });
-        kept
     }
 }
 
@@ -130,11 +115,13 @@ fn read(text: &str, domain: &str, patterns: &mut Vec<Pattern>) -> Result<(), Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Entry, MemoryTree};
 
     fn kept(files: &[(&'static str, &'static str)], extra: Option<&str>) -> Vec<String> {
         let tree = MemoryTree::from_iter(files.iter().copied());
-        let kept = Rules::load(&tree, extra).unwrap().filter(&tree);
-        kept.entries().filter(|(_, entry)| matches!(entry, Entry::File { .. })).map(|(path, _)| path.to_owned()).collect()
+        let rules = Rules::load(&tree, extra).unwrap();
+        let files = tree.entries().filter(|(path, entry)| matches!(entry, Entry::File { .. }) && !rules.excludes(path, Kind::File));
+        files.map(|(path, _)| path.to_owned()).collect()
     }
 
     #[test]
