@@ -164,7 +164,11 @@ fn kind_name(kind: tar::EntryType) -> &'static str {
 /// The clean form of a path inside of an archive, or `None` for one that must not be there.
 fn safe_path(raw: &[u8], len_max: usize) -> Option<String> {
     let path = std::str::from_utf8(raw).ok()?;
-    let bad = path.is_empty() || path.len() > len_max || path.starts_with('/') || path.contains(['\\', '\0']) || path.split('/').any(|part| part == "..");
+    let bad = path.is_empty()
+        || path.len() > len_max
+        || path.starts_with('/')
+        || path.contains(['\\', '\0'])
+        || path.split('/').any(|part| part == "..");
     if bad { None } else { clean(path) }
 }
 
@@ -246,7 +250,8 @@ mod tests {
         assert!(matches!(read(&archive_of(b"f", tar::EntryType::Regular, &[0; 51]), limits), Err(Error::FileTooLarge(..))));
         let many = to_bytes(&MemoryTree::from_iter([("a", "1"), ("b", "2"), ("c", "3")])).unwrap();
         assert!(matches!(read(&many, limits), Err(Error::TooMany(3))));
-        let large = to_bytes(&MemoryTree::from_iter([("a", [0_u8; 50].to_vec()), ("b", [0; 50].to_vec()), ("c", [0; 50].to_vec())])).unwrap();
+        let large =
+            to_bytes(&MemoryTree::from_iter([("a", [0_u8; 50].to_vec()), ("b", [0; 50].to_vec()), ("c", [0; 50].to_vec())])).unwrap();
         assert!(matches!(read(&large, Limits { entries_max: 9, ..limits }), Err(Error::TooLarge(100))));
         assert!(matches!(read(&archive_of(b"a-name-that-is-too-long", tar::EntryType::Regular, b""), limits), Err(Error::Path(_))));
     }

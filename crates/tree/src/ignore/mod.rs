@@ -73,7 +73,9 @@ impl Rules {
             }
             let names = tree.list(&folder).unwrap_or_default();
             // Taken from the end, so that folders are visited in order, each before its children.
-            folders.extend(names.iter().rev().filter(|name| *name != ".git").map(|name| path(name)).filter(|p| tree.kind(p) == Some(Kind::Dir)));
+            folders.extend(
+                names.iter().rev().filter(|name| *name != ".git").map(|name| path(name)).filter(|p| tree.kind(p) == Some(Kind::Dir)),
+            );
         }
         read(extra.unwrap_or_default(), "", &mut patterns)?;
         let built_in: Vec<&str> = if patterns.is_empty() { [&VCS[..], &DEFAULTS[..]].concat() } else { VCS.to_vec() };

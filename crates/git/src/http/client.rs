@@ -1,0 +1,60 @@
+use crate::{Access, Error};
+use std::{sync::OnceLock, time::Duration};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The client that serves every repository without TLS or proxy settings of its own.
+#[derive(Default)]
+pub(crate) struct Clients {
+    shared: OnceLock<reqwest::Client>,
+}
+
+impl Clients {
+    pub(crate) fn get(&self, access: &Access) -> Result<reqwest::Client, Error> {
+        if access.ca_certificate.is_some() || access.identity.is_some() || access.proxy.is_some() {
+            return build(access);
+        }
+        if let Some(client) = self.shared.get() {
+            return Ok(client.clone());
+        }
+        let client = build(access)?;
+        Ok(self.shared.get_or_init(|| client).clone())
+    }
+}
+
+fn build(access: &Access) -> Result<reqwest::Client, Error> {
+    let tls = |e: reqwest::Error| Error::Tls(innermost(&e));
+    // The environment's proxies do count, as for Flux, unless the source names its own.
+    let mut builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .user_agent(concat!("git/sluice-", env!("CARGO_PKG_VERSION")));
+    if let Some(pem) = &access.ca_certificate {
+        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(tls)?;
+        if certificates.is_empty() {
+            return Err(Error::Tls("failed to parse CA certificate".to_owned()));
+        }
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let Some(identity) = &access.identity {
+        let pem = [&identity.certificate[..], b"\n", &identity.key[..]].concat();
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(tls)?);
+    }
+    if let Some(proxy) = &access.proxy {
+        let mut through = reqwest::Proxy::all(&proxy.address).map_err(|e| Error::Proxy(innermost(&e)))?;
+        if let Some((username, password)) = &proxy.credentials {
+            through = through.basic_auth(username, password);
+        }
+        builder = builder.no_proxy().proxy(through);
+    }
+    builder.build().map_err(tls)
+}
+
+/// The last error of a chain: the cause that a person can act on.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
