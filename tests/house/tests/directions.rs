@@ -14,7 +14,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (2, &["http-client", "git", "oci", "store", "apiserver"]),
     (3, &["runtime", "cluster", "apply"]),
     (4, &["source-controller", "kustomize-controller"]),
-    (5, &["cli", "testing", "house", "xtask"]),
+    (5, &["cli", "testing", "e2e", "house", "xtask"]),
 ];
 
 /// Arrows that are wrong even on one floor or downwards, and why.

@@ -1,0 +1,170 @@
+use crate::{PATIENCE, Process, binary, free_port, until};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+/// What runs in a [`House`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `enforce`, `warn` or `off`.
+    pub guard_rails: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { guard_rails: "enforce" }
+    }
+}
+
+/// An API server, source-controller and kustomize-controller as three processes.
+pub struct House {
+    pub kubeconfig: PathBuf,
+    pub state: tempfile::TempDir,
+    pub api: Option<Process>,
+    pub source: Option<Process>,
+    pub kustomize: Option<Process>,
+    options: Options,
+    storage: u16,
+    api_port: u16,
+}
+
+impl House {
+    pub fn start(options: Options) -> Self {
+        let state = tempfile::tempdir().expect("a temporary folder");
+        let outside = std::env::var_os("SLUICE_TEST_KUBECONFIG").map(PathBuf::from);
+        let kubeconfig = outside.clone().unwrap_or_else(|| state.path().join("kubeconfig"));
+        let mut house = Self { kubeconfig, state, api: None, source: None, kustomize: None, options, storage: free_port(), api_port: free_port() };
+        if outside.is_none() {
+            house.start_api();
+        }
+        house.install();
+        house.start_source();
+        house.start_kustomize();
+        house
+    }
+
+    /// Whether the API server is one that the tests did not start.
+    pub fn is_external(&self) -> bool {
+        std::env::var_os("SLUICE_TEST_KUBECONFIG").is_some()
+    }
+
+    pub fn start_api(&mut self) {
+        let _ = fs::remove_file(&self.kubeconfig);
+        let mut command = Command::new(binary("sluice"));
+        command
+            .args(["apiserver", "--listen", &format!("127.0.0.1:{}", self.api_port), "--data-dir"])
+            .arg(self.state.path().join("apiserver"))
+            .arg("--write-kubeconfig")
+            .arg(&self.kubeconfig);
+        self.api = Some(Process::start("apiserver", self.state.path(), &mut command));
+        let kubeconfig = self.kubeconfig.clone();
+        until("the API server to write its kubeconfig", || kubeconfig.exists().then_some(()).ok_or_else(|| "no file".to_owned()));
+    }
+
+    pub fn start_source(&mut self) {
+        let storage = format!("127.0.0.1:{}", self.storage);
+        let mut command = Command::new(binary("source-controller"));
+        command
+            .arg("--storage-path")
+            .arg(self.state.path().join("artifacts"))
+            .args(["--storage-addr", &storage, "--storage-adv-addr", &storage, "--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0"])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUNTIME_NAMESPACE", "flux-system");
+        fs::create_dir_all(self.state.path().join("artifacts")).expect("the folder is ours");
+        self.source = Some(Process::start("source-controller", self.state.path(), &mut command));
+    }
+
+    pub fn start_kustomize(&mut self) {
+        let mut command = Command::new(binary("kustomize-controller"));
+        command
+            .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--requeue-dependency", "1s"])
+            .arg(format!("--guard-rails={}", self.options.guard_rails))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUNTIME_NAMESPACE", "flux-system");
+        self.kustomize = Some(Process::start("kustomize-controller", self.state.path(), &mut command));
+    }
+
+    /// The custom resource definitions and the namespace of the Flux objects.
+    fn install(&self) {
+        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds");
+        self.kubectl(&["apply", "--server-side", "-f", &crds.display().to_string()]);
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+        self.apply("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: flux-system\n");
+    }
+
+    /// Runs kubectl; panics when it fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments, None).unwrap_or_else(|why| panic!("kubectl {arguments:?}: {why}"))
+    }
+
+    pub fn try_kubectl(&self, arguments: &[&str], stdin: Option<&str>) -> Result<String, String> {
+        let mut command = Command::new("kubectl");
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = command.spawn().map_err(|e| format!("kubectl is not installed: {e}"))?;
+        if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
+            use std::io::Write;
+            let _ = pipe.write_all(text.as_bytes());
+        }
+        let output = child.wait_with_output().map_err(|e| e.to_string())?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// `kubectl apply` of a text.
+    pub fn apply(&self, manifest: &str) {
+        self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(manifest)).unwrap_or_else(|why| panic!("{why}\n{manifest}"));
+    }
+
+    /// An object as JSON; `None` when it does not exist.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+        let output = self.try_kubectl(&["get", kind, name, "-n", namespace, "-o", "json", "--ignore-not-found"], None).ok()?;
+        serde_json::from_str(&output).ok()
+    }
+
+    /// Waits until the object's Ready condition is `status`; returns the object.
+    pub fn until_ready(&self, kind: &str, namespace: &str, name: &str, status: &str) -> Value {
+        self.until_object(kind, namespace, name, &format!("Ready={status}"), |object| {
+            let generation = &object["metadata"]["generation"];
+            let ready = condition(object, "Ready")?;
+            (ready["status"] == status && (status != "True" || &object["status"]["observedGeneration"] == generation)).then_some(())
+        })
+    }
+
+    pub fn until_object(&self, kind: &str, namespace: &str, name: &str, what: &str, check: impl Fn(&Value) -> Option<()>) -> Value {
+        until(&format!("{kind}/{namespace}/{name} {what}"), || {
+            let object = self.get(kind, namespace, name).ok_or("it does not exist")?;
+            match check(&object) {
+                Some(()) => Ok(object),
+                None => Err(format!("status {}", object["status"])),
+            }
+        })
+    }
+
+    pub fn until_gone(&self, kind: &str, namespace: &str, name: &str) {
+        until(&format!("{kind}/{namespace}/{name} to be gone"), || match self.get(kind, namespace, name) {
+            None => Ok(()),
+            Some(object) => Err(object["metadata"].to_string()),
+        });
+    }
+
+    /// Deletes Flux objects so that nothing stays behind on a server that others use too.
+    pub fn clean(&self) {
+        let started = Instant::now();
+        for kind in ["kustomizations.kustomize.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io", "ocirepositories.source.toolkit.fluxcd.io"] {
+            let _ = self.try_kubectl(&["delete", kind, "-A", "--all", "--timeout=60s"], None);
+        }
+        assert!(started.elapsed() < PATIENCE * 2, "cleaning took too long");
+    }
+}
+
+/// A condition of an object by its type.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == kind)
+}
