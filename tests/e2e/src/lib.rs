@@ -9,10 +9,12 @@
 mod git_server;
 mod house;
 mod process;
+mod registry;
 
 pub use git_server::{GitServer, Repository, unpack};
 pub use house::{House, Options, condition};
 pub use process::{Process, binary, free_port};
+pub use registry::Registry;
 
 use std::time::{Duration, Instant};
 

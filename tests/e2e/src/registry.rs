@@ -1,0 +1,100 @@
+use crate::free_port;
+use oci::{Client, Credentials, Limits, Manifest, Reference, Scheme, annotation, media_type};
+use std::{
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tree::MemoryTree;
+
+/// bcrypt of `pass` at the lowest cost.
+const HTPASSWD: &str = "user:$2b$04$/aJCpHG6aY5Ol0Ooknwk7.ZAXfW5gPdbPnU46NekfkVWsoKe4o7Xm\n";
+
+/// Debian's `docker-registry` on loopback.
+pub struct Registry {
+    process: Child,
+    pub address: String,
+    _state: tempfile::TempDir,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Registry {
+    /// Starts a registry, or says why the test cannot run. An authenticated one knows `user` with `pass`.
+    pub fn start(authenticated: bool) -> Option<Self> {
+        let state = tempfile::tempdir().expect("a temporary folder");
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut config = format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"{address}\"}}\nlog: {{level: error}}\n",
+            state.path().display()
+        );
+        if authenticated {
+            let passwords = state.path().join("htpasswd");
+            std::fs::write(&passwords, HTPASSWD).expect("the folder is ours");
+            config.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", passwords.display()));
+        }
+        let file = state.path().join("config.yml");
+        std::fs::write(&file, config).expect("the folder is ours");
+        let Ok(process) = Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+            println!("SKIPPED: docker-registry is not installed (Debian package docker-registry)");
+            return None;
+        };
+        let registry = Self { process, address, _state: state };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(&registry.address).is_err() {
+            assert!(Instant::now() < deadline, "docker-registry did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(registry)
+    }
+
+    pub fn client(&self, credentials: Credentials) -> Client {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("the options are fine");
+        Client::new(http, Scheme::of(&self.address, false), credentials, Limits::default())
+    }
+
+    pub fn reference(&self, path: &str) -> Reference {
+        format!("{}/{path}", self.address).parse().expect("tests write good references")
+    }
+
+    /// Pushes a tree as `flux push artifact` does; returns the digest of its manifest.
+    pub fn push(&self, path: &str, tree: &MemoryTree) -> types::Digest {
+        let client = self.client(Credentials::Anonymous);
+        let reference = self.reference(path);
+        let archive = archive(tree);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
+        runtime.block_on(async {
+            let config = client.push_blob(&reference, media_type::FLUX_CONFIG, b"{}".as_slice().into()).await.expect("the registry is ours");
+            let layer = client.push_blob(&reference, media_type::FLUX_CONTENT, archive.into()).await.expect("the registry is ours");
+            let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab12".to_owned())].into();
+            let manifest = Manifest {
+                config,
+                layers: vec![layer],
+                annotations: Some(annotations),
+                media_type: Some(media_type::MANIFEST.into()),
+                ..Default::default()
+            };
+            client.push_manifest(&reference, &manifest).await.expect("the registry is ours")
+        })
+    }
+}
+
+/// A tree as a gzipped tar file, by the real tar.
+fn archive(tree: &MemoryTree) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (path, entry) in tree.entries() {
+        let target = folder.path().join(path);
+        match entry {
+            tree::Entry::Dir => std::fs::create_dir_all(target),
+            tree::Entry::File { bytes, .. } => std::fs::write(target, bytes),
+        }
+        .expect("the folder is ours");
+    }
+    let output = Command::new("tar").arg("-C").arg(folder.path()).args(["-czf", "-", "."]).output().expect("tar is installed");
+    output.stdout
+}
