@@ -1,0 +1,32 @@
+//! The kinds that `up` makes and watches.
+
+use cluster::Resource;
+
+pub fn git_repository() -> Resource {
+    Resource::namespaced("source.toolkit.fluxcd.io", "v1", "GitRepository", "gitrepositories")
+}
+
+pub fn oci_repository() -> Resource {
+    Resource::namespaced("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ocirepositories")
+}
+
+pub fn kustomization() -> Resource {
+    Resource::namespaced("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations")
+}
+
+pub fn crd() -> Resource {
+    Resource::cluster_scoped("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
+}
+
+pub fn namespace() -> Resource {
+    Resource::cluster_scoped("", "v1", "Namespace", "namespaces")
+}
+
+pub fn deployment() -> Resource {
+    Resource::namespaced("apps", "v1", "Deployment", "deployments")
+}
+
+/// What the picture is made of.
+pub fn watched() -> [Resource; 3] {
+    [git_repository(), oci_repository(), kustomization()]
+}
