@@ -146,7 +146,9 @@ fn serve(stream: TcpStream, root: &Path, expected: Option<&str>) {
         let _ = writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     if expected.is_some() && headers.get("authorization").map(String::as_str) != expected {
-        let _ = writer.write_all(b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let _ = writer.write_all(
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
         return;
     }
     let Some(body) = read_body(&mut reader, &headers) else { return };
@@ -178,7 +180,9 @@ fn backend(root: &Path, method: &str, path: &str, query: &str, headers: &BTreeMa
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
-    for (header, variable) in [("content-type", "CONTENT_TYPE"), ("git-protocol", "GIT_PROTOCOL"), ("content-encoding", "HTTP_CONTENT_ENCODING")] {
+    for (header, variable) in
+        [("content-type", "CONTENT_TYPE"), ("git-protocol", "GIT_PROTOCOL"), ("content-encoding", "HTTP_CONTENT_ENCODING")]
+    {
         if let Some(value) = headers.get(header) {
             command.env(variable, value);
         }

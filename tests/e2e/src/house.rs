@@ -37,7 +37,8 @@ impl House {
         let state = tempfile::tempdir().expect("a temporary folder");
         let outside = std::env::var_os("SLUICE_TEST_KUBECONFIG").map(PathBuf::from);
         let kubeconfig = outside.clone().unwrap_or_else(|| state.path().join("kubeconfig"));
-        let mut house = Self { kubeconfig, state, api: None, source: None, kustomize: None, options, storage: free_port(), api_port: free_port() };
+        let mut house =
+            Self { kubeconfig, state, api: None, source: None, kustomize: None, options, storage: free_port(), api_port: free_port() };
         if outside.is_none() {
             house.start_api();
         }
@@ -71,7 +72,16 @@ impl House {
         command
             .arg("--storage-path")
             .arg(self.state.path().join("artifacts"))
-            .args(["--storage-addr", &storage, "--storage-adv-addr", &storage, "--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0"])
+            .args([
+                "--storage-addr",
+                &storage,
+                "--storage-adv-addr",
+                &storage,
+                "--metrics-addr",
+                "127.0.0.1:0",
+                "--health-addr",
+                "127.0.0.1:0",
+            ])
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUNTIME_NAMESPACE", "flux-system");
         fs::create_dir_all(self.state.path().join("artifacts")).expect("the folder is ours");
@@ -119,7 +129,8 @@ impl House {
 
     /// `kubectl apply` of a text.
     pub fn apply(&self, manifest: &str) {
-        self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(manifest)).unwrap_or_else(|why| panic!("{why}\n{manifest}"));
+        self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(manifest))
+            .unwrap_or_else(|why| panic!("{why}\n{manifest}"));
     }
 
     /// An object as JSON; `None` when it does not exist.
@@ -157,7 +168,11 @@ impl House {
     /// Deletes Flux objects so that nothing stays behind on a server that others use too.
     pub fn clean(&self) {
         let started = Instant::now();
-        for kind in ["kustomizations.kustomize.toolkit.fluxcd.io", "gitrepositories.source.toolkit.fluxcd.io", "ocirepositories.source.toolkit.fluxcd.io"] {
+        for kind in [
+            "kustomizations.kustomize.toolkit.fluxcd.io",
+            "gitrepositories.source.toolkit.fluxcd.io",
+            "ocirepositories.source.toolkit.fluxcd.io",
+        ] {
             let _ = self.try_kubectl(&["delete", kind, "-A", "--all", "--timeout=60s"], None);
         }
         assert!(started.elapsed() < PATIENCE * 2, "cleaning took too long");

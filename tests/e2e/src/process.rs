@@ -67,7 +67,8 @@ impl Drop for Process {
 
 /// A binary of the workspace, built when it is not there.
 pub fn binary(name: &str) -> PathBuf {
-    let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned())).expect("a test lies in target/PROFILE/deps");
+    let folder =
+        std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned())).expect("a test lies in target/PROFILE/deps");
     let path = folder.join(name);
     if !path.exists() {
         let status = Command::new(env!("CARGO")).args(["build", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR")).status();

@@ -40,7 +40,8 @@ impl Registry {
         }
         let file = state.path().join("config.yml");
         std::fs::write(&file, config).expect("the folder is ours");
-        let Ok(process) = Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        let Ok(process) = Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        else {
             println!("SKIPPED: docker-registry is not installed (Debian package docker-registry)");
             return None;
         };
@@ -69,7 +70,8 @@ impl Registry {
         let archive = archive(tree);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
         runtime.block_on(async {
-            let config = client.push_blob(&reference, media_type::FLUX_CONFIG, b"{}".as_slice().into()).await.expect("the registry is ours");
+            let config =
+                client.push_blob(&reference, media_type::FLUX_CONFIG, b"{}".as_slice().into()).await.expect("the registry is ours");
             let layer = client.push_blob(&reference, media_type::FLUX_CONTENT, archive.into()).await.expect("the registry is ours");
             let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab12".to_owned())].into();
             let manifest = Manifest {

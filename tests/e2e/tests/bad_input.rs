@@ -3,7 +3,9 @@
 use e2e::{GitServer, House, Options, condition, free_port};
 
 fn git_repository(name: &str, url: &str, extra: &str) -> String {
-    format!("---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: {name}, namespace: e2e-bad}}\nspec: {{interval: 1s, timeout: 5s, url: {url}{extra}}}\n")
+    format!(
+        "---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: {name}, namespace: e2e-bad}}\nspec: {{interval: 1s, timeout: 5s, url: {url}{extra}}}\n"
+    )
 }
 
 fn kustomization(name: &str, path: &str, source: &str, extra: &str) -> String {
@@ -20,13 +22,20 @@ fn every_mistake_is_named_where_it_was_made() {
     let repository = open.repository("app");
     let good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good, namespace: e2e-bad}\ndata: {a: b}\n";
     repository.write("good/a.yaml", good);
-    repository.write("syntax/fine.yaml", good).write("syntax/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n bad: [\n");
-    repository.write("rejected/a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: e2e-bad}\nspec: {ports: [{port: 70000}]}\n");
+    repository
+        .write("syntax/fine.yaml", good)
+        .write("syntax/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n bad: [\n");
+    repository.write(
+        "rejected/a.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata: {name: bad, namespace: e2e-bad}\nspec: {ports: [{port: 70000}]}\n",
+    );
     let commit = repository.push("first");
     closed.repository("app").write("a.yaml", good).push("first");
     let house = House::start(Options::default());
     house.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: e2e-bad}\n");
-    house.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: creds, namespace: e2e-bad}\nstringData: {username: user, password: wr0ng-pass}\n");
+    house.apply(
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: creds, namespace: e2e-bad}\nstringData: {username: user, password: wr0ng-pass}\n",
+    );
     let mut all = String::new();
     all += &git_repository("app", &open.url("app"), ", ref: {branch: main}");
     all += &git_repository("no-branch", &open.url("app"), ", ref: {branch: nope}");
@@ -82,7 +91,9 @@ fn every_mistake_is_named_where_it_was_made() {
 fn an_object_that_does_not_decode_stops_nobody() {
     let server = GitServer::start();
     let repository = server.repository("app");
-    repository.write("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: decoded, namespace: e2e-decode}\ndata: {a: b}\n").push("first");
+    repository
+        .write("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: decoded, namespace: e2e-decode}\ndata: {a: b}\n")
+        .push("first");
     let house = House::start(Options::default());
     house.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: e2e-decode}\n");
     let crd = "gitrepositories.source.toolkit.fluxcd.io";
@@ -93,7 +104,9 @@ fn an_object_that_does_not_decode_stops_nobody() {
         "apiVersion: source.toolkit.fluxcd.io/v1\nkind: GitRepository\nmetadata: {{name: wrong, namespace: e2e-decode}}\nspec: {{interval: [1, 2], url: 5}}\n{}",
         git_repository("right", &server.url("app"), ", ref: {branch: main}").replace("e2e-bad", "e2e-decode")
     );
-    e2e::until("the loose schema to be served", || house.try_kubectl(&["apply", "--server-side", "--validate=false", "-f", "-"], Some(&wrong)));
+    e2e::until("the loose schema to be served", || {
+        house.try_kubectl(&["apply", "--server-side", "--validate=false", "-f", "-"], Some(&wrong))
+    });
     house.until_ready("gitrepository", "e2e-decode", "right", "True");
     let told = house.until_ready("gitrepository", "e2e-decode", "wrong", "False");
     let message = condition(&told, "Ready").unwrap()["message"].as_str().unwrap().to_owned();

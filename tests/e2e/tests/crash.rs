@@ -9,7 +9,9 @@ fn write_state(repository: &Repository, state: usize) {
         let present = (state + app) % 3 != 0;
         let path = format!("apps/app-{app}.yaml");
         if present {
-            let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app-{app}, namespace: e2e-crash}}\ndata: {{state: \"{state}\"}}\n");
+            let manifest = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: app-{app}, namespace: e2e-crash}}\ndata: {{state: \"{state}\"}}\n"
+            );
             repository.write(&path, &manifest);
         } else if repository.path().join(&path).exists() {
             repository.remove(&path);
@@ -86,7 +88,11 @@ spec: {{interval: 1m, retryInterval: 1s, path: ./apps, prune: true, dependsOn: [
         });
         assert_eq!(names(&house), expected(state), "objects of state {state}");
         let object = house.get("kustomization", "flux-system", "apps").unwrap();
-        assert_eq!(object["status"]["inventory"]["entries"].as_array().map_or(0, Vec::len), expected(state).len(), "inventory of state {state}");
+        assert_eq!(
+            object["status"]["inventory"]["entries"].as_array().map_or(0, Vec::len),
+            expected(state).len(),
+            "inventory of state {state}"
+        );
     }
     house.clean();
     assert_eq!(names(&house), Vec::<String>::new(), "deletion leaves no orphan");

@@ -62,13 +62,26 @@ fn dropped_objects_go_moved_ones_stay_and_a_wipe_is_held() {
         (ready["status"] == "False" && object["status"]["lastAttemptedRevision"] == format!("main@sha1:{wipe}").as_str()).then_some(())
     });
     let message = condition(&held, "Ready").unwrap()["message"].as_str().unwrap().to_owned();
-    assert!(message.contains("kubectl annotate") || message.contains("sluice"), "the message names the command that lets it through: {message}");
+    assert!(
+        message.contains("kubectl annotate") || message.contains("sluice"),
+        "the message names the command that lets it through: {message}"
+    );
     assert!(uid("moves").is_some() && uid("other").is_some(), "nothing was deleted");
-    let events = house.kubectl(&["get", "events", "-n", "flux-system", "--field-selector", "involvedObject.name=right,type=Warning", "-o", "jsonpath={.items[*].message}"]);
+    let events = house.kubectl(&[
+        "get",
+        "events",
+        "-n",
+        "flux-system",
+        "--field-selector",
+        "involvedObject.name=right,type=Warning",
+        "-o",
+        "jsonpath={.items[*].message}",
+    ]);
     assert!(events.contains("delete"), "{events}");
 
     // The command in the message lets it through.
-    let command = message.lines().find_map(|line| line.find("kubectl annotate").map(|from| line[from..].trim().trim_matches('`').to_owned()));
+    let command =
+        message.lines().find_map(|line| line.find("kubectl annotate").map(|from| line[from..].trim().trim_matches('`').to_owned()));
     if let Some(command) = command {
         let words: Vec<&str> = command.split_whitespace().skip(1).map(|word| word.trim_matches(['\'', '"', '`'])).collect();
         house.kubectl(&words);

@@ -48,11 +48,19 @@ fn podinfo_becomes_ready_and_goes_away_again() {
     // Nothing runs pods on a bare control plane, so readiness is only waited for where workloads are simulated.
     let wait = !house.is_external();
     house.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: e2e-podinfo}\n");
-    house.apply(&source_and_kustomization(&server.url("podinfo"), "podinfo", "./kustomize", &format!("  targetNamespace: e2e-podinfo\n  wait: {wait}\n")));
+    house.apply(&source_and_kustomization(
+        &server.url("podinfo"),
+        "podinfo",
+        "./kustomize",
+        &format!("  targetNamespace: e2e-podinfo\n  wait: {wait}\n"),
+    ));
     let ready = house.until_ready("kustomization", "flux-system", "podinfo", "True");
     assert_eq!(ready["status"]["lastAppliedRevision"], format!("main@sha1:{commit}"));
     let names = house.kubectl(&["get", "deployment,service,hpa", "-n", "e2e-podinfo", "-o", "name"]);
-    assert_eq!(names.lines().collect::<Vec<_>>(), ["deployment.apps/podinfo", "service/podinfo", "horizontalpodautoscaler.autoscaling/podinfo"]);
+    assert_eq!(
+        names.lines().collect::<Vec<_>>(),
+        ["deployment.apps/podinfo", "service/podinfo", "horizontalpodautoscaler.autoscaling/podinfo"]
+    );
     if wait {
         house.kubectl(&["wait", "deployment/podinfo", "-n", "e2e-podinfo", "--for=condition=Available", "--timeout=10s"]);
     }
@@ -70,13 +78,20 @@ fn the_multi_tenancy_repository_brings_up_its_tenant() {
     let url = server.url("flux2-multi-tenancy");
     // The team's own branch, which the archive does not hold.
     let team = server.repository("dev-team");
-    team.write("staging/app.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: apps}\ndata: {stage: staging}\n").push("team");
+    team.write("staging/app.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app, namespace: apps}\ndata: {stage: staging}\n")
+        .push("team");
     // What bootstrap writes, and what lies outside of this machine.
     repository.write("clusters/staging/flux-system/gotk-components.yaml", KUSTOMIZE_CONTROLLER_ACCOUNT);
-    repository.write("clusters/staging/flux-system/gotk-sync.yaml", &source_and_kustomization(&url, "flux-system", "./clusters/staging", ""));
+    repository
+        .write("clusters/staging/flux-system/gotk-sync.yaml", &source_and_kustomization(&url, "flux-system", "./clusters/staging", ""));
     replace(&repository, "tenants/base/dev-team/sync.yaml", "https://github.com/fluxcd/flux2-multi-tenancy", &server.url("dev-team"));
     replace(&repository, "tenants/base/dev-team/sync.yaml", "branch: dev-team", "branch: main");
-    replace(&repository, "infrastructure/kyverno/source.yaml", "oci://ghcr.io/kyverno/manifests/kyverno", &format!("oci://{}/kyverno", registry.address));
+    replace(
+        &repository,
+        "infrastructure/kyverno/source.yaml",
+        "oci://ghcr.io/kyverno/manifests/kyverno",
+        &format!("oci://{}/kyverno", registry.address),
+    );
     // Flux 2.9 serves v1 only; signatures are verified by a later part.
     replace(&repository, "infrastructure/kyverno/source.yaml", "v1beta2", "v1");
     replace(&repository, "infrastructure/kyverno/source.yaml", "  verify:\n    provider: cosign\n", "");
@@ -91,7 +106,8 @@ fn the_multi_tenancy_repository_brings_up_its_tenant() {
     house.until_ready("kustomization", "apps", "dev-team", "True");
     assert_eq!(house.get("configmap", "apps", "app").unwrap()["data"]["stage"], "staging");
     // A tenant is an impersonated account with rights in its own namespace only.
-    team.write("staging/grab.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: grab, namespace: kube-system}\ndata: {}\n").push("grab");
+    team.write("staging/grab.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: grab, namespace: kube-system}\ndata: {}\n")
+        .push("grab");
     house.kubectl(&["annotate", "gitrepository", "dev-team", "-n", "apps", "--overwrite", "reconcile.fluxcd.io/requestedAt=grab"]);
     let refused = house.until_object("kustomization", "apps", "dev-team", "refused", |object| {
         let ready = condition(object, "Ready")?;
