@@ -21,6 +21,9 @@ use crate::schema::{Pack, PackError, Schema, TypeHandle, TypeId, TypeSource};
 
 pub use discovery::{Group, Resource, Subresource, Version};
 
+/// Structs hold structs no deeper than this.
+const STRUCTS_DEPTH_MAX: usize = 16;
+
 static DATA: &[u8] = include_bytes!("../../data/kubernetes.pack");
 
 /// The types of all built-in kinds.
@@ -61,15 +64,21 @@ impl TypeSource for Builtin {
     }
 }
 
-/// Adds the fields that are structs and not pointers to structs: those whose default is the empty map.
+/// Adds what Go writes of a struct that holds nothing: its structs, and the zero values of fields without `omitempty`.
 fn fill_structs(schema: &Schema, id: TypeId, out: &mut Map<String, Value>, depth: usize) {
     let fields = schema.get(id).map.as_ref().map(|map| map.fields.as_slice()).unwrap_or_default();
-    for field in fields.iter().filter(|_| depth < 16) {
-        if field.default.as_ref().and_then(Value::as_object).is_some_and(Map::is_empty) {
-            let mut below = Map::new();
-            fill_structs(schema, field.ty, &mut below, depth + 1);
-            out.insert((*field.name).to_owned(), Value::Object(below));
-        }
+    for field in fields.iter().filter(|_| depth < STRUCTS_DEPTH_MAX) {
+        let zero = match &field.default {
+            Some(Value::Object(empty)) if empty.is_empty() => {
+                let mut below = Map::new();
+                fill_structs(schema, field.ty, &mut below, depth + 1);
+                Value::Object(below)
+            }
+            Some(default) if field.required => default.clone(),
+            None if field.required => Value::Null,
+            _ => continue,
+        };
+        out.insert((*field.name).to_owned(), zero);
     }
 }
 

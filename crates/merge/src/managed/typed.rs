@@ -112,6 +112,8 @@ fn same_part(a: &Part<'_>, b: &Part<'_>) -> bool {
 pub fn validate(ty: &TypeHandle, value: &Value, allow_duplicates: bool) -> Result<(), Errors> {
     let mut validator = Validator { schema: ty.schema(), allow_duplicates, path: Vec::new(), errors: Vec::new() };
     validator.value(ty.id(), value);
+    // There they come in the random order of Go's maps.
+    validator.errors.sort_by(|a, b| a.path.cmp(&b.path));
     if validator.errors.is_empty() { Ok(()) } else { Err(Errors(validator.errors)) }
 }
 
