@@ -29,8 +29,12 @@ fn steps() -> Vec<Step> {
             let request = &step["request"];
             let (path, query) = request["path"].as_str().unwrap().split_once('?').unwrap();
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap_or("").to_owned();
-            let speaker = [&step["live"], &step["answer"], &request["body"]].into_iter().find(|one| one["kind"].is_string() && one["kind"] != "Status").unwrap();
+            let parameter =
+                |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap_or("").to_owned();
+            let speaker = [&step["live"], &step["answer"], &request["body"]]
+                .into_iter()
+                .find(|one| one["kind"].is_string() && one["kind"] != "Status")
+                .unwrap();
             out.push(Step {
                 name: format!("{}, step {index}", text(&scenario["name"])),
                 method: text(&request["method"]),
@@ -64,7 +68,8 @@ fn now(object: &Value) -> String {
 
 fn run(step: &Step) -> Result<Value, ApplyError> {
     let (now, reset) = (now(&step.answer), reset_fields(&step.gvk, &step.subresource));
-    let request = Request { manager: &step.manager, gvk: &step.gvk, subresource: &step.subresource, force: step.force, now: &now, reset: &reset };
+    let request =
+        Request { manager: &step.manager, gvk: &step.gvk, subresource: &step.subresource, force: step.force, now: &now, reset: &reset };
     let live = Some(&step.live).filter(|live| !live.is_null());
     if step.kind == "apply" {
         return managed::apply(live, &step.body, &request, &Builtin);
@@ -111,7 +116,11 @@ fn conflicts_and_misfits_are_told_as_by_the_real_server() {
         };
         assert_eq!((code, error.to_string().as_str()), (step.code, step.answer["message"].as_str().unwrap()), "{}", step.name);
         let ApplyError::Conflict(conflicts) = error else { continue };
-        let mut got: Vec<_> = conflicts.0.iter().map(|one| json!({"reason": "FieldManagerConflict", "message": one.message(), "field": one.field()})).collect();
+        let mut got: Vec<_> = conflicts
+            .0
+            .iter()
+            .map(|one| json!({"reason": "FieldManagerConflict", "message": one.message(), "field": one.field()}))
+            .collect();
         let mut want = step.answer["details"]["causes"].as_array().unwrap().clone();
         got.sort_by_key(Value::to_string);
         want.sort_by_key(Value::to_string);
