@@ -39,7 +39,8 @@ pub fn compare(live: &Object, desired: &Object, ignored: &[&str]) -> Drift {
     let numbers = Numbers { quantities: !matches!(desired.kind(), "ConfigMap" | "Secret") };
     let owned = ours.get("fieldsV1");
     let wanted_drift = numbers.wanted(&wanted, &live_value, owned, &others, "");
-    let owned_drift = owned.map_or(Drift::Different, |owned| no_longer_wanted(owned, &wanted, &live_value, &others, ignored, String::new()));
+    let owned_drift =
+        owned.map_or(Drift::Different, |owned| no_longer_wanted(owned, &wanted, &live_value, &others, ignored, String::new()));
     wanted_drift.max(owned_drift)
 }
 
@@ -150,7 +151,8 @@ impl Numbers {
         let mut last = None;
         for element in wanted {
             // A key that we leave out has the server's default.
-            let same_key = |candidate: &Value| names.iter().all(|name| element.get(name).is_none_or(|value| candidate.get(name) == Some(value)));
+            let same_key =
+                |candidate: &Value| names.iter().all(|name| element.get(name).is_none_or(|value| candidate.get(name) == Some(value)));
             let Some(at) = live.iter().position(same_key) else { return Drift::Different };
             if last.is_some_and(|last| at < last) {
                 drift = drift.max(Drift::Unsure);
@@ -320,7 +322,9 @@ mod tests {
     fn live(spec: Value, ours: Value, theirs: Value) -> Object {
         let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "e.com/v1", "fieldsV1": {"f:spec": fields}});
         let mut object = object(spec);
-        object.metadata_mut().insert("managedFields".into(), json!([entry("kustomize-controller", "Apply", ours), entry("tester", "Update", theirs)]));
+        object
+            .metadata_mut()
+            .insert("managedFields".into(), json!([entry("kustomize-controller", "Apply", ours), entry("tester", "Update", theirs)]));
         object
     }
 
@@ -336,22 +340,64 @@ mod tests {
             ("removed", json!({"a": 1}), json!({}), json!({"f:a": {}}), json!({}), Different),
             ("added by another", json!({"a": 1}), json!({"a": 1, "b": 2}), json!({"f:a": {}}), json!({"f:b": {}}), Same),
             ("not wanted any more", json!({"a": 1}), json!({"a": 1, "b": 2}), json!({"f:a": {}, "f:b": {}}), json!({}), Different),
-            ("not wanted any more but shared", json!({"a": 1}), json!({"a": 1, "b": 2}), json!({"f:a": {}, "f:b": {}}), json!({"f:b": {}}), Same),
+            (
+                "not wanted any more but shared",
+                json!({"a": 1}),
+                json!({"a": 1, "b": 2}),
+                json!({"f:a": {}, "f:b": {}}),
+                json!({"f:b": {}}),
+                Same,
+            ),
             ("default that Go does not write", json!({"a": false}), json!({}), json!({"f:a": {}}), json!({}), Same),
             ("the same, but never ours", json!({"a": false}), json!({}), json!({}), json!({}), Unsure),
             ("empty", json!({"a": {}, "b": []}), json!({}), json!({"f:c": {}}), json!({}), Same),
-            ("nested", json!({"a": {"b": {"c": "x"}}}), json!({"a": {"b": {"c": "x", "d": 1}}}), json!({"f:a": {"f:b": {"f:c": {}}}}), json!({}), Same),
+            (
+                "nested",
+                json!({"a": {"b": {"c": "x"}}}),
+                json!({"a": {"b": {"c": "x", "d": 1}}}),
+                json!({"f:a": {"f:b": {"f:c": {}}}}),
+                json!({}),
+                Same,
+            ),
             ("list by key", json!({"ports": [{"port": 80}]}), json!({"ports": port}), port_fields.clone(), json!({}), Same),
             ("list by key, element gone", json!({"ports": []}), json!({"ports": port}), port_fields.clone(), json!({}), Different),
-            ("list by key, element new", json!({"ports": [{"port": 80}, {"port": 81}]}), json!({"ports": port}), port_fields, json!({}), Different),
+            (
+                "list by key, element new",
+                json!({"ports": [{"port": 80}, {"port": 81}]}),
+                json!({"ports": port}),
+                port_fields,
+                json!({}),
+                Different,
+            ),
             ("whole list with defaults", json!({"l": [{"a": 1}]}), json!({"l": [{"a": 1, "b": 2}]}), json!({"f:l": {}}), json!({}), Unsure),
             ("whole list", json!({"l": [{"a": 1}]}), json!({"l": [{"a": 1}]}), json!({"f:l": {}}), json!({}), Same),
             ("whole list shorter", json!({"l": ["a"]}), json!({"l": ["a", "b"]}), json!({"f:l": {}}), json!({}), Different),
             ("set", json!({"l": ["a"]}), json!({"l": ["a", "b"]}), json!({"f:l": {"v:\"a\"": {}}}), json!({"f:l": {"v:\"b\"": {}}}), Same),
-            ("set member dropped", json!({"l": ["a"]}), json!({"l": ["a", "b"]}), json!({"f:l": {"v:\"a\"": {}, "v:\"b\"": {}}}), json!({}), Different),
+            (
+                "set member dropped",
+                json!({"l": ["a"]}),
+                json!({"l": ["a", "b"]}),
+                json!({"f:l": {"v:\"a\"": {}, "v:\"b\"": {}}}),
+                json!({}),
+                Different,
+            ),
             ("whole map", json!({"m": {"a": "1"}}), json!({"m": {"a": "1", "b": "2"}}), json!({"f:m": {}}), json!({}), Unsure),
-            ("amounts", json!({"limits": {"cpu": "1000m", "memory": "1Gi"}}), json!({"limits": {"cpu": "1", "memory": "1024Mi"}}), json!({"f:limits": {"f:cpu": {}, "f:memory": {}}}), json!({}), Same),
-            ("text that looks like an amount", json!({"version": "1000m"}), json!({"version": "1"}), json!({"f:version": {}}), json!({}), Unsure),
+            (
+                "amounts",
+                json!({"limits": {"cpu": "1000m", "memory": "1Gi"}}),
+                json!({"limits": {"cpu": "1", "memory": "1024Mi"}}),
+                json!({"f:limits": {"f:cpu": {}, "f:memory": {}}}),
+                json!({}),
+                Same,
+            ),
+            (
+                "text that looks like an amount",
+                json!({"version": "1000m"}),
+                json!({"version": "1"}),
+                json!({"f:version": {}}),
+                json!({}),
+                Unsure,
+            ),
         ];
         for (name, wanted, lives, ours, theirs, want) in table {
             assert_eq!(compare(&live(lives, ours, theirs), &object(wanted), &[]), want, "{name}");
@@ -379,9 +425,14 @@ mod tests {
 
     #[test]
     fn a_config_map_compares_texts_as_they_are() {
-        let config = |value: &str| Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"cpu": value}})).unwrap();
+        let config = |value: &str| {
+            Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"cpu": value}})).unwrap()
+        };
         let mut lives = config("1");
-        lives.metadata_mut().insert("managedFields".into(), json!([{"manager": "kustomize-controller", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:cpu": {}}}}]));
+        lives.metadata_mut().insert(
+            "managedFields".into(),
+            json!([{"manager": "kustomize-controller", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:cpu": {}}}}]),
+        );
         assert_eq!(compare(&lives, &config("1000m"), &[]), Drift::Different);
         assert_eq!(compare(&lives, &config("1"), &[]), Drift::Same);
     }

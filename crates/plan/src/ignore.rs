@@ -63,7 +63,9 @@ impl Rule {
         let gvk = object.gvk();
         let values = [gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str(), object.namespace(), object.name()];
         let parts = self.parts.iter().zip(values).all(|(pattern, value)| pattern.as_ref().is_none_or(|p| p.is_match(value)));
-        parts && self.labels.iter().all(|r| r.holds(object.label(&r.key))) && self.annotations.iter().all(|r| r.holds(object.annotation(&r.key)))
+        parts
+            && self.labels.iter().all(|r| r.holds(object.label(&r.key)))
+            && self.annotations.iter().all(|r| r.holds(object.annotation(&r.key)))
     }
 }
 

@@ -28,7 +28,8 @@ mod stage;
 pub use inventory::{Entry, Inventory};
 pub use normalize::{Desired, Owner, normalize};
 pub use plan::{
-    Action, Claims, GuardRails, Hold, Input, Live, Plan, Policy, Prune, PruneAction, Record, Stage, Step, Why, decide, decide_prune, kept, plan,
+    Action, Claims, GuardRails, Hold, Input, Live, Plan, Policy, Prune, PruneAction, Record, Stage, Step, Why, decide, decide_prune, kept,
+    plan,
 };
 pub use protocol::{after_failure, after_success, before};
 pub use stage::StageKind;

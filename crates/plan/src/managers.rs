@@ -125,7 +125,10 @@ mod tests {
     use super::*;
 
     fn live(managed: Value) -> Object {
-        Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "7", "managedFields": managed}})).unwrap()
+        Object::new(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "resourceVersion": "7", "managedFields": managed}}),
+        )
+        .unwrap()
     }
 
     fn entry(manager: &str, operation: &str, field: &str) -> Value {
@@ -151,7 +154,10 @@ mod tests {
     fn the_first_of_them_becomes_ours_when_we_have_none() {
         let object = live(json!([entry("kubectl-client-side-apply", "Update", "f:b"), entry("before-first-apply", "Update", "f:c")]));
         let patch = takeover(&object, &taken_over(&[])).unwrap();
-        assert_eq!(patch[1]["value"], json!([{"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:data": {"f:b": {}, "f:c": {}}}}]));
+        assert_eq!(
+            patch[1]["value"],
+            json!([{"manager": "kustomize-controller", "operation": "Apply", "fieldsV1": {"f:data": {"f:b": {}, "f:c": {}}}}])
+        );
     }
 
     #[test]

@@ -134,23 +134,31 @@ mod tests {
             "metadata": {"name": "a", "creationTimestamp": null, "resourceVersion": "1", "labels": {"team": "b"}},
             "spec": {"ports": [{"port": 80}, {"port": 53, "protocol": "UDP"}]},
         }));
-        assert_eq!(sent, json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": "a", "labels": {"team": "a", "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}},
-            "spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]},
-        }));
+        assert_eq!(
+            sent,
+            json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": "a", "labels": {"team": "a", "kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}},
+                "spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]},
+            })
+        );
     }
 
     #[test]
     fn string_data_of_a_secret_becomes_data() {
-        let sent = normalized(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"a": "y"}, "sops": {}}));
+        let sent = normalized(
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"a": "eA==", "b": "eA=="}, "stringData": {"a": "y"}, "sops": {}}),
+        );
         assert_eq!(sent["data"], json!({"a": "eQ==", "b": "eA=="}));
         assert!(sent.get("stringData").is_none() && sent.get("sops").is_none());
     }
 
     #[test]
     fn no_secret_shows_in_debug_output() {
-        let object = Object::new(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "n"}, "data": {"p": "hunter2"}})).unwrap();
+        let object = Object::new(
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "n"}, "data": {"p": "hunter2"}}),
+        )
+        .unwrap();
         assert_eq!(format!("{:?}", Desired::new(object)), "Desired(Secret/n/a)");
     }
 }

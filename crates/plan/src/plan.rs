@@ -97,13 +97,20 @@ pub enum Action {
     /// It seems not to exist: apply without force, so that an object of others is noticed.
     Create,
     /// Apply; `takeover` is a patch to send before.
-    Update { live: Arc<Record>, takeover: Option<Value> },
+    Update {
+        live: Arc<Record>,
+        takeover: Option<Value>,
+    },
     /// A dry run decides whether it has to be applied.
-    Verify { live: Arc<Record> },
+    Verify {
+        live: Arc<Record>,
+    },
     /// Read it first, then decide with [`decide`].
     Look,
     Unchanged,
-    Skip { why: Why },
+    Skip {
+        why: Why,
+    },
 }
 
 impl Action {
@@ -136,12 +143,18 @@ pub struct Prune {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PruneAction {
     /// Only this object, not another one of the same name.
-    Delete { uid: String },
+    Delete {
+        uid: String,
+    },
     /// Nothing with owner labels is there: read it, then decide.
     Look,
-    Skip { why: Why },
+    Skip {
+        why: Why,
+    },
     /// Keep it in the inventory for now.
-    Defer { why: Why },
+    Defer {
+        why: Why,
+    },
     /// Nothing is deleted: pruning is off.
     Forget,
 }
@@ -159,7 +172,9 @@ impl fmt::Display for Hold {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Hold::EmptyBuild { objects } => write!(out, "the build is empty and would delete all {objects} applied objects"),
-            Hold::DeletesAll { objects } => write!(out, "the build holds none of the {objects} applied objects and would delete all of them"),
+            Hold::DeletesAll { objects } => {
+                write!(out, "the build holds none of the {objects} applied objects and would delete all of them")
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Tables: what a plan does with one object, and what it holds back.
 
 use object::{Object, ObjectKey};
-use plan::{Action, Desired, Entry, GuardRails, Hold, Input, Inventory, Live, Owner, Plan, Policy, PruneAction, Record, StageKind, Why, normalize, plan};
+use plan::{
+    Action, Desired, Entry, GuardRails, Hold, Input, Inventory, Live, Owner, Plan, Policy, PruneAction, Record, StageKind, Why, normalize,
+    plan,
+};
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
 use types::NamespacedName;
@@ -92,7 +95,10 @@ fn metadata_of_both_sides_steers_the_apply() {
     assert!(matches!(World::new().action(&plain), Action::Create));
     for (annotations, why) in [(disabled.clone(), Why::ReconcileDisabled), (ssa("ignore"), Why::Ignored)] {
         assert!(matches!(has(annotations.clone()).action(&plain), Action::Skip { why: w } if w == why), "{annotations} on the live object");
-        assert!(matches!(has(json!({})).action(&config("a", annotations.clone())), Action::Skip { why: w } if w == why), "{annotations} on the desired object");
+        assert!(
+            matches!(has(json!({})).action(&config("a", annotations.clone())), Action::Skip { why: w } if w == why),
+            "{annotations} on the desired object"
+        );
         assert!(matches!(World::new().action(&config("a", annotations)), Action::Look));
     }
     assert!(matches!(has(json!({})).action(&config("a", ssa("IfNotPresent"))), Action::Skip { why: Why::AlreadyPresent }));
@@ -103,15 +109,23 @@ fn metadata_of_both_sides_steers_the_apply() {
 #[test]
 fn fields_of_kubectl_are_taken_over_unless_merging() {
     let mut live = applied(&config("a", json!({})), json!({}));
-    live.metadata_mut()["managedFields"].as_array_mut().expect("a list").push(json!({"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:b": {}}}}));
+    live.metadata_mut()["managedFields"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"manager": "kubectl-edit", "operation": "Update", "fieldsV1": {"f:data": {"f:b": {}}}}));
     let world = World::new().having(live);
     assert!(matches!(world.action(&config("a", json!({}))), Action::Update { takeover: Some(_), .. }));
-    assert!(matches!(world.action(&config("a", json!({"kustomize.toolkit.fluxcd.io/ssa": "Merge"}))), Action::Update { takeover: None, .. }));
+    assert!(matches!(
+        world.action(&config("a", json!({"kustomize.toolkit.fluxcd.io/ssa": "Merge"}))),
+        Action::Update { takeover: None, .. }
+    ));
 }
 
 #[test]
 fn stages_come_in_order_and_deletion_is_the_reverse() {
-    let object = |api: &str, kind: &str, name: &str| Object::new(json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}})).expect("an object");
+    let object = |api: &str, kind: &str, name: &str| {
+        Object::new(json!({"apiVersion": api, "kind": kind, "metadata": {"name": name}})).expect("an object")
+    };
     let objects = [
         object("apps/v1", "Deployment", "d"),
         object("storage.k8s.io/v1", "StorageClass", "s"),
@@ -122,8 +136,17 @@ fn stages_come_in_order_and_deletion_is_the_reverse() {
     let mut world = World::new();
     world.policy.custom_stage_kinds = vec![object::GroupKind { group: "e.com".into(), kind: "Widget".into() }];
     let made = world.plan(&objects);
-    let names: Vec<(StageKind, Vec<&str>)> = made.stages.iter().map(|s| (s.kind, s.steps.iter().map(|step| step.desired.object.name()).collect())).collect();
-    assert_eq!(names, [(StageKind::Definitions, vec!["n"]), (StageKind::Classes, vec!["s"]), (StageKind::Custom, vec!["w"]), (StageKind::Rest, vec!["c", "d"])]);
+    let names: Vec<(StageKind, Vec<&str>)> =
+        made.stages.iter().map(|s| (s.kind, s.steps.iter().map(|step| step.desired.object.name()).collect())).collect();
+    assert_eq!(
+        names,
+        [
+            (StageKind::Definitions, vec!["n"]),
+            (StageKind::Classes, vec!["s"]),
+            (StageKind::Custom, vec!["w"]),
+            (StageKind::Rest, vec!["c", "d"])
+        ]
+    );
     world.inventory = made.new;
     world.policy.guard_rails = GuardRails::Off;
     let order: Vec<String> = world.plan(&[]).prunes.iter().map(|p| p.entry.key.name.clone()).collect();

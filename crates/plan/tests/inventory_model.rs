@@ -4,7 +4,9 @@
 //! What must hold once the crashes stop: the cluster has what is desired, and nothing else of ours.
 
 use object::{Object, ObjectKey};
-use plan::{Action, Desired, Entry, GuardRails, Input, Inventory, Live, Plan, Policy, PruneAction, Record, after_failure, after_success, plan};
+use plan::{
+    Action, Desired, Entry, GuardRails, Input, Inventory, Live, Plan, Policy, PruneAction, Record, after_failure, after_success, plan,
+};
 use proptest::prelude::*;
 use serde_json::json;
 use std::{
@@ -14,7 +16,8 @@ use std::{
 use types::NamespacedName;
 
 fn object(n: u8) -> Object {
-    let mut object = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{n}"), "namespace": "n"}})).expect("an object");
+    let mut object = Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("c{n}"), "namespace": "n"}}))
+        .expect("an object");
     object.set_label(plan::metadata::NAME_LABEL, "apps");
     object.set_label(plan::metadata::NAMESPACE_LABEL, "n");
     object
@@ -62,7 +65,13 @@ impl World {
             policy: &policy,
             desired: desired.iter().map(|n| Desired::new(object(*n))).collect(),
             inventory: &self.stored,
-            live: &|key| if self.cluster.contains(&number(key)) { Live::Present(Arc::new(Record::of(Arc::new(object(number(key)))))) } else { Live::Absent },
+            live: &|key| {
+                if self.cluster.contains(&number(key)) {
+                    Live::Present(Arc::new(Record::of(Arc::new(object(number(key))))))
+                } else {
+                    Live::Absent
+                }
+            },
             claims: &|_| None,
         })
     }
