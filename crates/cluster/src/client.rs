@@ -33,6 +33,7 @@ pub struct Client {
     connection: Arc<Connection>,
     impersonate: Option<HeaderValue>,
     urgent: bool,
+    fenced: bool,
 }
 
 struct Connection {
@@ -132,7 +133,12 @@ impl Client {
     pub fn with_fence(config: kube::Config, fence: Fence) -> Result<Self, Error> {
         let kube = crate::connect::connect(config)?;
         let limit = Limit::new(IN_FLIGHT_START, IN_FLIGHT_MAX);
-        Ok(Self { connection: Arc::new(Connection { kube, limit, counts: Counts::default(), fence }), impersonate: None, urgent: false })
+        Ok(Self {
+            connection: Arc::new(Connection { kube, limit, counts: Counts::default(), fence }),
+            impersonate: None,
+            urgent: false,
+            fenced: true,
+        })
     }
 
     /// The same connection in the name of another.
@@ -146,9 +152,14 @@ impl Client {
         Ok(Self { impersonate, ..self.clone() })
     }
 
-    /// The same client, passing the concurrency limit and the fence by: for leases.
+    /// The same client, passing the concurrency limit and the fence by, without second tries: for leases.
     pub fn urgent(&self) -> Self {
-        Self { urgent: true, ..self.clone() }
+        Self { urgent: true, fenced: false, ..self.clone() }
+    }
+
+    /// The same client, writing whether or not the fence is open: for what may be told late, such as events.
+    pub fn unfenced(&self) -> Self {
+        Self { fenced: false, ..self.clone() }
     }
 
     pub fn counts(&self) -> &Counts {
@@ -329,7 +340,7 @@ impl Client {
         let give_up = tokio::time::Instant::now() + TRY_FOR;
         let mut pause = Duration::from_millis(50);
         loop {
-            if verb.is_write() && !self.urgent && !self.connection.fence.allows_writes() {
+            if verb.is_write() && self.fenced && !self.connection.fence.allows_writes() {
                 return Err(Error::Fenced);
             }
             let answer = {

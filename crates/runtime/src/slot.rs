@@ -1,0 +1,134 @@
+use cluster::Error;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+type Write = Box<dyn Fn(Value) -> BoxFuture<'static, Result<bool, Error>> + Send + Sync>;
+
+/// The status of one object on its way to the server: one write at a time, and states on the way only when they last.
+pub(crate) struct Slot {
+    me: Weak<Slot>,
+    write: Write,
+    delay: Duration,
+    pending: Mutex<Pending>,
+    /// Held while a write is under way, so that an older status never overtakes a newer one.
+    order: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// What waits, and since when something waits.
+    status: Option<Value>,
+    due: Option<Instant>,
+    flusher: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(delay: Duration, write: Write) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self { me: me.clone(), write, delay, pending: Mutex::default(), order: tokio::sync::Mutex::default() })
+    }
+
+    /// Lets a status wait for its moment; a newer one takes its place without moving the moment.
+    pub(crate) fn set_soon(&self, status: Value) {
+        let mut pending = self.lock();
+        pending.status = Some(status);
+        let due = *pending.due.get_or_insert_with(|| Instant::now() + self.delay);
+        if !std::mem::replace(&mut pending.flusher, true) {
+            let me = self.me.clone();
+            tokio::spawn(async move {
+                let mut due = due;
+                loop {
+                    tokio::time::sleep_until(due).await;
+                    let Some(slot) = me.upgrade() else { return };
+                    match slot.flush_or_leave().await {
+                        Some(later) => due = later,
+                        None => return,
+                    }
+                }
+            });
+        }
+    }
+
+    /// Writes what is due. Returns when to look again, or `None` when there is nothing left to wait for.
+    async fn flush_or_leave(&self) -> Option<Instant> {
+        let _order = self.order.lock().await;
+        let status = {
+            let mut pending = self.lock();
+            match pending.due {
+                Some(due) if due > Instant::now() => return Some(due),
+                Some(_) => {
+                    pending.due = None;
+                    pending.status.take()
+                }
+                None => None,
+            }
+        };
+        if let Some(status) = status
+            && let Err(error) = (self.write)(status).await
+        {
+            tracing::debug!(error = %error.chain(), "a progress status was not written");
+        }
+        let mut pending = self.lock();
+        pending.flusher = pending.due.is_some();
+        pending.due
+    }
+
+    /// Writes a status and drops what waited before it; returns whether it took a write.
+    pub(crate) async fn write_now(&self, status: &Value) -> Result<bool, Error> {
+        self.drop_pending();
+        let _order = self.order.lock().await;
+        (self.write)(status.clone()).await
+    }
+
+    pub(crate) fn drop_pending(&self) {
+        let mut pending = self.lock();
+        pending.status = None;
+        pending.due = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    type Written = Arc<Mutex<Vec<Value>>>;
+
+    fn slot() -> (Arc<Slot>, Written) {
+        let written = Written::default();
+        let log = written.clone();
+        let write = move |status: Value| -> BoxFuture<'static, Result<bool, Error>> {
+            let log = log.clone();
+            Box::pin(async move {
+                log.lock().unwrap().push(status);
+                Ok(true)
+            })
+        };
+        (Slot::new(Duration::from_secs(1), Box::new(write)), written)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_on_the_way_is_written_only_when_it_lasts() {
+        let (slot, written) = slot();
+        slot.set_soon(json!("fetching"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        slot.write_now(&json!("ready")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(*written.lock().unwrap(), [json!("ready")]);
+
+        slot.set_soon(json!("fetching"));
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        slot.set_soon(json!("building"));
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(*written.lock().unwrap(), [json!("ready"), json!("building")], "the newest state, at the first one's moment");
+        slot.set_soon(json!("waiting"));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(written.lock().unwrap().len(), 3);
+    }
+}
