@@ -1,1 +1,19 @@
-//! HTTP client with limits, redirects and digests.
+//! HTTP client: artifacts and other files, bounded in size and time, checked against a digest, tried again when that can help.
+//!
+//! ```text
+//! Client::get(url, limit)                    bytes
+//! Client::fetch_artifact(url, digest, limit) bytes that hash to the digest
+//!     transient failure -> wait (Retry: backoff, Retry-After) -> again
+//!     404, wrong digest, too large -> error at once
+//! ```
+//!
+//! Redirects are followed, never from https to http, and never with credentials to another host.
+//! No error shows user information or query of a URL: signed URLs carry secrets there.
+
+mod client;
+mod retry;
+mod url;
+
+pub use client::{Client, Error, Options};
+pub use retry::Retry;
+pub use url::{redact, with_host};
