@@ -54,7 +54,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Network { .. } => true,
-            Self::Status { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED),
+            Self::Status { status, .. } => {
+                *status == StatusCode::TOO_MANY_REQUESTS || (status.is_server_error() && *status != StatusCode::NOT_IMPLEMENTED)
+            }
             _ => false,
         }
     }

@@ -32,7 +32,10 @@ mod tests {
 
     #[test]
     fn the_host_is_replaced_with_its_port() {
-        assert_eq!(with_host("http://source-controller.flux-system.svc/a/b.tar.gz", "127.0.0.1:9090").unwrap(), "http://127.0.0.1:9090/a/b.tar.gz");
+        assert_eq!(
+            with_host("http://source-controller.flux-system.svc/a/b.tar.gz", "127.0.0.1:9090").unwrap(),
+            "http://127.0.0.1:9090/a/b.tar.gz"
+        );
         assert_eq!(with_host("http://h:1/a", "other").unwrap(), "http://other/a");
         assert!(with_host("nothing", "other").is_err());
     }
