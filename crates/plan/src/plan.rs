@@ -265,12 +265,11 @@ pub fn plan(input: Input<'_>) -> Plan {
 pub fn decide(desired: &Desired, live: &Live, policy: &Policy) -> Action {
     let record = match live {
         Live::Present(record) => record,
-        // What is not to be applied is still listed when it exists, so somebody has to look.
-        Live::Unseen if desired.steering.reconcile_disabled || desired.steering.apply != ApplyPolicy::Override => return Action::Look,
-        Live::Unseen => return Action::Create,
-        Live::Absent if desired.steering.reconcile_disabled => return Action::Skip { why: Why::ReconcileDisabled },
-        Live::Absent if desired.steering.apply == ApplyPolicy::Ignore => return Action::Skip { why: Why::Ignored },
-        Live::Absent => return Action::Create,
+        // What is not applied is listed all the same, whether it exists or not.
+        Live::Unseen | Live::Absent if desired.steering.reconcile_disabled => return Action::Skip { why: Why::ReconcileDisabled },
+        Live::Unseen | Live::Absent if desired.steering.apply == ApplyPolicy::Ignore => return Action::Skip { why: Why::Ignored },
+        Live::Unseen if desired.steering.apply == ApplyPolicy::IfNotPresent => return Action::Look,
+        Live::Unseen | Live::Absent => return Action::Create,
     };
     let wants = desired.steering;
     if wants.reconcile_disabled || record.steering.reconcile_disabled {

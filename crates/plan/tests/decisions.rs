@@ -99,9 +99,10 @@ fn metadata_of_both_sides_steers_the_apply() {
             matches!(has(json!({})).action(&config("a", annotations.clone())), Action::Skip { why: w } if w == why),
             "{annotations} on the desired object"
         );
-        assert!(matches!(World::new().action(&config("a", annotations)), Action::Look));
+        assert!(matches!(World::new().action(&config("a", annotations)), Action::Skip { .. }));
     }
     assert!(matches!(has(json!({})).action(&config("a", ssa("IfNotPresent"))), Action::Skip { why: Why::AlreadyPresent }));
+    assert!(matches!(World::new().action(&config("a", ssa("IfNotPresent"))), Action::Look));
     assert!(!matches!(has(ssa("IfNotPresent")).action(&plain), Action::Skip { .. }), "on the live object it says nothing");
     assert!(matches!(has(json!({})).action(&config("a", ssa("nope"))), Action::Update { .. }));
 }
