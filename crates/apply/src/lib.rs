@@ -1,1 +1,49 @@
-//! Carries out a plan.
+//! Carries out plans.
+//!
+//! ```text
+//! Target (one per cluster)
+//!   |- Discovery   what a kind is called in URLs, asked once per group and version
+//!   |- Owned       one label-selected watch per kind: Live records for plans, health for waits
+//!   `- Client      per identity
+//!
+//! Plan --> Session::apply --> Applied { changes, written, failure, pending }
+//!          Session::prune --> Pruned  { changes, kept, failure }
+//! ```
+//!
+//! *Guarantees.* Every write can be repeated, and cut short anywhere. A deletion names the uid that was decided on. In a stage
+//! all objects are applied or, as far as it is in our power, none: changes to existing objects are tried as dry runs first when
+//! there are several, and objects that were made are taken back when another one of their stage is refused.
+//! Nothing here waits long: what takes its time is told as `pending`, and the watch wakes whoever waits.
+
+mod change;
+mod discovery;
+mod error;
+mod owned;
+mod session;
+mod stage;
+
+pub use change::{Change, Verb};
+pub use discovery::Discovery;
+pub use error::{Failure, dry_run_error};
+pub use owned::{Owned, Seen};
+pub use session::{Applied, Pruned, Session};
+
+use cluster::Client;
+use std::sync::Arc;
+use types::NamespacedName;
+
+/// A cluster that objects are applied to.
+pub struct Target {
+    pub client: Client,
+    pub discovery: Discovery,
+    pub owned: Owned,
+}
+
+impl Target {
+    /// `changed` is told the owner of every owned object that changes, on the task of the watch: it must not block.
+    ///
+    /// Must be called within a Tokio runtime. The watches end when the target is dropped.
+    pub fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
+        Self { discovery: Discovery::new(client.clone()), owned: Owned::new(client.clone(), changed), client }
+    }
+}

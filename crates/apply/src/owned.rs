@@ -1,0 +1,319 @@
+use cluster::{Client, Error, Resource, Selection, WatchEvent};
+use futures::StreamExt;
+use health::Health;
+use object::{GroupKind, Object, ObjectKey};
+use plan::{Live, Record, metadata};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use types::NamespacedName;
+
+/// How long the first listing of a kind may take before plans go on without it.
+const LISTED_WITHIN: Duration = Duration::from_secs(20);
+
+/// All objects with owner labels, as watches see them: one watch per kind, begun when the kind is first asked for.
+///
+/// An object itself is kept only until it is known to be what was wanted; then a record of some hundred bytes stands for it.
+pub struct Owned {
+    shared: Arc<Shared>,
+    _end: DropGuard,
+}
+
+struct Shared {
+    client: Client,
+    kinds: Mutex<HashMap<GroupKind, Arc<Kind>>>,
+    changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>,
+    end: CancellationToken,
+}
+
+struct Kind {
+    resource: Resource,
+    objects: RwLock<HashMap<(String, String), Slot>>,
+    /// The listing is complete, or why it is not.
+    state: watch::Sender<Listing>,
+}
+
+#[derive(Clone, PartialEq)]
+enum Listing {
+    Begun,
+    Complete,
+    Failed(String),
+}
+
+struct Slot {
+    record: Arc<Record>,
+    /// Of everything but status: equal means that nobody touched the object.
+    content: [u8; 16],
+    health: Health,
+}
+
+/// What the watch knows of an object's health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// No object with owner labels; there may be one without.
+    Nothing,
+    Health(Health),
+}
+
+impl Owned {
+    pub(crate) fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
+        let end = CancellationToken::new();
+        let shared = Arc::new(Shared { client, kinds: Mutex::default(), changed, end: end.clone() });
+        Self { shared, _end: end.drop_guard() }
+    }
+
+    /// Watches a kind from now on and waits until its first listing is complete.
+    pub async fn ensure(&self, resource: &Resource) -> Result<(), String> {
+        let kind = {
+            let mut kinds = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+            match kinds.get(&resource.group_kind()) {
+                Some(kind) => kind.clone(),
+                None => {
+                    let kind = Arc::new(Kind { resource: resource.clone(), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 });
+                    kinds.insert(resource.group_kind(), kind.clone());
+                    let (shared, task) = (self.shared.clone(), kind.clone());
+                    tokio::spawn(async move {
+                        let end = shared.end.clone();
+                        tokio::select! {
+                            () = end.cancelled() => {}
+                            () = shared.feed(&task) => {}
+                        }
+                    });
+                    kind
+                }
+            }
+        };
+        let mut state = kind.state.subscribe();
+        let listed = tokio::time::timeout(LISTED_WITHIN, state.wait_for(|state| *state != Listing::Begun)).await;
+        match listed {
+            Ok(Ok(state)) => match &*state {
+                Listing::Failed(why) => Err(why.clone()),
+                _ => Ok(()),
+            },
+            _ => Err(format!("{resource} were not listed within {}s", LISTED_WITHIN.as_secs())),
+        }
+    }
+
+    /// Whether a kind is watched, so that an object that is not seen has no owner labels.
+    fn kind(&self, key: &ObjectKey) -> Option<Arc<Kind>> {
+        let kinds = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.get(&GroupKind { group: key.group.clone(), kind: key.kind.clone() }).cloned()
+    }
+
+    pub fn live(&self, key: &ObjectKey) -> Live {
+        let Some(kind) = self.kind(key) else { return Live::Unseen };
+        let objects = kind.read();
+        objects.get(&place(key)).map_or(Live::Unseen, |slot| Live::Present(slot.record.clone()))
+    }
+
+    pub fn health(&self, key: &ObjectKey) -> Seen {
+        let Some(kind) = self.kind(key) else { return Seen::Nothing };
+        let objects = kind.read();
+        objects.get(&place(key)).map_or(Seen::Nothing, |slot| Seen::Health(slot.health.clone()))
+    }
+
+    /// Takes in the answer to a write; `settled` is the digest of what the object now equals.
+    pub(crate) fn answered(&self, object: Object, settled: [u8; 16]) {
+        let key = object.key();
+        if let Some(kind) = self.kind(&key)
+            && metadata::owner_of(&object).is_some()
+        {
+            kind.put(&key, object, Some(settled));
+        }
+    }
+
+    /// Remembers that the object, as it is now known, equals what was wanted; the object itself is dropped.
+    pub(crate) fn settle(&self, key: &ObjectKey, resource_version: &str, digest: [u8; 16]) {
+        let Some(kind) = self.kind(key) else { return };
+        let mut objects = kind.objects.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = objects.get_mut(&place(key)).filter(|slot| slot.record.resource_version == resource_version) {
+            slot.record = Arc::new(Record { settled: Some(digest), object: None, ..(*slot.record).clone() });
+        }
+    }
+
+    pub(crate) fn forget(&self, key: &ObjectKey, uid: &str) {
+        if let Some(kind) = self.kind(key) {
+            kind.remove(key, Some(uid));
+        }
+    }
+
+    /// Objects that are watched, over all kinds: for metrics.
+    pub fn len(&self) -> usize {
+        let kinds: Vec<_> = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        kinds.iter().map(|kind| kind.read().len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn place(key: &ObjectKey) -> (String, String) {
+    (key.namespace.clone(), key.name.clone())
+}
+
+/// Decodes one object of a watch; one that does not decode is none of ours.
+fn decode(json: &str) -> Option<Object> {
+    serde_json::from_str::<Value>(json).ok().and_then(|value| Object::new(value).ok())
+}
+
+impl Shared {
+    async fn feed(&self, kind: &Kind) {
+        let selection = Selection { labels: metadata::NAME_LABEL.to_owned(), ..Selection::default() };
+        let mut events = self.client.watch(&kind.resource, &selection);
+        let mut listed: Option<HashSet<(String, String)>> = None;
+        while let Some(event) = events.next().await {
+            match event {
+                WatchEvent::Restarted => listed = Some(HashSet::new()),
+                WatchEvent::Listed(json) | WatchEvent::Applied(json) => {
+                    // Items of a list carry no type of their own.
+                    let Some(object) = typed(json.get(), &kind.resource) else { continue };
+                    let key = object.key();
+                    if let Some(listed) = &mut listed {
+                        listed.insert(place(&key));
+                    }
+                    let after = metadata::owner_of(&object);
+                    let before = kind.put(&key, object, None);
+                    self.tell(before.as_ref(), after.as_ref());
+                }
+                WatchEvent::Synced => {
+                    for gone in listed.take().map(|listed| kind.retain(&listed)).unwrap_or_default() {
+                        self.tell(Some(&gone), None);
+                    }
+                    kind.state.send_replace(Listing::Complete);
+                }
+                WatchEvent::Deleted(json) => {
+                    let Some(object) = typed(json.get(), &kind.resource) else { continue };
+                    let uid = object.field(&["metadata", "uid"]).and_then(Value::as_str).unwrap_or("").to_owned();
+                    let before = kind.remove(&object.key(), Some(&uid));
+                    self.tell(before.as_ref(), metadata::owner_of(&object).as_ref());
+                }
+                WatchEvent::Failed(error) => {
+                    if !error.is_expired() {
+                        tracing::info!(resource = %kind.resource, error = %error.chain(), "the watch of applied objects broke off; trying again");
+                    }
+                    if *kind.state.borrow() == Listing::Begun && refused(&error) {
+                        kind.state.send_replace(Listing::Failed(error.chain()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, before: Option<&NamespacedName>, after: Option<&NamespacedName>) {
+        if let Some(owner) = after {
+            (self.changed)(owner);
+        }
+        if let Some(owner) = before.filter(|before| Some(*before) != after) {
+            (self.changed)(owner);
+        }
+    }
+}
+
+/// The listing will not succeed by itself.
+fn refused(error: &Error) -> bool {
+    error.is_forbidden() || error.is_not_found() || error.status().is_some_and(|status| status.code == 405)
+}
+
+fn typed(json: &str, resource: &Resource) -> Option<Object> {
+    if let Some(object) = decode(json) {
+        return Some(object);
+    }
+    let mut value: Value = serde_json::from_str(json).ok()?;
+    let map = value.as_object_mut()?;
+    map.insert("apiVersion".to_owned(), Value::from(resource.api_version()));
+    map.insert("kind".to_owned(), Value::from(resource.kind.clone()));
+    Object::new(value).ok()
+}
+
+impl Kind {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<(String, String), Slot>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a state of an object unless a newer one is known. Returns the owner that was known before.
+    fn put(&self, key: &ObjectKey, object: Object, settled: Option<[u8; 16]>) -> Option<NamespacedName> {
+        let content = content(&object);
+        let health = health::assess(&object, jiff::Timestamp::now());
+        let mut record = Record::of(Arc::new(object));
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let before = objects.get(&place(key));
+        let owner = before.and_then(|slot| slot.record.owner.clone());
+        if let Some(slot) = before.filter(|slot| slot.record.uid == record.uid) {
+            if slot.content == content {
+                record.settled = settled.or(slot.record.settled);
+            }
+            if is_older(&record.resource_version, &slot.record.resource_version) {
+                // Late news of a write; what it settled still counts when nobody else wrote since.
+                if slot.content == content && settled.is_some() {
+                    let settled = Record { settled, object: None, ..(*slot.record).clone() };
+                    if let Some(slot) = objects.get_mut(&place(key)) {
+                        slot.record = Arc::new(settled);
+                    }
+                }
+                return owner;
+            }
+        }
+        record.settled = record.settled.or(settled);
+        if record.settled.is_some() {
+            record.object = None;
+        }
+        objects.insert(place(key), Slot { record: Arc::new(record), content, health });
+        owner
+    }
+
+    fn remove(&self, key: &ObjectKey, uid: Option<&str>) -> Option<NamespacedName> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        match objects.get(&place(key)) {
+            Some(slot) if uid.is_none_or(|uid| slot.record.uid == uid) => objects.remove(&place(key)).and_then(|slot| slot.record.owner.clone()),
+            _ => None,
+        }
+    }
+
+    fn retain(&self, listed: &HashSet<(String, String)>) -> Vec<NamespacedName> {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = objects.keys().filter(|place| !listed.contains(*place)).cloned().collect();
+        gone.iter().filter_map(|place| objects.remove(place)?.record.owner.clone()).collect()
+    }
+}
+
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+/// A digest of all that a plan may care about: everything but status, and of the metadata what people write.
+fn content(object: &Object) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    let mut write = |value: &Value| hash.update(serde_json::to_vec(value).unwrap_or_default());
+    for (key, value) in object.as_map() {
+        match key.as_str() {
+            "status" | "metadata" => {}
+            _ => {
+                write(&Value::from(key.as_str()));
+                write(value);
+            }
+        }
+    }
+    for key in ["labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp"] {
+        write(object.field(&["metadata", key]).unwrap_or(&Value::Null));
+    }
+    for entry in object.field(&["metadata", "managedFields"]).and_then(Value::as_array).into_iter().flatten() {
+        if entry.get("subresource").and_then(Value::as_str).is_none_or(str::is_empty) {
+            for key in ["manager", "operation", "fieldsV1"] {
+                write(entry.get(key).unwrap_or(&Value::Null));
+            }
+        }
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hash.finalize()[..16]);
+    digest
+}
