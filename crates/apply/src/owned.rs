@@ -75,7 +75,8 @@ impl Owned {
             match kinds.get(&resource.group_kind()) {
                 Some(kind) => kind.clone(),
                 None => {
-                    let kind = Arc::new(Kind { resource: resource.clone(), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 });
+                    let kind =
+                        Arc::new(Kind { resource: resource.clone(), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 });
                     kinds.insert(resource.group_kind(), kind.clone());
                     let (shared, task) = (self.shared.clone(), kind.clone());
                     tokio::spawn(async move {
@@ -271,7 +272,9 @@ impl Kind {
     fn remove(&self, key: &ObjectKey, uid: Option<&str>) -> Option<NamespacedName> {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         match objects.get(&place(key)) {
-            Some(slot) if uid.is_none_or(|uid| slot.record.uid == uid) => objects.remove(&place(key)).and_then(|slot| slot.record.owner.clone()),
+            Some(slot) if uid.is_none_or(|uid| slot.record.uid == uid) => {
+                objects.remove(&place(key)).and_then(|slot| slot.record.owner.clone())
+            }
             _ => None,
         }
     }

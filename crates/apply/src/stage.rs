@@ -250,7 +250,8 @@ impl Session<'_> {
         }
         match self.send(desired, resource, Some(live), true).await {
             Ok(object) => {
-                let same = takeover.is_none() && object.field(&["metadata", "resourceVersion"]).and_then(Value::as_str) == Some(&live.resource_version);
+                let same = takeover.is_none()
+                    && object.field(&["metadata", "resourceVersion"]).and_then(Value::as_str) == Some(&live.resource_version);
                 let recreated = object.field(&["metadata", "uid"]).and_then(Value::as_str) != Some(&live.uid);
                 self.target.owned.answered(object, desired.digest);
                 let verb = match (same, recreated) {
@@ -319,7 +320,10 @@ impl Session<'_> {
         }
         let nothing = serde_json::json!({"apiVersion": desired.object.api_version(), "kind": key.kind, "metadata": metadata});
         let options = Apply { field_manager: FIELD_MANAGER, force: true, dry_run: false, subresource: "" };
-        self.client.apply(resource, &key.namespace, &key.name, serde_json::to_vec(&nothing).map_err(Error::Decode)?, options).await.map(|_| ())
+        self.client
+            .apply(resource, &key.namespace, &key.name, serde_json::to_vec(&nothing).map_err(Error::Decode)?, options)
+            .await
+            .map(|_| ())
     }
 
     /// Takes back what this stage made: its objects are applied together or not at all.
@@ -394,6 +398,7 @@ fn payload(desired: &Desired, live: Option<&Arc<Record>>, ignored: &[&str]) -> V
 fn managed_by_others(object: &Object) -> bool {
     let entries = object.field(&["metadata", "managedFields"]).and_then(Value::as_array);
     entries.into_iter().flatten().any(|entry| {
-        entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER) || entry.get("operation").and_then(Value::as_str) != Some("Apply")
+        entry.get("manager").and_then(Value::as_str) != Some(FIELD_MANAGER)
+            || entry.get("operation").and_then(Value::as_str) != Some("Apply")
     })
 }
