@@ -34,6 +34,7 @@ pub struct Client {
     impersonate: Option<HeaderValue>,
     urgent: bool,
     fenced: bool,
+    answer_within: Duration,
 }
 
 struct Connection {
@@ -138,6 +139,7 @@ impl Client {
             impersonate: None,
             urgent: false,
             fenced: true,
+            answer_within: ANSWER_WITHIN,
         })
     }
 
@@ -160,6 +162,11 @@ impl Client {
     /// The same client, writing whether or not the fence is open: for what may be told late, such as events.
     pub fn unfenced(&self) -> Self {
         Self { fenced: false, ..self.clone() }
+    }
+
+    /// The same client with less patience for a single answer.
+    pub fn answering_within(&self, answer_within: Duration) -> Self {
+        Self { answer_within, ..self.clone() }
     }
 
     pub fn counts(&self) -> &Counts {
@@ -303,14 +310,16 @@ impl Client {
         query.set("resourceVersion", from).set("timeoutSeconds", &secs.to_string());
         let accept = if selection.metadata_only { ACCEPT_METADATA } else { ACCEPT_JSON };
         let request = self.request(Method::GET, &query.after(&resource.collection(&selection.namespace)), accept, None)?;
-        let sent = tokio::time::timeout(ANSWER_WITHIN, self.connection.kube.send(request)).await;
-        let response = sent.map_err(|_| Error::Timeout(ANSWER_WITHIN))?.map_err(transport).inspect_err(|_| self.count(Verb::Watch, 0))?;
+        let sent = tokio::time::timeout(self.answer_within, self.connection.kube.send(request)).await;
+        let response =
+            sent.map_err(|_| Error::Timeout(self.answer_within))?.map_err(transport).inspect_err(|_| self.count(Verb::Watch, 0))?;
         self.count(Verb::Watch, response.status().as_u16());
         if response.status().is_success() {
             return Ok(response);
         }
         let code = response.status().as_u16();
-        let bytes = tokio::time::timeout(ANSWER_WITHIN, read_body(response)).await.map_err(|_| Error::Timeout(ANSWER_WITHIN))??;
+        let bytes =
+            tokio::time::timeout(self.answer_within, read_body(response)).await.map_err(|_| Error::Timeout(self.answer_within))??;
         Err(failure(code, &bytes))
     }
 
@@ -346,9 +355,9 @@ impl Client {
             let answer = {
                 let permit = if self.urgent { None } else { Some(self.connection.limit.acquire().await) };
                 let request = self.request(method.clone(), path, accept, body.clone())?;
-                let answer = match tokio::time::timeout(ANSWER_WITHIN, self.once(verb, request)).await {
+                let answer = match tokio::time::timeout(self.answer_within, self.once(verb, request)).await {
                     Ok(answer) => answer,
-                    Err(_) => Err((Error::Timeout(ANSWER_WITHIN), None)),
+                    Err(_) => Err((Error::Timeout(self.answer_within), None)),
                 };
                 if let Some(permit) = permit {
                     match &answer {

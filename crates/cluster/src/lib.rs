@@ -1,6 +1,9 @@
 //! Speaking to Kubernetes API servers.
 //!
 //! ```text
+//! Clusters        this cluster, and those of kubeconfigs (sanitised)
+//!   └ Cluster     = Client + Mapper
+//!
 //! kube::Config -> connection pool (TLS, HTTP/2, pings)          one per cluster
 //!                   |- Limit   requests under way, halves on 429
 //!                   |- Counts  requests by verb and code
@@ -8,24 +11,35 @@
 //!                 Client { connection, identity }               a header per request, cheap to clone
 //!                   |- get list create apply patch delete       bytes in, bytes out
 //!                   `- watch -> Stream<WatchEvent>              lists, watches, heals itself, for ever
-//! Resource        what a kind is called in URLs
+//! Mapper          GroupVersionKind -> Resource                  discovery, asked again on a miss and when definitions change
+//! Owned<H>        labelled objects of the kinds in use          one watch per kind, a small record per object, subscribers
 //! ```
 //!
 //! Objects stay the JSON that was sent until somebody needs a field of them: a decoded tree is thirteen times as large.
 
 mod client;
+mod clusters;
 mod connect;
 mod counts;
+mod digest;
 mod error;
 mod fence;
 mod limit;
+mod mapper;
+mod owned;
+mod remote;
 mod resource;
 mod watch;
 
 pub use client::{Apply, Client, Delete, Identity, Page, PatchKind, Propagation, Selection};
+pub use clusters::{Cluster, Clusters};
 pub use counts::{Counts, Verb};
+pub use digest::object_digest;
 pub use error::{Error, Status, StatusCause, StatusDetails};
 pub use fence::Fence;
 pub use limit::{Limit, Permit};
+pub use mapper::Mapper;
+pub use owned::{FollowError, Owned, OwnedChange, Owner, OwnerLabels, Record, is_older_or_same};
+pub use remote::{RemoteOptions, remote_config};
 pub use resource::Resource;
 pub use watch::{WatchEvent, WatchStream, watch};

@@ -1,5 +1,5 @@
 use crate::meta::Meta;
-use cluster::Resource;
+use cluster::{Resource, is_older_or_same};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -299,14 +299,6 @@ pub(crate) fn meta_of(json: &RawValue) -> Meta {
         metadata: Meta,
     }
     serde_json::from_str::<Only>(json.get()).map(|only| only.metadata).unwrap_or_default()
-}
-
-/// Versions are opaque by contract and numbers in fact; where they are not, the later arrival is the newer one.
-fn is_older_or_same(version: &str, than: &str) -> bool {
-    match (version.parse::<u64>(), than.parse::<u64>()) {
-        (Ok(version), Ok(than)) => version <= than,
-        _ => version == than,
-    }
 }
 
 /// Managed fields are a third of a typical object, and nobody here reads them.

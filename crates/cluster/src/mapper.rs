@@ -1,0 +1,265 @@
+use crate::client::{Client, Selection};
+use crate::error::Error;
+use crate::resource::Resource;
+use crate::watch::WatchEvent;
+use futures::StreamExt;
+use object::{GroupKind, GroupVersionKind};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Which resource serves a kind: the cluster's discovery, asked once and again when something is missing.
+///
+/// A kind that is not known is looked up at most once a second, unless a definition changed since: a thousand objects
+/// of a missing kind must not become a thousand discoveries.
+pub struct Mapper {
+    client: Client,
+    table: RwLock<Table>,
+    /// Counts what made the table old; the table remembers the count it was read at.
+    changes: AtomicU64,
+    reading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// The versions of a kind in the server's order, the preferred one first.
+    kinds: HashMap<GroupKind, Vec<Resource>>,
+    read_at: Option<Instant>,
+    read_after: u64,
+}
+
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+
+impl Mapper {
+    pub fn new(client: Client) -> Self {
+        Self { client, table: RwLock::default(), changes: AtomicU64::new(0), reading: tokio::sync::Mutex::default() }
+    }
+
+    /// The resource of exactly this version of a kind.
+    pub async fn resource(&self, gvk: &GroupVersionKind) -> Result<Resource, Error> {
+        let find = |table: &Table| table.find(&gvk.group_kind(), &gvk.version);
+        self.look_up(find).await?.ok_or_else(|| Error::NoMatch { kind: gvk.kind.clone(), version: gvk.api_version() })
+    }
+
+    /// The resource of a kind in the version that the server prefers.
+    pub async fn preferred(&self, kind: &GroupKind) -> Result<Resource, Error> {
+        let find = |table: &Table| table.kinds.get(kind).and_then(|versions| versions.first().cloned());
+        let group = if kind.group.is_empty() { "v1".to_owned() } else { kind.group.clone() };
+        self.look_up(find).await?.ok_or_else(|| Error::NoMatch { kind: kind.kind.clone(), version: group })
+    }
+
+    /// The resource, if it is known; asks nobody.
+    pub fn known(&self, gvk: &GroupVersionKind) -> Option<Resource> {
+        self.read().find(&gvk.group_kind(), &gvk.version)
+    }
+
+    /// Lets the next look-up of something unknown ask the server, however short ago it was asked.
+    pub fn invalidate(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Follows the definitions of custom resources and invalidates at each change, for ever.
+    pub async fn follow_definitions(self: Arc<Self>) {
+        let definitions = Resource::cluster_scoped("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+        let mut events = self.client.watch(&definitions, &Selection { metadata_only: true, ..Selection::default() });
+        while let Some(event) = events.next().await {
+            match event {
+                WatchEvent::Listed(_) => {}
+                WatchEvent::Failed(error) => tracing::debug!(error = %error.chain(), "the watch of definitions broke off"),
+                WatchEvent::Deleted(_) => {
+                    self.invalidate();
+                    self.expire();
+                }
+                _ => self.invalidate(),
+            }
+        }
+    }
+
+    /// Forgets everything: a kind that is gone must not be found any more.
+    fn expire(&self) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).read_at = None;
+    }
+
+    async fn look_up(&self, find: impl Fn(&Table) -> Option<Resource>) -> Result<Option<Resource>, Error> {
+        {
+            let table = self.read();
+            if table.read_at.is_some()
+                && let Some(found) = find(&table)
+            {
+                return Ok(Some(found));
+            }
+        }
+        // Whoever comes while the server is being asked waits for that answer instead of asking again.
+        let _reading = self.reading.lock().await;
+        let asked_at_change = self.changes.load(Ordering::Acquire);
+        {
+            let table = self.read();
+            let found = find(&table).filter(|_| table.read_at.is_some());
+            let fresh = table.read_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER) && table.read_after == asked_at_change;
+            if found.is_some() || fresh {
+                return Ok(found);
+            }
+        }
+        let kinds = self.discover().await?;
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let known = std::mem::take(&mut table.kinds);
+        *table = Table { kinds: kinds.merged_into(known), read_at: Some(Instant::now()), read_after: asked_at_change };
+        Ok(find(&table))
+    }
+
+    async fn discover(&self) -> Result<Discovered, Error> {
+        let (core, groups) = futures::join!(self.client.get_path("/api", ACCEPT), self.client.get_path("/apis", ACCEPT));
+        let mut discovered = Discovered::default();
+        for bytes in [core?, groups?] {
+            discovered.add(serde_json::from_slice(&bytes).map_err(Error::Decode)?);
+        }
+        Ok(discovered)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn find(&self, kind: &GroupKind, version: &str) -> Option<Resource> {
+        self.kinds.get(kind)?.iter().find(|resource| resource.version == version).cloned()
+    }
+}
+
+/// What a discovery brought.
+#[derive(Default)]
+struct Discovered {
+    kinds: HashMap<GroupKind, Vec<Resource>>,
+    /// Group versions that an aggregated server did not answer for: what was known of them stays.
+    stale: Vec<(String, String)>,
+}
+
+#[derive(Deserialize)]
+struct GroupList {
+    #[serde(default)]
+    items: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    #[serde(default)]
+    metadata: GroupMeta,
+    #[serde(default)]
+    versions: Vec<Version>,
+}
+
+#[derive(Deserialize, Default)]
+struct GroupMeta {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+    #[serde(default)]
+    resources: Vec<Served>,
+    #[serde(default)]
+    freshness: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Served {
+    resource: String,
+    response_kind: Option<Kind>,
+    #[serde(default)]
+    scope: String,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    kind: String,
+}
+
+impl Discovered {
+    fn add(&mut self, list: GroupList) {
+        for group in list.items {
+            let name = group.metadata.name;
+            for version in group.versions {
+                if version.freshness == "Stale" {
+                    self.stale.push((name.clone(), version.version.clone()));
+                }
+                for served in version.resources {
+                    let Some(Kind { kind }) = served.response_kind else { continue };
+                    let resource = Resource {
+                        group: name.clone(),
+                        version: version.version.clone(),
+                        kind,
+                        plural: served.resource,
+                        namespaced: served.scope == "Namespaced",
+                    };
+                    let versions = self.kinds.entry(resource.group_kind()).or_default();
+                    // Two resources of one kind in one version: the first one is the kind's own.
+                    if !versions.iter().any(|known| known.version == resource.version) {
+                        versions.push(resource);
+                    }
+                }
+            }
+        }
+    }
+
+    fn merged_into(mut self, known: HashMap<GroupKind, Vec<Resource>>) -> HashMap<GroupKind, Vec<Resource>> {
+        for resource in known.into_values().flatten() {
+            let stale = self.stale.iter().any(|(group, version)| *group == resource.group && *version == resource.version);
+            if stale {
+                let versions = self.kinds.entry(resource.group_kind()).or_default();
+                if !versions.iter().any(|other| other.version == resource.version) {
+                    versions.push(resource);
+                }
+            }
+        }
+        self.kinds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn discovered(freshness: &str, resources: serde_json::Value) -> Discovered {
+        let mut discovered = Discovered::default();
+        let list = json!({"items": [{"metadata": {"name": "example.com"}, "versions": [
+            {"version": "v2", "freshness": freshness, "resources": resources},
+            {"version": "v1", "freshness": "Current", "resources": [
+                {"resource": "things", "responseKind": {"group": "example.com", "version": "v1", "kind": "Thing"}, "scope": "Cluster"},
+                {"resource": "odd", "scope": "Cluster"},
+            ]},
+        ]}]});
+        discovered.add(serde_json::from_value(list).unwrap());
+        discovered
+    }
+
+    fn thing() -> GroupKind {
+        GroupKind { group: "example.com".into(), kind: "Thing".into() }
+    }
+
+    #[test]
+    fn the_first_version_is_the_preferred_one() {
+        let v2 = json!([{"resource": "things", "responseKind": {"kind": "Thing"}, "scope": "Namespaced"}]);
+        let kinds = discovered("Current", v2).kinds;
+        let versions: Vec<_> = kinds[&thing()].iter().map(|r| (r.version.as_str(), r.namespaced)).collect();
+        assert_eq!(versions, [("v2", true), ("v1", false)]);
+    }
+
+    #[test]
+    fn what_an_absent_server_served_before_stays_known() {
+        let v2 = json!([{"resource": "things", "responseKind": {"kind": "Thing"}, "scope": "Namespaced"}]);
+        let before = discovered("Current", v2).kinds;
+        let after = discovered("Stale", json!([])).merged_into(before.clone());
+        assert!(after[&thing()].iter().any(|resource| resource.version == "v2"));
+        let after = discovered("Current", json!([])).merged_into(before);
+        assert!(!after[&thing()].iter().any(|resource| resource.version == "v2"), "it is served no more");
+    }
+}
