@@ -188,4 +188,3 @@ impl Flags for ArgMatches {
 pub fn to_std(length: GoDuration) -> Duration {
     Duration::from_nanos(u64::try_from(length.as_nanos()).unwrap_or(0))
 }
-

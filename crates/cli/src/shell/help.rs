@@ -33,7 +33,8 @@ pub fn render(command: &Command, path: &[String], root: &Command, beyond: &[&str
         list(&mut out, "Available Commands", &entries);
     }
     let flags: Vec<&Arg> = command.get_arguments().filter(|arg| arg.get_long().is_some() && !arg.is_hide_set()).collect();
-    let own = |arg: &&&Arg| path.is_empty() || !root.get_arguments().any(|global| global.get_id() == arg.get_id() && global.is_global_set());
+    let own =
+        |arg: &&&Arg| path.is_empty() || !root.get_arguments().any(|global| global.get_id() == arg.get_id() && global.is_global_set());
     let ours = |arg: &&&Arg| arg.get_help_heading() == Some(BEYOND);
     flag_list(&mut out, "Flags", flags.iter().filter(|arg| (own(arg) || arg.get_id() == "help") && !ours(arg)).copied());
     flag_list(&mut out, "Global Flags", flags.iter().filter(|arg| !own(arg) && arg.get_id() != "help" && !ours(arg)).copied());
@@ -76,8 +77,7 @@ fn flag_list<'a>(out: &mut String, title: &str, flags: impl Iterator<Item = &'a 
 }
 
 fn is_switch(arg: &Arg) -> bool {
-    matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse)
-        || arg.get_num_args().is_some_and(|range| range.min_values() == 0)
+    matches!(arg.get_action(), ArgAction::SetTrue | ArgAction::SetFalse) || arg.get_num_args().is_some_and(|range| range.min_values() == 0)
 }
 
 fn signature(arg: &Arg) -> String {
@@ -95,7 +95,13 @@ fn description(arg: &Arg) -> String {
     let kind = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str()).unwrap_or("");
     let default = match (kind, defaults.as_slice()) {
         (_, []) => String::new(),
-        _ if is_switch(arg) => if defaults == ["true"] { "true".to_owned() } else { String::new() },
+        _ if is_switch(arg) => {
+            if defaults == ["true"] {
+                "true".to_owned()
+            } else {
+                String::new()
+            }
+        }
         ("string", [only]) => format!("{only:?}"),
         ("strings" | "stringArray", many) => format!("[{}]", many.join(",")),
         (_, [only, ..]) => only.clone(),

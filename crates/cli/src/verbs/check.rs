@@ -142,7 +142,8 @@ async fn definitions(context: &Context) -> Result<bool, Failure> {
     let mut well = true;
     for definition in &definitions {
         let name = objects::name(definition);
-        match objects::at(definition, &["status", "storedVersions"]).as_array().and_then(|versions| versions.last()).and_then(Value::as_str) {
+        match objects::at(definition, &["status", "storedVersions"]).as_array().and_then(|versions| versions.last()).and_then(Value::as_str)
+        {
             Some(version) => log::success(format!("{name}/{version}")),
             None => {
                 well = false;

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, io::BufRead as _};
 
 pub fn command() -> Command {
     flags::leaf("envsubst", "Substitute the values of environment variables")
-        .after_help("  # What a cluster would get\n  export cluster_region=eu-central-1\n  sluice kustomize build . | sluice envsubst --strict")
+        .after_help(
+            "  # What a cluster would get\n  export cluster_region=eu-central-1\n  sluice kustomize build . | sluice envsubst --strict",
+        )
         .arg(flags::switch("strict", "fail when a variable without a default is not set"))
 }
 

@@ -50,7 +50,11 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
         selections[0].fields = involved(known.kind, name);
         if !name.is_empty() {
             for related in related(context, known, name).await? {
-                selections.push(Selection { namespace: related.namespace, fields: involved(&related.kind, &related.name), ..Selection::default() });
+                selections.push(Selection {
+                    namespace: related.namespace,
+                    fields: involved(&related.kind, &related.name),
+                    ..Selection::default()
+                });
             }
         }
     }
@@ -74,7 +78,11 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
         return output::print(&if format == "json" { output::json(&list)? } else { output::yaml(&list)? });
     }
     if found.is_empty() {
-        log::failure(if everywhere { "No events found.".to_owned() } else { format!("No events found in {} namespace.", context.namespace) });
+        log::failure(if everywhere {
+            "No events found.".to_owned()
+        } else {
+            format!("No events found in {} namespace.", context.namespace)
+        });
         return Ok(());
     }
     let now = Timestamp::now();

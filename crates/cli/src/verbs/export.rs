@@ -57,8 +57,7 @@ fn print(object: &Value) -> Outcome {
 /// What a person would have written: type, names, labels, annotations and `spec`.
 pub fn declared(kind: &'static Kind, object: Value) -> Result<Value, Failure> {
     let name = objects::name(&object).to_owned();
-    let mut written =
-        (kind.normalise)(object).map_err(|error| Failure::new(format!("cannot read {} {name}: {error}", kind.kind)))?;
+    let mut written = (kind.normalise)(object).map_err(|error| Failure::new(format!("cannot read {} {name}: {error}", kind.kind)))?;
     let metadata = objects::at(&written, &["metadata"]);
     let kept: Map<String, Value> = ["name", "namespace", "labels", "annotations"]
         .into_iter()

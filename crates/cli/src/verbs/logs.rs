@@ -53,11 +53,8 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
         }
     }
     // Followed pods are read together, others one after the other.
-    let mut lines = if matches.is_set("follow") {
-        select_all(streams).boxed_local()
-    } else {
-        futures::stream::iter(streams).flatten().boxed_local()
-    };
+    let mut lines =
+        if matches.is_set("follow") { select_all(streams).boxed_local() } else { futures::stream::iter(streams).flatten().boxed_local() };
     while let Some(line) = lines.next().await {
         let line = line.map_err(|error| Failure::new(format!("failed getting logs: {error}")))?;
         if !line.starts_with('{') {

@@ -141,7 +141,9 @@ fn source_of(kind: &Kind, object: &Value) -> Result<Source, Failure> {
 
 /// Whether an object has no reconciler, so that there is nothing to wait for.
 pub fn is_static(kind: &Kind, object: &Value) -> bool {
-    *kind == kinds::ALERT || *kind == kinds::PROVIDER || (*kind == kinds::HELM_REPOSITORY && objects::text(object, &["spec", "type"]) == "oci")
+    *kind == kinds::ALERT
+        || *kind == kinds::PROVIDER
+        || (*kind == kinds::HELM_REPOSITORY && objects::text(object, &["spec", "type"]) == "oci")
 }
 
 /// What to tell people about a ready object.

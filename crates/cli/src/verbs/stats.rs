@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        for (bytes, text) in [(0, "-"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (i64::MAX, "8.0 EiB")] {
+        for (bytes, text) in [(0, "-"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (i64::MAX, "8.0 EiB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }

@@ -180,7 +180,8 @@ async fn release(context: &Context, identity: &Identity) -> Result<Vec<Identity>
     let version = objects::at(latest, &["version"]).as_i64().unwrap_or(0);
     let secret = format!("sh.helm.release.v1.{}.v{version}", objects::text(latest, &["name"]));
     let Some(secret) = context.find_resource(&builtin::secrets(), storage, &secret).await? else { return Ok(Vec::new()) };
-    let broken = || Failure::new(format!("failed to decode the Helm storage object for HelmRelease '{}/{}'", identity.namespace, identity.name));
+    let broken =
+        || Failure::new(format!("failed to decode the Helm storage object for HelmRelease '{}/{}'", identity.namespace, identity.name));
     let manifest = manifest(objects::text(&secret, &["data", "release"])).ok_or_else(broken)?;
     let mut found = Vec::new();
     let documents = crate::manifests::read(&manifest).map_err(|_| broken())?;

@@ -57,7 +57,9 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
     log::action(format!("triggering Receiver {}/{name}", context.namespace));
     let target: reqwest::Url = match url.parse() {
         Ok(target) => target,
-        Err(_) if url.starts_with(':') => return Err(Failure::new(format!("unable to create request: parse {url:?}: missing protocol scheme"))),
+        Err(_) if url.starts_with(':') => {
+            return Err(Failure::new(format!("unable to create request: parse {url:?}: missing protocol scheme")));
+        }
         Err(error) => return Err(Failure::new(format!("unable to create request: parse {url:?}: {error}"))),
     };
     let client = client()?;
@@ -177,7 +179,9 @@ async fn oidc_token(matches: &ArgMatches) -> Result<String, Failure> {
 async fn token_of_job(audience: &str) -> Result<String, Failure> {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let missing = || {
-        Failure::new("ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not set: does the job have the permission 'id-token: write'?")
+        Failure::new(
+            "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not set: does the job have the permission 'id-token: write'?",
+        )
     };
     let url = variable("ACTIONS_ID_TOKEN_REQUEST_URL").ok_or_else(missing)?;
     let bearer = variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN").ok_or_else(missing)?;
@@ -187,7 +191,8 @@ async fn token_of_job(audience: &str) -> Result<String, Failure> {
     let answer = answer.and_then(reqwest::Response::error_for_status);
     let answer = answer.map_err(|error| Failure::new(format!("cannot get an OIDC token: {}", error.without_url())))?;
     let body = answer.bytes().await.map_err(|error| Failure::new(format!("cannot get an OIDC token: {}", error.without_url())))?;
-    let body: serde_json::Value = serde_json::from_slice(&body).map_err(|_| Failure::new("cannot get an OIDC token: the answer is no JSON"))?;
+    let body: serde_json::Value =
+        serde_json::from_slice(&body).map_err(|_| Failure::new("cannot get an OIDC token: the answer is no JSON"))?;
     match crate::objects::text(&body, &["value"]) {
         "" => Err(Failure::new("cannot get an OIDC token: the answer holds none")),
         token => Ok(token.to_owned()),

@@ -1,8 +1,7 @@
 //! `version`: of this program, and of the controllers in the cluster.
 
 use crate::{
-    builtin,
-    objects,
+    builtin, objects,
     shell::{Context, Failure, Flags, Outcome, flags, output},
 };
 use clap::{ArgMatches, Command};

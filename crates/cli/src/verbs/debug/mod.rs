@@ -16,20 +16,16 @@ pub fn command() -> Command {
     let status = || flags::switch("show-status", "print the status");
     let history = || flags::switch("show-history", "print the history");
     flags::group("debug", "Debug a Kustomization or HelmRelease: what it works with, secrets included")
-        .subcommand(
-            flags::leaf("kustomization", "Debug a Kustomization").visible_alias("ks").args([
-                status(),
-                history(),
-                flags::switch("show-vars", "print the final variables in dot env format; may hold secrets"),
-            ]),
-        )
-        .subcommand(
-            flags::leaf("helmrelease", "Debug a HelmRelease").visible_alias("hr").args([
-                status(),
-                history(),
-                flags::switch("show-values", "print the final values; may hold secrets"),
-            ]),
-        )
+        .subcommand(flags::leaf("kustomization", "Debug a Kustomization").visible_alias("ks").args([
+            status(),
+            history(),
+            flags::switch("show-vars", "print the final variables in dot env format; may hold secrets"),
+        ]))
+        .subcommand(flags::leaf("helmrelease", "Debug a HelmRelease").visible_alias("hr").args([
+            status(),
+            history(),
+            flags::switch("show-values", "print the final values; may hold secrets"),
+        ]))
 }
 
 pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Outcome {
@@ -50,7 +46,10 @@ pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Ou
             if status.is_null() {
                 status = serde_json::json!({});
             }
-            output::print(&format!("# Status documentation: https://fluxcd.io/flux/components/{page}/#{}-status\n", kind.kind.to_lowercase()))?;
+            output::print(&format!(
+                "# Status documentation: https://fluxcd.io/flux/components/{page}/#{}-status\n",
+                kind.kind.to_lowercase()
+            ))?;
             output::print(&output::yaml(&status)?)
         }
         "show-history" => {

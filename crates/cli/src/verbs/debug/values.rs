@@ -2,8 +2,7 @@
 
 use super::data_of;
 use crate::{
-    builtin,
-    objects,
+    builtin, objects,
     shell::{Context, Failure},
 };
 use serde_json::{Map, Value};
@@ -31,13 +30,17 @@ async fn from_reference(context: &Context, release: &Value, reference: &Value) -
         if optional {
             return Ok(Map::new());
         }
-        return Err(Failure::new(format!("could not resolve {kind} chart values reference '{namespace}/{name}' with key '{key}': not found")));
+        return Err(Failure::new(format!(
+            "could not resolve {kind} chart values reference '{namespace}/{name}' with key '{key}': not found"
+        )));
     };
     let Some(content) = data_of(kind, &object)?.remove(key) else {
         if optional {
             return Ok(Map::new());
         }
-        return Err(Failure::new(format!("could not resolve {kind} chart values reference '{namespace}/{name}' with key '{key}': missing key")));
+        return Err(Failure::new(format!(
+            "could not resolve {kind} chart values reference '{namespace}/{name}' with key '{key}': missing key"
+        )));
     };
     let target = text("targetPath");
     if !target.is_empty() {

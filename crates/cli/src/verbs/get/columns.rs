@@ -25,7 +25,12 @@ const SHORT_REVISION: Column = column("Revision", |object| truncate_hex(objects:
 pub fn of(kind: &Kind, show_source: bool, wide: bool) -> Vec<Column> {
     let mut columns = match kind {
         k if *k == kinds::KUSTOMIZATION => {
-            vec![column("Revision", |o| truncate_hex(objects::text(o, &["status", "lastAppliedRevision"]))), SUSPENDED, READY, SHORT_MESSAGE]
+            vec![
+                column("Revision", |o| truncate_hex(objects::text(o, &["status", "lastAppliedRevision"]))),
+                SUSPENDED,
+                READY,
+                SHORT_MESSAGE,
+            ]
         }
         k if *k == kinds::HELM_RELEASE => vec![column("Revision", |o| release_revision(o).to_owned()), SUSPENDED, READY, MESSAGE],
         k if *k == kinds::HELM_REPOSITORY => vec![
@@ -47,24 +52,18 @@ pub fn of(kind: &Kind, show_source: bool, wide: bool) -> Vec<Column> {
         }
         k if *k == kinds::PROVIDER => vec![column("Ready", |_| "True".to_owned()), column("Message", |_| "Provider is Ready".to_owned())],
         k if *k == kinds::RECEIVER => vec![SUSPENDED, READY, MESSAGE],
-        k if *k == kinds::IMAGE_REPOSITORY => vec![
-            column("Last scan", |o| objects::text(o, &["status", "lastScanResult", "scanTime"]).to_owned()),
-            SUSPENDED,
-            READY,
-            MESSAGE,
-        ],
+        k if *k == kinds::IMAGE_REPOSITORY => {
+            vec![column("Last scan", |o| objects::text(o, &["status", "lastScanResult", "scanTime"]).to_owned()), SUSPENDED, READY, MESSAGE]
+        }
         k if *k == kinds::IMAGE_POLICY => vec![
             column("Image", |o| objects::text(o, &["status", "latestRef", "name"]).to_owned()),
             column("Tag", |o| objects::text(o, &["status", "latestRef", "tag"]).to_owned()),
             READY,
             MESSAGE,
         ],
-        k if *k == kinds::IMAGE_UPDATE => vec![
-            column("Last run", |o| objects::text(o, &["status", "lastAutomationRunTime"]).to_owned()),
-            SUSPENDED,
-            READY,
-            MESSAGE,
-        ],
+        k if *k == kinds::IMAGE_UPDATE => {
+            vec![column("Last run", |o| objects::text(o, &["status", "lastAutomationRunTime"]).to_owned()), SUSPENDED, READY, MESSAGE]
+        }
         _ => vec![SHORT_REVISION, SUSPENDED, READY, SHORT_MESSAGE],
     };
     let source: Option<fn(&Value) -> String> = match kind {
@@ -160,7 +159,10 @@ mod tests {
     #[test]
     fn only_whole_hashes_are_shortened() {
         let hash = "1f2e3d4c5b6a79880716253443526170abcdef01";
-        assert_eq!(truncate_hex(&format!("main@sha1:{hash} and x{hash}y, größer {hash}.")), format!("main@sha1:1f2e3d4c and x{hash}y, größer 1f2e3d4c."));
+        assert_eq!(
+            truncate_hex(&format!("main@sha1:{hash} and x{hash}y, größer {hash}.")),
+            format!("main@sha1:1f2e3d4c and x{hash}y, größer 1f2e3d4c.")
+        );
         for kept in [&hash[1..], &hash.to_uppercase(), &"a".repeat(129)] {
             assert_eq!(truncate_hex(kept), kept);
         }

@@ -27,8 +27,7 @@ static OTHERS: &[&Kind] = &[&kinds::HELM_RELEASE, &kinds::KUSTOMIZATION, &kinds:
 
 pub fn command() -> Command {
     let leaf = |name: &'static str, kind: &Kind| flags::leaf(name, "").about(format!("Get {} statuses", kind.kind));
-    let with_source =
-        |command: Command| command.arg(flags::switch("show-source", "show where each object comes from"));
+    let with_source = |command: Command| command.arg(flags::switch("show-source", "show where each object comes from"));
     flags::group("get", "Get the resources and their status")
         .after_help(
             "  # All sources, and what they fetched

@@ -25,7 +25,8 @@ async fn migrate(context: &Context, definition: &Value) -> Outcome {
     let storage = storage.ok_or_else(|| Failure::new(format!("no storage version found for CRD {name}")))?;
     let version = objects::text(storage, &["name"]);
     let text = |path: &[&str]| objects::text(definition, path);
-    let resource = Resource::namespaced(text(&["spec", "group"]), version, text(&["spec", "names", "kind"]), text(&["spec", "names", "plural"]));
+    let resource =
+        Resource::namespaced(text(&["spec", "group"]), version, text(&["spec", "names", "kind"]), text(&["spec", "names", "plural"]));
     let stored = context.list(&resource, &Selection::default()).await;
     for object in stored.map_err(|failure| failure.context(&format!("failed to list resources for CRD {name}")))? {
         rewrite(context, &resource, &object).await?;

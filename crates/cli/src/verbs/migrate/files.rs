@@ -92,7 +92,11 @@ fn list(root: &Path, extensions: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let matches = |path: &Path| extensions.iter().any(|extension| path.to_string_lossy().ends_with(extension.as_str()));
     if !metadata.is_dir() {
         if !matches(root) {
-            return Err(Failure::new(format!("file {} does not match the specified extensions: {}", root.display(), extensions.join(", "))));
+            return Err(Failure::new(format!(
+                "file {} does not match the specified extensions: {}",
+                root.display(),
+                extensions.join(", ")
+            )));
         }
         if fs::symlink_metadata(root).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(Failure::new(format!("file {} is irregular", root.display())));
@@ -100,7 +104,8 @@ fn list(root: &Path, extensions: &[String]) -> Result<Vec<PathBuf>, Failure> {
         return Ok(vec![root.to_owned()]);
     }
     let mut found = Vec::new();
-    walk(root, &matches, &mut found).map_err(|error| Failure::new(format!("failed to walk directory {}: {}", root.display(), reason(&error))))?;
+    walk(root, &matches, &mut found)
+        .map_err(|error| Failure::new(format!("failed to walk directory {}: {}", root.display(), reason(&error))))?;
     Ok(found)
 }
 
