@@ -7,7 +7,9 @@
 //! ```
 
 pub mod builtin;
+pub mod field;
 mod gofmt;
 pub mod managed;
 pub mod patch;
 pub mod schema;
+pub mod structural;
