@@ -82,7 +82,8 @@ fn sorted_json(value: &Value) -> String {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
-            let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted_json(value))).collect();
+            let entries: Vec<_> =
+                entries.into_iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), sorted_json(value))).collect();
             format!("{{{}}}", entries.join(","))
         }
         Value::Array(items) => format!("[{}]", items.iter().map(sorted_json).collect::<Vec<_>>().join(",")),
@@ -189,6 +190,9 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), text);
         }
-        assert_eq!(invalid_message("apps", "Deployment", "w", &[required("a", ""), required("a", ""), required("b", "")]), r#"Deployment.apps "w" is invalid: [a: Required value, b: Required value]"#);
+        assert_eq!(
+            invalid_message("apps", "Deployment", "w", &[required("a", ""), required("a", ""), required("b", "")]),
+            r#"Deployment.apps "w" is invalid: [a: Required value, b: Required value]"#
+        );
     }
 }

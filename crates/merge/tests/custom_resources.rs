@@ -31,7 +31,8 @@ fn answer(kind: &Arc<CustomKind>, step: &Value) -> (u64, Value, Vec<String>) {
             let reset = reset_fields_custom(kind.has_status(), if status { "status" } else { "" });
             let subresource = if status { "status" } else { "" };
             let manager = path.split_once("fieldManager=").unwrap().1.split('&').next().unwrap();
-            let times = step["answer"]["metadata"]["managedFields"].as_array().into_iter().flatten().filter_map(|entry| entry["time"].as_str());
+            let times =
+                step["answer"]["metadata"]["managedFields"].as_array().into_iter().flatten().filter_map(|entry| entry["time"].as_str());
             let now = times.max().unwrap_or("").to_owned();
             let request_of = Request { manager, gvk: &kind.gvk, subresource, force: path.contains("force=true"), now: &now, reset: &reset };
             match managed::apply(live, &request["body"], &request_of, &types) {
@@ -41,7 +42,13 @@ fn answer(kind: &Arc<CustomKind>, step: &Value) -> (u64, Value, Vec<String>) {
         }
         other => panic!("{other:?}"),
     };
-    let refused = |text: String| (400, json!({"message": format!("{} in version \"v1\" cannot be handled as a {}: {text}", kind.gvk.kind, kind.gvk.kind)}), Vec::new());
+    let refused = |text: String| {
+        (
+            400,
+            json!({"message": format!("{} in version \"v1\" cannot be handled as a {}: {text}", kind.gvk.kind, kind.gvk.kind)}),
+            Vec::new(),
+        )
+    };
     let warnings = match kind.read(&mut object) {
         Ok(pruned) => pruned.errors(),
         Err(error) => return refused(error.to_string()),
@@ -102,7 +109,13 @@ fn custom_resources_are_answered_as_by_the_real_server() {
                     wrong.push(format!("{name}\n  got  {got}\n  want {} {:?}", want["message"], causes(want)));
                 }
             }
-            let told: Vec<String> = step["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().replace("299 - \"", "").replace("\\\"", "\"")).map(|text| text[..text.len() - 1].to_owned()).collect();
+            let told: Vec<String> = step["warnings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|text| text.as_str().unwrap().replace("299 - \"", "").replace("\\\"", "\""))
+                .map(|text| text[..text.len() - 1].to_owned())
+                .collect();
             if told.iter().filter(|text| text.starts_with("unknown field")).ne(warnings.iter()) {
                 wrong.push(format!("{name}\n  got warnings  {warnings:?}\n  want {told:?}"));
             }

@@ -8,9 +8,33 @@ use regex::Regex;
 use super::Type;
 
 const STRING_FORMATS: [&str; 27] = [
-    "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10",
-    "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "date-time",
-    "k8s-short-name", "k8s-long-name",
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "date-time",
+    "k8s-short-name",
+    "k8s-long-name",
 ];
 
 /// The format if it is one that is checked for the type; others are ignored.
@@ -31,17 +55,29 @@ macro_rules! pattern {
     };
 }
 
-pattern!(HOSTNAME, r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$");
+pattern!(
+    HOSTNAME,
+    r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$"
+);
 pattern!(UUID, r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$");
 pattern!(UUID3, r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?3[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}$");
 pattern!(UUID4, r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$");
 pattern!(UUID5, r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?5[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$");
-pattern!(CREDIT_CARD, r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$");
+pattern!(
+    CREDIT_CARD,
+    r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$"
+);
 pattern!(SSN, r"^\d{3}[- ]?\d{2}[- ]?\d{4}$");
 pattern!(HEX_COLOR, r"^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$");
-pattern!(RGB_COLOR, r"^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$");
+pattern!(
+    RGB_COLOR,
+    r"^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$"
+);
 pattern!(BASE64, r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$");
-pattern!(EMAIL, r#"^(?:[^<>\r\n]*<)?\s*(?:"[^"\r\n]+"|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+)@(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+|\[[^\]]+\])\s*>?$"#);
+pattern!(
+    EMAIL,
+    r#"^(?:[^<>\r\n]*<)?\s*(?:"[^"\r\n]+"|[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+)@(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+|\[[^\]]+\])\s*>?$"#
+);
 pattern!(OBJECT_ID, r"^[0-9a-fA-F]{24}$");
 pattern!(SHORT_NAME, r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$");
 pattern!(LONG_NAME, r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$");
@@ -110,14 +146,23 @@ fn is_cidr(text: &str) -> bool {
 }
 
 fn is_mac(text: &str) -> bool {
-    let separator = if text.contains(':') { ':' } else if text.contains('-') { '-' } else { '.' };
+    let separator = if text.contains(':') {
+        ':'
+    } else if text.contains('-') {
+        '-'
+    } else {
+        '.'
+    };
     let (width, counts): (usize, &[usize]) = if separator == '.' { (4, &[3, 4, 10]) } else { (2, &[6, 8, 20]) };
     let parts: Vec<&str> = text.split(separator).collect();
     counts.contains(&parts.len()) && parts.iter().all(|part| part.len() == width && part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn digits(text: &str) -> Vec<u32> {
-    text.chars().filter(|char| !matches!(char, '-' | ' ')).map(|char| char.to_digit(10).unwrap_or(if matches!(char, 'x' | 'X') { 10 } else { 99 })).collect()
+    text.chars()
+        .filter(|char| !matches!(char, '-' | ' '))
+        .map(|char| char.to_digit(10).unwrap_or(if matches!(char, 'x' | 'X') { 10 } else { 99 }))
+        .collect()
 }
 
 fn is_isbn10(text: &str) -> bool {
@@ -178,12 +223,37 @@ fn is_duration(text: &str) -> bool {
         return true;
     }
     const UNITS: [&str; 24] = [
-        "ns", "nano", "nanos", "nanosecond", "us", "µs", "micro", "micros", "microsecond", "ms", "milli", "millis", "millisecond", "s", "sec",
-        "secs", "second", "m", "min", "minute", "h", "hr", "hour", "d",
+        "ns",
+        "nano",
+        "nanos",
+        "nanosecond",
+        "us",
+        "µs",
+        "micro",
+        "micros",
+        "microsecond",
+        "ms",
+        "milli",
+        "millis",
+        "millisecond",
+        "s",
+        "sec",
+        "secs",
+        "second",
+        "m",
+        "min",
+        "minute",
+        "h",
+        "hr",
+        "hour",
+        "d",
     ];
     WORDED_DURATION.captures_iter(text).any(|parts| {
         let unit = parts[3].to_lowercase();
-        UNITS.contains(&unit.as_str()) || ["nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day", "week", "w"].iter().any(|long| unit.starts_with(long))
+        UNITS.contains(&unit.as_str())
+            || ["nanosecond", "microsecond", "millisecond", "second", "minute", "hour", "day", "week", "w"]
+                .iter()
+                .any(|long| unit.starts_with(long))
     })
 }
 

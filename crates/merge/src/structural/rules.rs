@@ -97,7 +97,8 @@ pub(super) fn check(value: &Value, old: Option<&Value>, node: &Node, so_far: &[F
     }
     let blocking = [Reason::NotSupported, Reason::Required, Reason::TooLong, Reason::TooMany, Reason::TypeInvalid];
     if so_far.iter().any(|error| blocking.contains(&error.reason)) {
-        let text = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        let text =
+            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         return vec![field::invalid("", &Value::Null, text)];
     }
     let mut run = Run { errors: Vec::new(), evaluations: 0, context: Context::default().with_all() };
@@ -332,13 +333,34 @@ fn plain_map(map: &Map<String, Value>, depth: usize) -> HashMap<Key, Cel> {
 /// A property name as an identifier of CEL; none for names that cannot be one.
 fn escape(name: &str) -> Option<String> {
     const RESERVED: [&str; 21] = [
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-        "namespace", "return", "var", "void", "while",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
     ];
     if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
-    if name.starts_with(|char: char| char.is_ascii_digit()) || !name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-' | '/' | '$')) {
+    if name.starts_with(|char: char| char.is_ascii_digit())
+        || !name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-' | '/' | '$'))
+    {
         return None;
     }
     Some(name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))

@@ -48,11 +48,30 @@ fn run(at: &str, value: &Value, old: Option<&Value>, node: &Node) -> Vec<FieldEr
 #[derive(Debug, Clone, PartialEq)]
 enum Problem {
     Required(String),
-    Enum { name: String, value: Value, values: Vec<String> },
-    TooLong { name: String, max: i64 },
-    TooMany { name: String, count: usize, max: i64 },
-    Type { name: String, found: String, text: String },
-    Value { name: String, value: Value, text: String },
+    Enum {
+        name: String,
+        value: Value,
+        values: Vec<String>,
+    },
+    TooLong {
+        name: String,
+        max: i64,
+    },
+    TooMany {
+        name: String,
+        count: usize,
+        max: i64,
+    },
+    Type {
+        name: String,
+        found: String,
+        text: String,
+    },
+    Value {
+        name: String,
+        value: Value,
+        text: String,
+    },
     /// Of no field in particular.
     Whole(String),
 }
@@ -65,7 +84,9 @@ impl Problem {
         };
         match self {
             Self::Required(name) => field::required(&path(&name), ""),
-            Self::Enum { name, value, values } => field::not_supported(&path(&name), &value, &values.iter().map(String::as_str).collect::<Vec<_>>()),
+            Self::Enum { name, value, values } => {
+                field::not_supported(&path(&name), &value, &values.iter().map(String::as_str).collect::<Vec<_>>())
+            }
             Self::TooLong { name, max } => field::too_long(&path(&name), max),
             Self::TooMany { name, count, max } => field::too_many(&path(&name), count, max),
             Self::Type { name, found, text } => field::type_invalid(&path(&name), &Value::from(found), &text),
@@ -218,7 +239,9 @@ fn check_number(value: &Value, node: &Node, name: &str, out: &mut Outcome) {
     let integer = value.as_i64();
     let float = value.as_f64().unwrap_or(0.0);
     let in_range = match (node.ty, checks.format.as_str()) {
-        (Some(Type::Integer), "int32") => integer.map_or(float.fract() == 0.0 && float.abs() < 2_147_483_648.0, |int| i32::try_from(int).is_ok()),
+        (Some(Type::Integer), "int32") => {
+            integer.map_or(float.fract() == 0.0 && float.abs() < 2_147_483_648.0, |int| i32::try_from(int).is_ok())
+        }
         (Some(Type::Integer), _) => integer.is_some() || is_whole(value),
         (Some(Type::Number), "float") => float.abs() <= f64::from(f32::MAX),
         _ => true,
@@ -278,7 +301,11 @@ fn check_list(items: &[Value], old: Option<&Value>, node: &Node, name: &str, dep
         out.push(Problem::TooMany { name: name.to_owned(), count, max });
     }
     if checks.unique_items && items.iter().enumerate().any(|(at, item)| items[..at].iter().any(|other| equal(other, item))) {
-        out.push(Problem::Value { name: name.to_owned(), value: Value::from(""), text: format!("{name} in body shouldn't contain duplicates") });
+        out.push(Problem::Value {
+            name: name.to_owned(),
+            value: Value::from(""),
+            text: format!("{name} in body shouldn't contain duplicates"),
+        });
     }
     out.matches += 2;
 }
@@ -360,7 +387,11 @@ fn check_alternatives(value: &Value, old: Option<&Value>, node: &Node, name: &st
         let valid = outcomes.iter().filter(|outcome| outcome.errors.is_empty()).count();
         outcomes.into_iter().for_each(|outcome| out.merge(outcome));
         if valid != checks.all_of.len() {
-            out.push(whole(if valid == 0 { "must validate all the schemas (allOf). None validated" } else { "must validate all the schemas (allOf)" }));
+            out.push(whole(if valid == 0 {
+                "must validate all the schemas (allOf). None validated"
+            } else {
+                "must validate all the schemas (allOf)"
+            }));
         }
     }
     if let Some(not) = &checks.not
@@ -386,7 +417,9 @@ fn embedded(at: &str, value: &Value, node: &Node, errors: &mut Vec<FieldError>, 
                     let path = field::child(at, key);
                     match map.get(key) {
                         None => errors.push(field::required(&path, "")),
-                        Some(Value::String(text)) if text.is_empty() => errors.push(field::invalid(&path, &Value::from(""), "must not be empty")),
+                        Some(Value::String(text)) if text.is_empty() => {
+                            errors.push(field::invalid(&path, &Value::from(""), "must not be empty"))
+                        }
                         Some(Value::String(_)) => {}
                         Some(other) => errors.push(field::invalid(&path, other, NOT_A_STRING)),
                     }
@@ -441,7 +474,11 @@ fn list_kinds(at: &str, value: &Value, node: &Node, errors: &mut Vec<FieldError>
                 Some(ListKind::Set) => duplicates(at, items.clone(), errors),
                 Some(ListKind::Map) => {
                     if let Some(index) = items.iter().position(|item| !item.is_object() && !item.is_null()) {
-                        errors.push(field::invalid(&field::index(at, index), &items[index], "must be an object for an array of list-type map"));
+                        errors.push(field::invalid(
+                            &field::index(at, index),
+                            &items[index],
+                            "must be an object for an array of list-type map",
+                        ));
                     } else {
                         let key = |item: &Value| {
                             Value::Object(node.list_keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone()))).collect())
