@@ -11,5 +11,6 @@ pub mod field;
 mod gofmt;
 pub mod managed;
 pub mod patch;
+pub mod quantity;
 pub mod schema;
 pub mod structural;

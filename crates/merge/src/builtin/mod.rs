@@ -8,7 +8,9 @@
 //!
 //! `cargo run -p xtask -- schemas DIR` writes the pack from the answers of a running API server.
 
+mod defaults;
 mod discovery;
+mod read;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +21,9 @@ use serde_json::{Map, Value};
 
 use crate::schema::{Pack, PackError, Schema, TypeHandle, TypeId, TypeSource};
 
+pub use defaults::{admit, apply_defaults};
 pub use discovery::{Group, Resource, Subresource, Version};
+pub use read::{ReadError, read, read_as};
 
 /// Structs hold structs no deeper than this.
 const STRUCTS_DEPTH_MAX: usize = 16;
