@@ -23,7 +23,8 @@ const NANO: i128 = 1_000_000_000;
 /// Larger amounts are cut to this, as they are there.
 const NANO_MAX: i128 = (i64::MAX as i128) * NANO;
 
-const DECIMAL: [(&str, i32); 10] = [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
 impl Quantity {
@@ -85,7 +86,9 @@ fn scale_of(suffix: &str) -> Option<(Notation, Scale)> {
 fn scaled(whole: &str, fraction: &str, scale: Scale) -> i128 {
     let digits: String = [whole, fraction].concat();
     let digits = digits.trim_start_matches('0');
-    let Some(mantissa) = (if digits.is_empty() { Some(0) } else { digits.get(..digits.len().min(36)).and_then(|digits| digits.parse::<i128>().ok()) }) else {
+    let Some(mantissa) =
+        (if digits.is_empty() { Some(0) } else { digits.get(..digits.len().min(36)).and_then(|digits| digits.parse::<i128>().ok()) })
+    else {
         return NANO_MAX;
     };
     let dropped = digits.len().saturating_sub(36) as i32;
@@ -145,9 +148,28 @@ mod tests {
     #[test]
     fn quantities_are_written_in_their_canonical_form() {
         for (text, canonical) in [
-            ("1", "1"), ("1000m", "1"), ("0.5", "500m"), ("1.5Gi", "1536Mi"), ("1024Mi", "1Gi"), ("512", "512"), ("1000", "1k"), ("1e3", "1e3"),
-            ("1500", "1500"), ("0.5Gi", "512Mi"), ("-1.5", "-1500m"), ("+2k", "2k"), ("0", "0"), ("0Gi", "0"), ("1.1Ki", "1126400m"), ("0.0000000001", "1n"),
-            ("100000000000000000000000000000000000000000000", "9223372036854775807"), ("1E", "1E"), ("12e-3", "12e-3"), ("100Ki", "100Ki"), (".5", "500m"), ("5.", "5"),
+            ("1", "1"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1.5Gi", "1536Mi"),
+            ("1024Mi", "1Gi"),
+            ("512", "512"),
+            ("1000", "1k"),
+            ("1e3", "1e3"),
+            ("1500", "1500"),
+            ("0.5Gi", "512Mi"),
+            ("-1.5", "-1500m"),
+            ("+2k", "2k"),
+            ("0", "0"),
+            ("0Gi", "0"),
+            ("1.1Ki", "1126400m"),
+            ("0.0000000001", "1n"),
+            ("100000000000000000000000000000000000000000000", "9223372036854775807"),
+            ("1E", "1E"),
+            ("12e-3", "12e-3"),
+            ("100Ki", "100Ki"),
+            (".5", "500m"),
+            ("5.", "5"),
         ] {
             assert_eq!(Quantity::parse(text).unwrap().to_string(), canonical, "{text}");
         }

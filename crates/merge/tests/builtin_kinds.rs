@@ -82,9 +82,15 @@ fn difference(got: &Value, want: &Value, path: &str) -> Vec<String> {
             let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
             keys.sort();
             keys.dedup();
-            keys.into_iter().flat_map(|key| difference(a.get(key).unwrap_or(&json!("(absent)")), b.get(key).unwrap_or(&json!("(absent)")), &format!("{path}.{key}"))).collect()
+            keys.into_iter()
+                .flat_map(|key| {
+                    difference(a.get(key).unwrap_or(&json!("(absent)")), b.get(key).unwrap_or(&json!("(absent)")), &format!("{path}.{key}"))
+                })
+                .collect()
         }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a.iter().zip(b).enumerate().flat_map(|(at, (a, b))| difference(a, b, &format!("{path}[{at}]"))).collect(),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().flat_map(|(at, (a, b))| difference(a, b, &format!("{path}[{at}]"))).collect()
+        }
         _ if equal(got, want) => Vec::new(),
         _ => vec![format!("{path}: got {got}, want {want}")],
     }

@@ -101,7 +101,9 @@ fn of_type(map: &mut Json, name: &str) {
         "core.v1.Volume" if map.len() <= 1 => set(map, "emptyDir", json!({})),
         "core.v1.ServiceSpec" => service_spec(map),
         "core.v1.LimitRangeItem" => limit_range_item(map),
-        "apps.v1.DeploymentStrategy" | "apps.v1.DaemonSetUpdateStrategy" | "apps.v1.StatefulSetUpdateStrategy" => update_strategy(map, name),
+        "apps.v1.DeploymentStrategy" | "apps.v1.DaemonSetUpdateStrategy" | "apps.v1.StatefulSetUpdateStrategy" => {
+            update_strategy(map, name)
+        }
         "apps.v1.DeploymentSpec" | "apps.v1.DaemonSetSpec" | "apps.v1.StatefulSetSpec" => {
             let field = if name == "apps.v1.DeploymentSpec" { "strategy" } else { "updateStrategy" };
             set(map, field, json!({}));
@@ -114,7 +116,8 @@ fn of_type(map: &mut Json, name: &str) {
             set(map, "policyTypes", json!(types));
         }
         "autoscaling.v2.HorizontalPodAutoscalerSpec" => {
-            let cpu = json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
+            let cpu =
+                json!([{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]);
             set(map, "metrics", cpu);
         }
         "autoscaling.v2.HorizontalPodAutoscalerBehavior" => scaling_rules(map),
@@ -309,7 +312,8 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
 fn count_templates(object: &mut Value, old: Option<&Value>) {
     const ANNOTATION: &str = "deprecated.daemonset.template.generation";
     let count = |object: &Value| -> i64 {
-        let text = object.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(|annotations| annotations.get(ANNOTATION));
+        let text =
+            object.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(|annotations| annotations.get(ANNOTATION));
         text.and_then(Value::as_str).and_then(|text| text.parse().ok()).unwrap_or(0)
     };
     let template = |object: &Value| object.pointer("/spec/template").cloned();

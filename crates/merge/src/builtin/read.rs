@@ -33,7 +33,8 @@ pub fn read(object: &mut Value, gvk: &GroupVersionKind) -> Result<Vec<String>, R
 
 /// Reads a value of a built-in type.
 pub fn read_as(value: &mut Value, ty: &TypeHandle) -> Result<Vec<String>, ReadError> {
-    let mut reader = Reader { schema: ty.schema(), flags: go_flags(), path: Vec::new(), fields: Vec::new(), owner: "", unknown: Vec::new() };
+    let mut reader =
+        Reader { schema: ty.schema(), flags: go_flags(), path: Vec::new(), fields: Vec::new(), owner: "", unknown: Vec::new() };
     reader.value(value, ty.id())?;
     Ok(reader.unknown)
 }
@@ -93,7 +94,11 @@ impl<'s> Reader<'s> {
             Value::Number(number) if matches!(wanted, "int32" | "int64") => format!("number {number}"),
             _ => "number".to_owned(),
         };
-        let field = if self.fields.is_empty() { "Go value".to_owned() } else { format!("Go struct field {}.{}", self.owner, self.fields.join(".")) };
+        let field = if self.fields.is_empty() {
+            "Go value".to_owned()
+        } else {
+            format!("Go struct field {}.{}", self.owner, self.fields.join("."))
+        };
         ReadError(format!("json: cannot unmarshal {found} into {field} of type {wanted}"))
     }
 
@@ -232,7 +237,11 @@ impl<'s> Reader<'s> {
                 Value::String(text) if text.is_empty() => always || flags.pointer,
                 Value::Number(number) if number.as_f64() == Some(0.0) => always || flags.pointer,
                 Value::Array(items) if items.is_empty() => always,
-                Value::Object(entries) if entries.is_empty() => always || self.schema.get(field.ty).map.as_ref().is_none_or(|map| !map.fields.is_empty()) || is_any(self.schema.get(field.ty)),
+                Value::Object(entries) if entries.is_empty() => {
+                    always
+                        || self.schema.get(field.ty).map.as_ref().is_none_or(|map| !map.fields.is_empty())
+                        || is_any(self.schema.get(field.ty))
+                }
                 _ => true,
             });
             if kept {
@@ -282,7 +291,9 @@ impl<'s> Reader<'s> {
         }
         match ty {
             Type { list: Some(list), .. } => format!("[]{}", self.go_type(list.element)),
-            Type { map: Some(map), .. } => format!("map[string]{}", map.element.map_or_else(|| "interface {}".to_owned(), |id| self.go_type(id))),
+            Type { map: Some(map), .. } => {
+                format!("map[string]{}", map.element.map_or_else(|| "interface {}".to_owned(), |id| self.go_type(id)))
+            }
             Type { format: Format::Int32, .. } => "int32".to_owned(),
             Type { format: Format::Int64, .. } => "int64".to_owned(),
             Type { format: Format::Byte, .. } => "[]uint8".to_owned(),
@@ -327,10 +338,20 @@ fn check_base64(text: &str) -> Result<(), ReadError> {
 /// A time as Kubernetes writes it: UTC, in seconds or in microseconds.
 fn canonical_time(text: &str, micro: bool) -> Result<String, String> {
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };
-    let fail = |rest: &str, part: &str| format!("parsing time {} as {}: cannot parse {} as {}", gofmt::quote(text), gofmt::quote(layout), gofmt::quote(rest), gofmt::quote(part));
+    let fail = |rest: &str, part: &str| {
+        format!(
+            "parsing time {} as {}: cannot parse {} as {}",
+            gofmt::quote(text),
+            gofmt::quote(layout),
+            gofmt::quote(rest),
+            gofmt::quote(part)
+        )
+    };
     let mut rest = text;
     let mut numbers = [0u32; 6];
-    for (at, (part, width, after)) in [("2006", 4, "-"), ("01", 2, "-"), ("02", 2, "T"), ("15", 2, ":"), ("04", 2, ":"), ("05", 2, "")].into_iter().enumerate() {
+    for (at, (part, width, after)) in
+        [("2006", 4, "-"), ("01", 2, "-"), ("02", 2, "T"), ("15", 2, ":"), ("04", 2, ":"), ("05", 2, "")].into_iter().enumerate()
+    {
         let digits = rest.get(..width).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())).ok_or_else(|| fail(rest, part))?;
         numbers[at] = digits.parse().map_err(|_| fail(rest, part))?;
         rest = &rest[width..];
@@ -349,7 +370,10 @@ fn canonical_time(text: &str, micro: bool) -> Result<String, String> {
         "Z" => 0i64,
         _ => {
             let sign = if rest.starts_with('-') { -1 } else { 1 };
-            let parts = rest.strip_prefix(['+', '-']).and_then(|zone| zone.split_once(':')).filter(|(hours, minutes)| hours.len() == 2 && minutes.len() == 2);
+            let parts = rest
+                .strip_prefix(['+', '-'])
+                .and_then(|zone| zone.split_once(':'))
+                .filter(|(hours, minutes)| hours.len() == 2 && minutes.len() == 2);
             let (hours, minutes) = parts.ok_or_else(|| fail(rest, "Z07:00"))?;
             let number = |text: &str| text.parse::<i64>().map_err(|_| fail(rest, "Z07:00"));
             sign * (number(hours)? * 60 + number(minutes)?)
@@ -422,7 +446,10 @@ mod tests {
         for (text, error) in [
             ("x", r#"parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006""#),
             ("2020-13-01T00:00:00Z", r#"parsing time "2020-13-01T00:00:00Z": month out of range"#),
-            ("2020-01-01 00:00:00Z", r#"parsing time "2020-01-01 00:00:00Z" as "2006-01-02T15:04:05Z07:00": cannot parse " 00:00:00Z" as "T""#),
+            (
+                "2020-01-01 00:00:00Z",
+                r#"parsing time "2020-01-01 00:00:00Z" as "2006-01-02T15:04:05Z07:00": cannot parse " 00:00:00Z" as "T""#,
+            ),
             ("2020-01-01T00:00:00", r#"parsing time "2020-01-01T00:00:00" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "Z07:00""#),
         ] {
             assert_eq!(canonical_time(text, false).unwrap_err(), error);
@@ -431,7 +458,16 @@ mod tests {
 
     #[test]
     fn base64_is_checked_to_the_byte() {
-        for (text, at) in [("Zg==", None), ("Zm8=", None), ("Zm9v", None), ("", None), ("???", Some(0)), ("Zg=", Some(2)), ("Zg", Some(0)), ("Zm9vZ", Some(4))] {
+        for (text, at) in [
+            ("Zg==", None),
+            ("Zm8=", None),
+            ("Zm9v", None),
+            ("", None),
+            ("???", Some(0)),
+            ("Zg=", Some(2)),
+            ("Zg", Some(0)),
+            ("Zm9vZ", Some(4)),
+        ] {
             let want = at.map(|at| ReadError(format!("illegal base64 data at input byte {at}")));
             assert_eq!(check_base64(text).err().is_some(), want.is_some(), "{text}");
         }
