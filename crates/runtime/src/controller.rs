@@ -55,6 +55,8 @@ pub struct Controller<R: Reconciler> {
 
 /// How long a run that was told to end may still take to do so.
 const GRACE: Duration = Duration::from_secs(10);
+/// A run that is still there so long after it was dropped holds up its thread: only a restart helps.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 impl<R: Reconciler> Controller<R> {
     /// `name` is what logs and metrics call it: the kind in lower case.
@@ -249,6 +251,7 @@ impl<R: Reconciler> Core<R> {
             failures: taken.failures,
         };
         let limit = self.reconciler.time_limit(&object);
+        self.handle.set_overdue(key, limit + GRACE + STUCK_AFTER);
         match self.guarded(object, &context, limit).await {
             Ok(report) => self.settle(report, &context, &slot).await,
             Err(fault) => {
@@ -295,6 +298,8 @@ impl<R: Reconciler> Core<R> {
             Visit::Interval(interval) => Next::After(self.process.jitter().apply(interval)),
             Visit::Backoff => Next::Backoff,
         };
+        // First the events: if the status cannot be stored the run is repeated, and a repeated event is only counted.
+        report.events.into_iter().for_each(|event| context.publish(event));
         if let Some(status) = report.status.filter(|_| !report.release) {
             match report.urgency {
                 Urgency::Soon => slot.set_soon(status),
@@ -305,7 +310,6 @@ impl<R: Reconciler> Core<R> {
                 }
             }
         }
-        report.events.into_iter().for_each(|event| context.publish(event));
         if report.release
             && let Some(finalizer) = self.finalizer
         {

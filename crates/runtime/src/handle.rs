@@ -21,11 +21,17 @@ struct Shared {
 
 struct State {
     queue: Queue<NamespacedName>,
-    running: HashMap<NamespacedName, CancellationToken>,
+    running: HashMap<NamespacedName, Running>,
     adds: u64,
     retries: u64,
     /// A controller that is not the leader collects wishes and takes none.
     paused: bool,
+}
+
+struct Running {
+    cancel: CancellationToken,
+    /// When even a run that was dropped must have ended.
+    overdue: Option<Instant>,
 }
 
 impl Handle {
@@ -57,8 +63,8 @@ impl Handle {
 
     /// Tells a run that is under way that its result will not be needed.
     pub fn cancel(&self, key: &NamespacedName) {
-        if let Some(token) = self.lock().running.get(key) {
-            token.cancel();
+        if let Some(running) = self.lock().running.get(key) {
+            running.cancel.cancel();
         }
     }
 
@@ -67,14 +73,21 @@ impl Handle {
     }
 
     pub(crate) fn cancel_all(&self) {
-        self.lock().running.values().for_each(CancellationToken::cancel);
+        self.lock().running.values().for_each(|running| running.cancel.cancel());
     }
 
     pub(crate) fn forget(&self, key: &NamespacedName) {
         let mut state = self.lock();
         state.queue.forget(key);
-        if let Some(token) = state.running.get(key) {
-            token.cancel();
+        if let Some(running) = state.running.get(key) {
+            running.cancel.cancel();
+        }
+    }
+
+    /// Says by when a run must have ended.
+    pub(crate) fn set_overdue(&self, key: &NamespacedName, within: Duration) {
+        if let Some(running) = self.lock().running.get_mut(key) {
+            running.overdue = Some(Instant::now() + within);
         }
     }
 
@@ -92,7 +105,7 @@ impl Handle {
                     None
                 } else if let Some((key, waited)) = state.queue.take(Instant::now()) {
                     let cancel = CancellationToken::new();
-                    state.running.insert(key.clone(), cancel.clone());
+                    state.running.insert(key.clone(), Running { cancel: cancel.clone(), overdue: None });
                     let failures = state.queue.failures(&key);
                     return Taken { key, waited, failures, cancel };
                 } else {
@@ -131,7 +144,16 @@ impl Handle {
             unfinished += running;
             longest = longest.max(running);
         }
-        Figures { depth: state.queue.depth(), adds: state.adds, retries: state.retries, unfinished, longest, active: state.running.len() }
+        Figures {
+            depth: state.queue.depth(),
+            adds: state.adds,
+            retries: state.retries,
+            unfinished,
+            longest,
+            active: state.running.len(),
+            waiting: if state.paused { Duration::ZERO } else { state.queue.waiting(now) },
+            overdue: state.running.values().filter(|running| running.overdue.is_some_and(|at| at < now)).count(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -154,4 +176,8 @@ pub(crate) struct Figures {
     pub(crate) unfinished: Duration,
     pub(crate) longest: Duration,
     pub(crate) active: usize,
+    /// How long the first in line has been waiting.
+    pub(crate) waiting: Duration,
+    /// Runs that did not end when they were dropped.
+    pub(crate) overdue: usize,
 }

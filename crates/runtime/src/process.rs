@@ -121,7 +121,12 @@ impl Settings {
 
     /// Which objects of its own kinds the controller watches: its shard.
     pub fn selection(&self) -> Selection {
-        Selection { namespace: self.watch_namespace.clone(), labels: self.watch_label_selector.clone(), ..Selection::default() }
+        Selection { labels: self.watch_label_selector.clone(), ..self.unsharded() }
+    }
+
+    /// Every object that this process may see, of whatever shard: what objects of its own refer to.
+    pub fn unsharded(&self) -> Selection {
+        Selection { namespace: self.watch_namespace.clone(), ..Selection::default() }
     }
 }
 
@@ -177,7 +182,8 @@ struct Shared {
     events: TaskTracker,
     election: TaskTracker,
     failure: Mutex<Option<Error>>,
-    handles: Mutex<Vec<(String, crate::Handle)>>,
+    /// Name, number of places and queue of each controller.
+    handles: Mutex<Vec<(String, usize, crate::Handle)>>,
     checks: Mutex<Vec<(String, Check)>>,
     unsynced: Mutex<Vec<(String, watch::Receiver<bool>)>>,
     metrics_addr: Option<SocketAddr>,
@@ -186,8 +192,8 @@ struct Shared {
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
-/// A run that overran its limit by this much holds up its thread: only a restart helps.
-const STUCK_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Something in line while there is room is taken at once; after this time nobody is there to take it.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 const DROP_WITHIN: Duration = Duration::from_secs(12);
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -294,7 +300,7 @@ impl Process {
                     && !leads
                 {
                     let handles = shared.handles.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    handles.iter().for_each(|(_, handle)| handle.cancel_all());
+                    handles.iter().for_each(|(_, _, handle)| handle.cancel_all());
                 }
                 tokio::select! {
                     () = end.cancelled() => return,
@@ -415,7 +421,11 @@ impl Process {
     pub fn run<R: Reconciler>(&self, controller: Controller<R>, selection: Selection) {
         let core = controller.build(self.clone());
         self.shared.metrics.observe_queue(&core.name, core.concurrent(), core.handle.clone());
-        self.shared.handles.lock().unwrap_or_else(PoisonError::into_inner).push((core.name.clone(), core.handle.clone()));
+        self.shared.handles.lock().unwrap_or_else(PoisonError::into_inner).push((
+            core.name.clone(),
+            core.concurrent(),
+            core.handle.clone(),
+        ));
         self.watch(&core.store, selection);
         let shared = self.shared.clone();
         self.shared.controllers.spawn(async move {
@@ -454,7 +464,7 @@ impl Process {
         if tokio::time::timeout(shared.settings.grace, shared.controllers.wait()).await.is_err() {
             tracing::info!("runs that are still under way are cancelled");
             let handles = shared.handles.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            handles.iter().for_each(|(_, handle)| handle.cancel_all());
+            handles.iter().for_each(|(_, _, handle)| handle.cancel_all());
             let _ = tokio::time::timeout(DROP_WITHIN, shared.controllers.wait()).await;
         }
         shared.election.close();
@@ -481,10 +491,13 @@ impl Shared {
     }
 
     fn is_alive(&self) -> Result<(), String> {
-        for (name, handle) in self.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (name, concurrent, handle) in self.handles.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let figures = handle.figures();
-            if figures.longest > STUCK_AFTER {
-                return Err(format!("{name}: one object has been in work for {}s", figures.longest.as_secs()));
+            if figures.overdue > 0 {
+                return Err(format!("{name}: {} runs hang and cannot be ended", figures.overdue));
+            }
+            if figures.active < *concurrent && figures.waiting > IDLE_MAX && !self.stop.is_cancelled() {
+                return Err(format!("{name}: objects have been waiting for {}s and none is taken", figures.waiting.as_secs()));
             }
         }
         for (name, check) in self.checks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -554,6 +567,12 @@ async fn feed<T: DeserializeOwned + Send + Sync + 'static>(client: Client, store
             WatchEvent::Deleted(json) => {
                 let meta = crate::store::meta_of(&json);
                 store.remove(&meta.key(), Some(&meta.uid));
+            }
+            WatchEvent::Failed(error) if error.is_not_found() => {
+                // The kind is not installed, or not any more: there are no objects of it.
+                tracing::debug!(resource = %store.resource(), "the kind is not installed");
+                store.keys().iter().for_each(|key| store.remove(key, None));
+                store.set_synced();
             }
             WatchEvent::Failed(error) if error.is_expired() => tracing::debug!(resource = %store.resource(), "listing anew"),
             WatchEvent::Failed(error) => {

@@ -124,11 +124,8 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
         let backoff = self.backoff;
         let entry = self.entries.get_mut(key)?;
         let State::Running { again, forgotten, .. } = entry.state else { return None };
+        // A time that was set while it ran stays: whoever set it may know what the run could not see yet.
         entry.state = State::Idle;
-        // A time that was set while it ran was set by somebody who knew less than the run itself.
-        if let Some((at, number)) = entry.timer.take() {
-            self.timers.remove(&(at, number, key.clone()));
-        }
         if forgotten {
             self.entries.remove(key);
             if again {
@@ -180,6 +177,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// How many wait in line.
     pub fn depth(&self) -> usize {
         self.ready.len()
+    }
+
+    /// How long the first in line has been waiting.
+    pub fn waiting(&self, now: Instant) -> Duration {
+        let first = self.ready.front().and_then(|key| self.entries.get(key));
+        match first.map(|entry| entry.state) {
+            Some(State::Ready { since }) => now.saturating_duration_since(since),
+            _ => Duration::ZERO,
+        }
     }
 
     /// How long the keys that run now have been running.
@@ -242,6 +248,23 @@ mod tests {
         assert_eq!(queue.next_due(), Some(now + SECOND * 70));
         assert_eq!(queue.ripen(now + SECOND * 70), 1);
         assert_eq!(queue.depth(), 1);
+    }
+
+    #[test]
+    fn a_time_set_during_a_run_is_kept_when_it_is_earlier_than_what_the_run_asks_for() {
+        let (mut queue, now) = queue();
+        queue.add(&"a", now);
+        queue.take(now);
+        queue.add_at(&"a", now + SECOND * 5);
+        queue.done(&"a", Next::After(SECOND * 60), now);
+        assert_eq!(queue.next_due(), Some(now + SECOND * 5));
+        queue.take(now + SECOND * 5).unwrap();
+        queue.add_at(&"a", now + SECOND * 90);
+        queue.done(&"a", Next::After(SECOND * 60), now + SECOND * 5);
+        assert_eq!(queue.next_due(), Some(now + SECOND * 65));
+        assert_eq!(queue.waiting(now + SECOND * 70), Duration::ZERO);
+        queue.ripen(now + SECOND * 65);
+        assert_eq!(queue.waiting(now + SECOND * 70), SECOND * 5);
     }
 
     #[test]
