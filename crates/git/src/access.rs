@@ -3,6 +3,7 @@
 pub enum Credentials {
     Basic { username: String, password: String },
     Bearer(String),
+    Ssh { identity: Vec<u8>, known_hosts: Vec<u8>, passphrase: Option<String> },
 }
 
 /// A client certificate with its key, both PEM.

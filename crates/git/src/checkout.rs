@@ -1,4 +1,5 @@
 use crate::GitTree;
+use std::fmt;
 use types::Revision;
 
 /// A commit with its tree.
@@ -37,9 +38,19 @@ impl Commit {
 pub struct Tag {
     /// The short name.
     pub name: String,
-    /// Whether the tag is an object of its own rather than a mere name.
-    pub annotated: bool,
+    /// The tag's own hash, where the tag is an object of its own rather than a mere name.
+    pub id: Option<String>,
     pub signature: Option<Signature>,
+}
+
+impl fmt::Display for Tag {
+    /// `v1.0.0@<hash of the tag>`, or the name alone.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(out, "{}@{id}", self.name),
+            None => out.write_str(&self.name),
+        }
+    }
 }
 
 /// A signature as it stands in an object, and the bytes that were signed.
@@ -47,6 +58,14 @@ pub struct Tag {
 pub struct Signature {
     pub armored: String,
     pub signed: Vec<u8>,
+}
+
+impl Signature {
+    /// What kind of signature this is, by its armour: `openpgp`, `ssh` or `x509`.
+    pub fn kind(&self) -> &'static str {
+        let kinds = [("-----BEGIN PGP", "openpgp"), ("-----BEGIN SSH SIGNATURE", "ssh"), ("-----BEGIN SIGNED MESSAGE", "x509")];
+        kinds.into_iter().find(|(armour, _)| self.armored.starts_with(armour)).map_or("unknown", |(_, kind)| kind)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use crate::{
-    Access, Address, Cause, Checkout, Commit, Error, GitTree, Reference, Scheme, Signature, Tag, Target,
+    Access, Address, Cause, Checkout, Commit, Credentials, Error, GitTree, Reference, Scheme, Signature, Tag, Target,
     cache::Cache,
     http::{self, Clients, Session, Shared},
     reference::best_tags,
@@ -142,6 +142,11 @@ impl Client {
     }
 
     fn session(&self, address: &Address, access: &Access, timeout: Duration, limits: &Limits) -> Result<Shared, Error> {
+        if let Some(Credentials::Ssh { identity, .. }) = &access.credentials
+            && !identity.windows(10).any(|w| w == b"-----BEGIN")
+        {
+            return Err(Error::SshKey("ssh: no key found".to_owned()));
+        }
         if address.scheme() == Scheme::Ssh {
             return Err(Error::Ssh);
         }
@@ -249,7 +254,12 @@ fn fetch_into(
     options: &FetchOptions,
 ) -> Result<(Checkout, submodules::Root), Error> {
     let clone_error = |source| Error::Clone { url: address.to_string(), source };
-    let list = |prefix: &str| list_refs(repository, session, address, prefix).map_err(clone_error);
+    let list_error = |source| match reference {
+        // As Flux, which lists before it clones only for these.
+        Reference::Name(_) => Error::List { url: address.to_string(), source },
+        _ => clone_error(source),
+    };
+    let list = |prefix: &str| list_refs(repository, session, address, prefix).map_err(list_error);
     let mut found_tag = None;
     let target = match reference {
         Reference::Semver(range) => {
@@ -401,9 +411,9 @@ fn read(
 
 /// An annotated tag, or `None` for a tag that is only a name.
 fn read_tag(repository: &gix::Repository, name: &str, id: Option<ObjectId>) -> gix::Result<Option<Tag>> {
-    let Some(id) = id else { return Ok(Some(Tag { name: name.to_owned(), annotated: false, signature: None })) };
+    let Some(id) = id else { return Ok(Some(Tag { name: name.to_owned(), id: None, signature: None })) };
     let object = repository.find_object(id)?;
     let signature = gix::objs::TagRefIter::signature(&object.data)
         .map(|(armored, signed)| Signature { armored: armored.data.to_string(), signed: signed.to_bstring().into() });
-    Ok(Some(Tag { name: name.to_owned(), annotated: true, signature }))
+    Ok(Some(Tag { name: name.to_owned(), id: Some(id.to_string()), signature }))
 }

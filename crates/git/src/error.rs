@@ -35,7 +35,9 @@ pub enum Error {
     Tls(String),
     #[error("proxy is not valid: {0}")]
     Proxy(String),
-    #[error("ssh is not supported by this version")]
+    #[error("unable to construct auth method with options: {0}")]
+    SshKey(String),
+    #[error("ssh is not supported by this version; use the https address of the repository")]
     Ssh,
     /// gix or this crate panicked on what it read.
     #[error("internal error while reading the repository; please report it")]

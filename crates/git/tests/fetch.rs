@@ -118,9 +118,9 @@ fn tags_are_peeled_and_remembered() {
     repository.tag("light", &id, None);
     let annotated = world.fetch(Reference::Tag("v1.0.0".into())).unwrap();
     assert_eq!(annotated.revision.to_string(), format!("v1.0.0@sha1:{id}"));
-    assert_eq!(annotated.tag.map(|t| (t.name, t.annotated)), Some(("v1.0.0".to_owned(), true)));
+    assert_eq!(annotated.tag.map(|t| (t.name, t.id.is_some())), Some(("v1.0.0".to_owned(), true)));
     let light = world.fetch(Reference::Tag("light".into())).unwrap();
-    assert_eq!(light.tag.map(|t| t.annotated), Some(false));
+    assert_eq!(light.tag.map(|t| t.id), Some(None));
     let named = world.fetch(Reference::Name("refs/tags/v1.0.0".into())).unwrap();
     assert_eq!(named.revision.to_string(), format!("refs/tags/v1.0.0@sha1:{id}"));
 }

@@ -45,7 +45,7 @@ pub(crate) type Shared = Rc<RefCell<Session>>;
 impl Session {
     pub(crate) fn authorization(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, crate::Error> {
         let text = match credentials {
-            None => return Ok(None),
+            None | Some(Credentials::Ssh { .. }) => return Ok(None),
             Some(Credentials::Bearer(token)) => format!("Bearer {token}"),
             Some(Credentials::Basic { username, password }) => {
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))

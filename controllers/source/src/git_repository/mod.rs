@@ -1,0 +1,114 @@
+//! GitRepository: a commit of a Git repository, kept as an artifact.
+//!
+//! ```text
+//! observe  storage, Secrets, includes, references of the server     I/O
+//! plan     stop, keep or fetch                                      pure
+//! act      fetch -> verify -> include -> archive                    I/O
+//! report   conditions, status, events, next visit                   pure
+//! ```
+
+mod access;
+mod act;
+mod include;
+mod observe;
+mod plan;
+mod report;
+mod verify;
+
+use api::source::{GitRepository, GitRepositorySpec};
+use git::{Limits, Reference};
+use plan::Plan;
+use report::About;
+use runtime::{Context, Event, Reconciler, Report, Visit};
+use std::sync::Arc;
+use std::time::Duration;
+use types::NamespacedName;
+
+const KIND: &str = "GitRepository";
+const GIT_FAILED: &str = "GitOperationFailed";
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// What the beats work with.
+pub(crate) struct Beats {
+    pub(crate) client: cluster::Client,
+    pub(crate) git: Arc<git::Client>,
+    pub(crate) store: Arc<store::Store>,
+    pub(crate) http: http_client::Client,
+    pub(crate) repositories: runtime::Store<GitRepository>,
+    pub(crate) requeue_dependency: Duration,
+    pub(crate) workload_identity: bool,
+    pub(crate) limits: Limits,
+}
+
+pub(crate) fn resource() -> cluster::Resource {
+    cluster::Resource::namespaced("source.toolkit.fluxcd.io", "v1", KIND, "gitrepositories")
+}
+
+/// The watched objects, findable by the repositories that they include.
+pub(crate) fn repositories() -> runtime::Store<GitRepository> {
+    runtime::Store::new(resource())
+        .with_index("include", |repository| repository.spec.include.iter().map(|i| i.repository.name.clone()).collect())
+}
+
+fn reference(spec: &GitRepositorySpec) -> Reference {
+    let empty = Default::default();
+    let reference = spec.r#ref.as_ref().unwrap_or(&empty);
+    Reference::choose(&reference.branch, &reference.tag, &reference.semver, &reference.name, &reference.commit)
+}
+
+fn timeout(spec: &GitRepositorySpec) -> Duration {
+    spec.timeout.map_or(TIMEOUT_DEFAULT, types::GoDuration::to_std)
+}
+
+impl Reconciler for Beats {
+    type Resource = GitRepository;
+
+    async fn reconcile(&self, this: Arc<GitRepository>, context: &Context) -> Report {
+        let meta = context.meta();
+        if meta.is_deleting() {
+            return self.delete(context.key()).await;
+        }
+        let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
+        if this.spec.suspend {
+            return report::suspended(&this, about);
+        }
+        let seen = observe::observe(self, &this, context.key()).await;
+        let plan = plan::plan(&this, &seen);
+        let done = match plan {
+            Plan::Fetch => {
+                context.progress(&report::under_way(&this, &seen, about));
+                Some(act::act(self, &this, context.key(), &seen, about.now).await)
+            }
+            Plan::Stop(_) | Plan::Keep { .. } => None,
+        };
+        report::report(&this, &seen, &plan, done.as_ref(), about)
+    }
+
+    /// Two looks at the server, each within the timeout, and the archive.
+    fn time_limit(&self, this: &GitRepository) -> Duration {
+        timeout(&this.spec) * 2 + Duration::from_secs(300)
+    }
+}
+
+impl Beats {
+    async fn delete(&self, key: &NamespacedName) -> Report {
+        let store = self.store.clone();
+        let path = store::artifact_path(KIND, &key.namespace, &key.name, "any");
+        let removed = tokio::task::spawn_blocking(move || store.remove_all(&path)).await;
+        match removed {
+            Ok(Ok(removed)) => {
+                let report = Report::new(Visit::Never).release();
+                let event = Event::trace("GarbageCollectionSucceeded", "garbage collected artifacts for deleted resource");
+                if removed { report.event(event) } else { report }
+            }
+            failed => {
+                let why = match failed {
+                    Ok(Err(error)) => crate::problem::chain(&error),
+                    _ => "internal error".to_owned(),
+                };
+                let message = format!("garbage collection for deleted resource failed: {why}");
+                Report::new(Visit::Backoff).event(Event::error("GarbageCollectionFailed", message))
+            }
+        }
+    }
+}

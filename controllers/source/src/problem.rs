@@ -1,0 +1,59 @@
+use api::meta::{FALSE, TRUE};
+use std::time::Duration;
+
+/// What holds a source up, in the words of its conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// The condition that says it, and its status; absent where only Ready says it.
+    pub(crate) condition: Option<(&'static str, &'static str)>,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) verdict: Verdict,
+}
+
+/// What to do about a problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Try again with back-off.
+    Retry,
+    /// Look again after a time: something else has to come first.
+    Wait(Duration),
+    /// Only a change of the object helps.
+    Stall,
+}
+
+impl Problem {
+    /// A problem that a condition of bad news says.
+    pub(crate) fn of(condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { condition: Some((condition, TRUE)), reason, message: message.into(), verdict: Verdict::Retry }
+    }
+
+    /// A problem that makes a condition of good news False.
+    pub(crate) fn not(condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { condition: Some((condition, FALSE)), ..Self::of(condition, reason, message) }
+    }
+
+    pub(crate) fn plain(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { condition: None, reason, message: message.into(), verdict: Verdict::Retry }
+    }
+
+    pub(crate) fn waits(self, after: Duration) -> Self {
+        Self { verdict: Verdict::Wait(after), ..self }
+    }
+
+    pub(crate) fn stalls(self) -> Self {
+        Self { verdict: Verdict::Stall, ..self }
+    }
+}
+
+/// An error with its causes, as Go joins them.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
