@@ -827,6 +827,8 @@ impl<'a> Run<'a> {
             (Type::Int, WordKind::Number(number)) if number.int.is_some() => Ok(Value::Int(number.int.unwrap_or(0))),
             (Type::Int64, WordKind::Number(number)) if number.int.is_some() => Ok(Value::Int64(number.int.unwrap_or(0))),
             (Type::Int | Type::Int64, _) => expected("integer"),
+            (Type::Uint32, WordKind::Number(number)) if number.uint.is_some() => Ok(Value::Uint64(number.uint.unwrap_or(0))),
+            (Type::Uint32, _) => expected("unsigned integer"),
             (Type::Float, WordKind::Number(number)) if number.float.is_some() => Ok(Value::Float(number.float.unwrap_or(0.0))),
             (Type::Float, _) => expected("float"),
             (Type::Map | Type::List | Type::Named(_), _) => {

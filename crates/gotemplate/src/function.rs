@@ -12,6 +12,8 @@ pub enum Type {
     String,
     Int,
     Int64,
+    /// `uint32`: only literals fit, no value of a template has this type.
+    Uint32,
     Float,
     /// `map[string]interface {}`; a nil map comes as [`Value::Nil`].
     Map,
@@ -30,6 +32,7 @@ impl Type {
             Self::String => "string",
             Self::Int => "int",
             Self::Int64 => "int64",
+            Self::Uint32 => "uint32",
             Self::Float => "float64",
             Self::Map => "map[string]interface {}",
             Self::List => "[]interface {}",

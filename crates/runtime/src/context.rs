@@ -3,6 +3,7 @@ use crate::handle::Handle;
 use crate::meta::Meta;
 use crate::report::{Event, to_value};
 use crate::slot::Slot;
+use crate::writer::StatusEdit;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +70,7 @@ impl Context {
     /// such as an inventory before the first object is applied.
     pub async fn checkpoint(&self, status: &impl Serialize) -> Result<(), cluster::Error> {
         match to_value(status) {
-            Some(status) => self.slot.write_now(&status).await.map(|_| ()),
+            Some(status) => self.slot.write_now(StatusEdit::Whole(status)).await.map(|_| ()),
             None => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 use crate::backoff::Backoff;
 use crate::context::Context;
-use crate::fault;
+use crate::fault::Fault;
 use crate::handle::{Handle, Taken};
 use crate::metrics::Outcome;
 use crate::process::Process;
@@ -8,11 +8,10 @@ use crate::queue::Next;
 use crate::report::{Event, Report, Urgency, Visit};
 use crate::slot::Slot;
 use crate::store::{Entry, Store, decode, meta_of};
-use crate::writer::Writer;
+use crate::writer::{StatusEdit, Writer};
 use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::collections::HashMap;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -256,9 +255,8 @@ impl<R: Reconciler> Core<R> {
         match self.guarded(object, &context, limit).await {
             Ok(report) => self.settle(report, &context, &slot).await,
             Err(fault) => {
-                context.publish(Event::error(fault::REASON, fault.clone()));
-                let status = fault::status(&entry.json, &fault, false, self.process.clock().now());
-                if let Err(error) = slot.write_now(&status).await {
+                context.publish(Event::error(fault.reason(), fault.message.clone()));
+                if let Err(error) = slot.write_now(StatusEdit::Fault(fault)).await {
                     return self.write_failed("status", &error);
                 }
                 Ended::failed()
@@ -267,7 +265,7 @@ impl<R: Reconciler> Core<R> {
     }
 
     /// Runs the reconciler, so that neither a panic nor a hang gets further than this object.
-    async fn guarded(&self, object: Arc<R::Resource>, context: &Context, limit: Duration) -> Result<Report, String> {
+    async fn guarded(&self, object: Arc<R::Resource>, context: &Context, limit: Duration) -> Result<Report, Fault> {
         let work = AssertUnwindSafe(self.reconciler.reconcile(object, context)).catch_unwind();
         tokio::pin!(work);
         let ended = match tokio::time::timeout(limit, &mut work).await {
@@ -278,7 +276,7 @@ impl<R: Reconciler> Core<R> {
                     Ok(ended) => ended,
                     Err(_) => {
                         tracing::error!(?limit, "the reconcile took too long and was dropped");
-                        return Err(format!("the reconciliation did not end within {}", types::GoDuration::from(limit)));
+                        return Err(self.fault(format!("the reconciliation did not end within {}", types::GoDuration::from(limit)), false));
                     }
                 }
             }
@@ -287,7 +285,7 @@ impl<R: Reconciler> Core<R> {
             self.process.metrics().panicked(&self.name);
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
             tracing::error!(panic = text.as_deref().unwrap_or("no text"), "the reconcile panicked");
-            "the controller met a defect of its own while it worked on this object; its log has the details".to_owned()
+            self.fault("the controller met a defect of its own while it worked on this object; its log has the details".into(), false)
         })
     }
 
@@ -306,7 +304,7 @@ impl<R: Reconciler> Core<R> {
             match report.urgency {
                 Urgency::Soon => slot.set_soon(status),
                 Urgency::Now => {
-                    if let Err(error) = slot.write_now(&status).await {
+                    if let Err(error) = slot.write_now(StatusEdit::Whole(status)).await {
                         return self.write_failed("status", &error);
                     }
                 }
@@ -328,17 +326,21 @@ impl<R: Reconciler> Core<R> {
     async fn undecodable(&self, key: &NamespacedName, entry: &Entry, problem: &str) -> Ended {
         let message = format!("cannot read this {}: {problem}", self.kind);
         tracing::error!(%problem, "the object does not decode");
-        let status = fault::status(&entry.json, &message, true, self.process.clock().now());
-        match self.slot(key, &entry.uid).write_now(&status).await {
+        let fault = self.fault(message, true);
+        match self.slot(key, &entry.uid).write_now(StatusEdit::Fault(fault.clone())).await {
             Ok(written) => {
                 if written {
                     let publisher = self.process.recorder().for_kind(self.store.resource());
-                    publisher.publish(&meta_of(&entry.json), Event::error(fault::REASON, message));
+                    publisher.publish(&meta_of(&entry.json), Event::error(fault.reason(), fault.message));
                 }
                 Ended { next: Next::Rest, outcome: Outcome::Error }
             }
             Err(error) => self.write_failed("status", &error),
         }
+    }
+
+    fn fault(&self, message: String, terminal: bool) -> Fault {
+        Fault { message, terminal, now: self.process.clock().now() }
     }
 
     fn write_failed(&self, what: &str, error: &cluster::Error) -> Ended {
@@ -355,9 +357,9 @@ impl<R: Reconciler> Core<R> {
             return slot.clone();
         }
         let (writer, its_key, its_uid) = (self.writer.clone(), key.clone(), uid.to_owned());
-        let write = move |status: Value| {
+        let write = move |edit: StatusEdit| {
             let (writer, key, uid) = (writer.clone(), its_key.clone(), its_uid.clone());
-            async move { writer.status(&key, &uid, &status).await }.boxed()
+            async move { writer.status(&key, &uid, &edit).await }.boxed()
         };
         let slot = Slot::new(self.progress_delay, Box::new(write));
         slots.insert(key.clone(), (uid.into(), slot.clone()));

@@ -6,32 +6,43 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// The reason of conditions that the runtime sets itself, when no controller came to speak.
-pub(crate) const REASON: &str = "ReconciliationFailed";
-pub(crate) const UNREADABLE: &str = "InvalidObject";
+const FAILED: &str = "ReconciliationFailed";
+const UNREADABLE: &str = "InvalidObject";
 
-/// The status of an object with a fault that its controller cannot report: it does not decode, or the run broke off.
-///
-/// Everything else in the status stays: the last artifact, the inventory. `terminal` means that trying again is of no use.
-pub(crate) fn status(json: &RawValue, message: &str, terminal: bool, now: Timestamp) -> Value {
-    let mut status = match raw_status(json) {
-        Value::Object(status) => status,
-        _ => Map::new(),
-    };
-    let generation = meta_of(json).generation;
-    let mut conditions: Vec<Condition> =
-        status.get("conditions").and_then(|conditions| serde_json::from_value(conditions.clone()).ok()).unwrap_or_default();
-    let reason = if terminal { UNREADABLE } else { REASON };
-    conditions.set_condition(Condition::new(READY, FALSE, reason, message), generation, now.into());
-    if terminal {
-        conditions.set_condition(Condition::new(STALLED, TRUE, reason, message), generation, now.into());
-        conditions.remove_condition(RECONCILING);
-        status.insert("observedGeneration".into(), generation.into());
+/// Something that the controller of an object cannot report itself: the object does not decode, or the run broke off.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    /// Trying again is of no use.
+    pub(crate) terminal: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl Fault {
+    pub(crate) fn reason(&self) -> &'static str {
+        if self.terminal { UNREADABLE } else { FAILED }
     }
-    if let Some(conditions) = crate::report::to_value(&conditions) {
-        status.insert("conditions".into(), conditions);
+
+    /// The status of the object with the fault; everything else in it stays: the last artifact, the inventory.
+    pub(crate) fn status(&self, json: &RawValue) -> Value {
+        let mut status = match raw_status(json) {
+            Value::Object(status) => status,
+            _ => Map::new(),
+        };
+        let (generation, now) = (meta_of(json).generation, self.now.into());
+        let conditions = status.get("conditions").and_then(|conditions| serde_json::from_value(conditions.clone()).ok());
+        let mut conditions: Vec<Condition> = conditions.unwrap_or_default();
+        conditions.set_condition(Condition::new(READY, FALSE, self.reason(), &self.message), generation, now);
+        if self.terminal {
+            conditions.set_condition(Condition::new(STALLED, TRUE, self.reason(), &self.message), generation, now);
+            conditions.remove_condition(RECONCILING);
+            status.insert("observedGeneration".into(), generation.into());
+        }
+        if let Some(conditions) = crate::report::to_value(&conditions) {
+            status.insert("conditions".into(), conditions);
+        }
+        Value::Object(status)
     }
-    Value::Object(status)
 }
 
 #[cfg(test)]
@@ -45,7 +56,7 @@ mod tests {
             "conditions": [{"type": "Reconciling", "status": "True", "reason": "Progressing", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
         let raw = serde_json::value::to_raw_value(&object).unwrap();
         let now = "2026-11-24T00:00:00Z".parse().unwrap();
-        let status = status(&raw, "cannot read this Thing: no", true, now);
+        let status = Fault { message: "cannot read this Thing: no".into(), terminal: true, now }.status(&raw);
         assert_eq!(status["artifact"], json!({"digest": "x"}));
         assert_eq!(status["observedGeneration"], 3);
         let conditions: Vec<Condition> = serde_json::from_value(status["conditions"].clone()).unwrap();
@@ -57,6 +68,7 @@ mod tests {
     #[test]
     fn a_status_that_is_no_map_is_replaced() {
         let raw = serde_json::value::to_raw_value(&json!({"metadata": {"name": "a"}, "status": ["x"]})).unwrap();
-        assert!(status(&raw, "m", false, Timestamp::UNIX_EPOCH)["conditions"].is_array());
+        let fault = Fault { message: "m".into(), terminal: false, now: Timestamp::UNIX_EPOCH };
+        assert!(fault.status(&raw)["conditions"].is_array());
     }
 }

@@ -1,3 +1,4 @@
+use crate::writer::StatusEdit;
 use cluster::Error;
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -5,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-type Write = Box<dyn Fn(Value) -> BoxFuture<'static, Result<bool, Error>> + Send + Sync>;
+type Write = Box<dyn Fn(StatusEdit) -> BoxFuture<'static, Result<bool, Error>> + Send + Sync>;
 
 /// The status of one object on its way to the server: one write at a time, and states on the way only when they last.
 pub(crate) struct Slot {
@@ -66,7 +67,7 @@ impl Slot {
             }
         };
         if let Some(status) = status
-            && let Err(error) = (self.write)(status).await
+            && let Err(error) = (self.write)(StatusEdit::Whole(status)).await
         {
             tracing::debug!(error = %error.chain(), "a progress status was not written");
         }
@@ -76,10 +77,10 @@ impl Slot {
     }
 
     /// Writes a status and drops what waited before it; returns whether it took a write.
-    pub(crate) async fn write_now(&self, status: &Value) -> Result<bool, Error> {
+    pub(crate) async fn write_now(&self, edit: StatusEdit) -> Result<bool, Error> {
         self.drop_pending();
         let _order = self.order.lock().await;
-        (self.write)(status.clone()).await
+        (self.write)(edit).await
     }
 
     pub(crate) fn drop_pending(&self) {
@@ -98,12 +99,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    type Written = Arc<Mutex<Vec<Value>>>;
+    type Written = Arc<Mutex<Vec<StatusEdit>>>;
+
+    fn whole(phase: &str) -> StatusEdit {
+        StatusEdit::Whole(json!(phase))
+    }
 
     fn slot() -> (Arc<Slot>, Written) {
         let written = Written::default();
         let log = written.clone();
-        let write = move |status: Value| -> BoxFuture<'static, Result<bool, Error>> {
+        let write = move |status: StatusEdit| -> BoxFuture<'static, Result<bool, Error>> {
             let log = log.clone();
             Box::pin(async move {
                 log.lock().unwrap().push(status);
@@ -118,15 +123,15 @@ mod tests {
         let (slot, written) = slot();
         slot.set_soon(json!("fetching"));
         tokio::time::sleep(Duration::from_millis(500)).await;
-        slot.write_now(&json!("ready")).await.unwrap();
+        slot.write_now(whole("ready")).await.unwrap();
         tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(*written.lock().unwrap(), [json!("ready")]);
+        assert_eq!(*written.lock().unwrap(), [whole("ready")]);
 
         slot.set_soon(json!("fetching"));
         tokio::time::sleep(Duration::from_millis(700)).await;
         slot.set_soon(json!("building"));
         tokio::time::sleep(Duration::from_millis(400)).await;
-        assert_eq!(*written.lock().unwrap(), [json!("ready"), json!("building")], "the newest state, at the first one's moment");
+        assert_eq!(*written.lock().unwrap(), [whole("ready"), whole("building")], "the newest state, at the first one's moment");
         slot.set_soon(json!("waiting"));
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(written.lock().unwrap().len(), 3);

@@ -1,3 +1,4 @@
+use crate::fault::Fault;
 use crate::patch::merge_patch;
 use crate::report::to_value;
 use crate::store::{Entry, Store};
@@ -18,12 +19,28 @@ pub(crate) struct Writer<T> {
     pub(crate) field_manager: String,
 }
 
+/// What a status is to become.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum StatusEdit {
+    /// This, and nothing else that the type knows.
+    Whole(Value),
+    /// What it is, and a fault.
+    Fault(Fault),
+}
+
 const TRIES: usize = 6;
 
 impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
-    /// Makes the stored status say what `status` says; returns whether that took a write.
-    pub(crate) async fn status(&self, key: &NamespacedName, uid: &str, status: &Value) -> Result<bool, Error> {
-        self.edit(key, uid, "status", |entry| merge_patch(&known_status::<T>(entry), status).map(|patch| json!({"status": patch}))).await
+    /// Makes the stored status say what it is to say; returns whether that took a write.
+    pub(crate) async fn status(&self, key: &NamespacedName, uid: &str, edit: &StatusEdit) -> Result<bool, Error> {
+        let decide = |entry: &Entry| {
+            let patch = match edit {
+                StatusEdit::Whole(status) => merge_patch(&known_status::<T>(entry), status),
+                StatusEdit::Fault(fault) => merge_patch(&raw_status(&entry.json), &fault.status(&entry.json)),
+            };
+            patch.map(|patch| json!({"status": patch}))
+        };
+        self.edit(key, uid, "status", decide).await
     }
 
     pub(crate) async fn add_finalizer(&self, key: &NamespacedName, uid: &str, finalizer: &str) -> Result<bool, Error> {
