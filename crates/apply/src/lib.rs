@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Target (one per cluster)
-//!   |- Discovery   what a kind is called in URLs, asked once per group and version
+//!   |- Discovery   what a kind is called in URLs, following the definitions of custom resources
 //!   |- Owned       one label-selected watch per kind: Live records for plans, health for waits
 //!   `- Client      per identity
 //!
@@ -16,19 +16,17 @@
 //! Nothing here waits long: what takes its time is told as `pending`, and the watch wakes whoever waits.
 
 mod change;
-mod discovery;
 mod error;
 mod owned;
 mod session;
 mod stage;
 
 pub use change::{Change, Verb};
-pub use discovery::Discovery;
 pub use error::{Failure, dry_run_error};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
 
-use cluster::Client;
+use cluster::{Client, Discovery};
 use std::sync::Arc;
 use types::NamespacedName;
 
@@ -44,6 +42,8 @@ impl Target {
     ///
     /// Must be called within a Tokio runtime. The watches end when the target is dropped.
     pub fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
-        Self { discovery: Discovery::new(client.clone()), owned: Owned::new(client.clone(), changed), client }
+        let discovery = Discovery::new(client.clone());
+        discovery.follow_definitions();
+        Self { discovery, owned: Owned::new(client.clone(), changed), client }
     }
 }

@@ -1,6 +1,6 @@
 use crate::client::{Client, Identity};
+use crate::discovery::Discovery;
 use crate::error::Error;
-use crate::mapper::Mapper;
 use crate::remote::{REMOTE_ANSWER_WITHIN, RemoteOptions, remote_config};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub struct Cluster {
     pub client: Client,
-    pub mapper: Arc<Mapper>,
+    pub discovery: Arc<Discovery>,
     remote: bool,
 }
 
 impl Cluster {
     pub fn new(client: Client) -> Self {
-        Self { mapper: Arc::new(Mapper::new(client.clone())), client, remote: false }
+        Self { discovery: Arc::new(Discovery::new(client.clone())), client, remote: false }
     }
 
     /// The client of an identity: the same connection, another header.

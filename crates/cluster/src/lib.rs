@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Clusters        this cluster, and those of kubeconfigs (sanitised)
-//!   └ Cluster     = Client + Mapper
+//!   └ Cluster     = Client + Discovery
 //!
 //! kube::Config -> connection pool (TLS, HTTP/2, pings)          one per cluster
 //!                   |- Limit   requests under way, halves on 429
@@ -11,8 +11,7 @@
 //!                 Client { connection, identity }               a header per request, cheap to clone
 //!                   |- get list create apply patch delete       bytes in, bytes out
 //!                   `- watch -> Stream<WatchEvent>              lists, watches, heals itself, for ever
-//! Mapper          GroupVersionKind -> Resource                  discovery, asked again on a miss and when definitions change
-//! Owned<H>        labelled objects of the kinds in use          one watch per kind, a small record per object, subscribers
+//! Discovery       GroupVersionKind -> Resource                  asked once, again on a miss and when definitions change
 //! ```
 //!
 //! Objects stay the JSON that was sent until somebody needs a field of them: a decoded tree is thirteen times as large.
@@ -21,12 +20,10 @@ mod client;
 mod clusters;
 mod connect;
 mod counts;
-mod digest;
+mod discovery;
 mod error;
 mod fence;
 mod limit;
-mod mapper;
-mod owned;
 mod remote;
 mod resource;
 mod watch;
@@ -34,12 +31,10 @@ mod watch;
 pub use client::{Apply, Client, Delete, Identity, Page, PatchKind, Propagation, Selection};
 pub use clusters::{Cluster, Clusters};
 pub use counts::{Counts, Verb};
-pub use digest::object_digest;
+pub use discovery::Discovery;
 pub use error::{Error, Status, StatusCause, StatusDetails};
 pub use fence::Fence;
 pub use limit::{Limit, Permit};
-pub use mapper::Mapper;
-pub use owned::{FollowError, Owned, OwnedChange, Owner, OwnerLabels, Record, is_older_or_same};
 pub use remote::{RemoteOptions, remote_config};
-pub use resource::Resource;
+pub use resource::{Resource, is_older_or_same};
 pub use watch::{WatchEvent, WatchStream, watch};

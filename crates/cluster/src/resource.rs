@@ -69,6 +69,14 @@ impl fmt::Display for Resource {
     }
 }
 
+/// Versions are opaque by contract and numbers in fact; where they are not, the later arrival is the newer one.
+pub fn is_older_or_same(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version <= than,
+        _ => version == than,
+    }
+}
+
 /// Percent-encodes what has a meaning of its own in a URL: names come from objects and are not trusted.
 fn push_segment(path: &mut String, segment: &str) {
     // "." and ".." would be taken for a step in the path by what is in between.

@@ -1,5 +1,7 @@
 //! The client against a server that answers by script: what no real server can be made to do on demand.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::Bytes;
 use cluster::{Apply, Client, Delete, Error, Fence, Identity, Resource, Selection, Verb, WatchEvent};
 use futures::StreamExt;

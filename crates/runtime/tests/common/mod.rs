@@ -1,6 +1,6 @@
 //! A cluster to test against, a kind of object, and a reconciler that does what a test says.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use cluster::{Client, PatchKind, Resource, Selection};
 use futures::future::BoxFuture;

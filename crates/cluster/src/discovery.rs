@@ -7,15 +7,22 @@ use object::{GroupKind, GroupVersionKind};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Which resource serves a kind: the cluster's discovery, asked once and again when something is missing.
+/// Which resource serves a kind: asked once, and again when something is missing or a definition changed.
 ///
 /// A kind that is not known is looked up at most once a second, unless a definition changed since: a thousand objects
 /// of a missing kind must not become a thousand discoveries.
-pub struct Mapper {
+pub struct Discovery {
+    shared: Arc<Shared>,
+    /// Dropping the set ends the watch of definitions.
+    followers: Mutex<JoinSet<()>>,
+}
+
+struct Shared {
     client: Client,
     table: RwLock<Table>,
     /// Counts what made the table old; the table remembers the count it was read at.
@@ -34,80 +41,89 @@ struct Table {
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const ACCEPT: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
-impl Mapper {
+impl Discovery {
     pub fn new(client: Client) -> Self {
-        Self { client, table: RwLock::default(), changes: AtomicU64::new(0), reading: tokio::sync::Mutex::default() }
+        let shared = Shared { client, table: RwLock::default(), changes: AtomicU64::new(0), reading: tokio::sync::Mutex::default() };
+        Self { shared: Arc::new(shared), followers: Mutex::default() }
     }
 
     /// The resource of exactly this version of a kind.
-    pub async fn resource(&self, gvk: &GroupVersionKind) -> Result<Resource, Error> {
+    pub async fn resolve(&self, gvk: &GroupVersionKind) -> Result<Resource, Error> {
         let find = |table: &Table| table.find(&gvk.group_kind(), &gvk.version);
-        self.look_up(find).await?.ok_or_else(|| Error::NoMatch { kind: gvk.kind.clone(), version: gvk.api_version() })
+        let found = self.shared.look_up(find).await?;
+        found.ok_or_else(|| Error::NoMatch { kind: gvk.kind.clone(), version: gvk.api_version() })
     }
 
     /// The resource of a kind in the version that the server prefers.
-    pub async fn preferred(&self, kind: &GroupKind) -> Result<Resource, Error> {
+    pub async fn resolve_any_version(&self, kind: &GroupKind) -> Result<Resource, Error> {
         let find = |table: &Table| table.kinds.get(kind).and_then(|versions| versions.first().cloned());
-        let group = if kind.group.is_empty() { "v1".to_owned() } else { kind.group.clone() };
-        self.look_up(find).await?.ok_or_else(|| Error::NoMatch { kind: kind.kind.clone(), version: group })
+        let found = self.shared.look_up(find).await?;
+        found.ok_or_else(|| Error::NoMatch { kind: kind.kind.clone(), version: kind.group.clone() })
     }
 
-    /// The resource, if it is known; asks nobody.
-    pub fn known(&self, gvk: &GroupVersionKind) -> Option<Resource> {
-        self.read().find(&gvk.group_kind(), &gvk.version)
+    /// Forgets a group: its definitions changed.
+    pub fn forget(&self, group: &str) {
+        self.shared.forget(group);
     }
 
-    /// Lets the next look-up of something unknown ask the server, however short ago it was asked.
-    pub fn invalidate(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+    /// Follows the definitions of custom resources from now on, as long as this lives. Must be called within a Tokio runtime.
+    pub fn follow_definitions(&self) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if followers.is_empty() {
+            followers.spawn(self.shared.clone().follow_definitions());
+        }
     }
+}
 
-    /// Follows the definitions of custom resources and invalidates at each change, for ever.
-    pub async fn follow_definitions(self: Arc<Self>) {
+impl Shared {
+    async fn follow_definitions(self: Arc<Self>) {
         let definitions = Resource::cluster_scoped("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
         let mut events = self.client.watch(&definitions, &Selection { metadata_only: true, ..Selection::default() });
         while let Some(event) = events.next().await {
             match event {
-                WatchEvent::Listed(_) => {}
-                WatchEvent::Failed(error) => tracing::debug!(error = %error.chain(), "the watch of definitions broke off"),
-                WatchEvent::Deleted(_) => {
-                    self.invalidate();
-                    self.expire();
+                WatchEvent::Applied(json) | WatchEvent::Deleted(json) => {
+                    let name = serde_json::from_str::<Definition>(json.get()).map(|definition| definition.metadata.name);
+                    if let Some((_, group)) = name.as_deref().unwrap_or_default().split_once('.') {
+                        self.forget(group);
+                    }
                 }
-                _ => self.invalidate(),
+                WatchEvent::Failed(error) => tracing::debug!(error = %error.chain(), "the watch of definitions broke off"),
+                // What happened while nobody watched is not known.
+                WatchEvent::Synced => self.invalidate(),
+                WatchEvent::Restarted | WatchEvent::Listed(_) => {}
             }
         }
     }
 
-    /// Forgets everything: a kind that is gone must not be found any more.
-    fn expire(&self) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).read_at = None;
+    fn forget(&self, group: &str) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).kinds.retain(|kind, _| kind.group != group);
+        self.invalidate();
+    }
+
+    /// Lets the next look-up of something unknown ask the server, however short ago it was asked.
+    fn invalidate(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn look_up(&self, find: impl Fn(&Table) -> Option<Resource>) -> Result<Option<Resource>, Error> {
-        {
-            let table = self.read();
-            if table.read_at.is_some()
-                && let Some(found) = find(&table)
-            {
-                return Ok(Some(found));
-            }
+        if let Some(found) = find(&self.read()) {
+            return Ok(Some(found));
         }
         // Whoever comes while the server is being asked waits for that answer instead of asking again.
         let _reading = self.reading.lock().await;
         let asked_at_change = self.changes.load(Ordering::Acquire);
         {
             let table = self.read();
-            let found = find(&table).filter(|_| table.read_at.is_some());
+            let found = find(&table);
             let fresh = table.read_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER) && table.read_after == asked_at_change;
             if found.is_some() || fresh {
                 return Ok(found);
             }
         }
-        let kinds = self.discover().await?;
+        let discovered = self.discover().await?;
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let known = std::mem::take(&mut table.kinds);
-        *table = Table { kinds: kinds.merged_into(known), read_at: Some(Instant::now()), read_after: asked_at_change };
+        *table = Table { kinds: discovered.merged_into(known), read_at: Some(Instant::now()), read_after: asked_at_change };
         Ok(find(&table))
     }
 
@@ -120,7 +136,7 @@ impl Mapper {
         Ok(discovered)
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Table> {
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -140,8 +156,13 @@ struct Discovered {
 }
 
 #[derive(Deserialize)]
+struct Definition {
+    metadata: GroupMeta,
+}
+
+#[derive(Deserialize)]
 struct GroupList {
-    #[serde(default)]
+    /// Missing where a server does not know this form of discovery; every supported version of Kubernetes does.
     items: Vec<Group>,
 }
 
