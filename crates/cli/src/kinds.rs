@@ -86,11 +86,6 @@ impl Kind {
     }
 }
 
-/// The kind of this name, exactly.
-pub fn named(kind: &str) -> Option<&'static Kind> {
-    ALL.iter().copied().find(|known| known.kind == kind)
-}
-
 /// The kind with these words after a verb.
 pub fn of_words(words: &[String]) -> Option<&'static Kind> {
     ALL.iter().copied().find(|known| known.words.iter().eq(words.iter()))

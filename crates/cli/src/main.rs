@@ -39,6 +39,7 @@ macro_rules! verb {
 static VERBS: &[Verb] = &[
     verb!(verbs::check),
     verb!(verbs::completion),
+    verb!(verbs::create),
     verb!(verbs::debug),
     verb!(verbs::delete),
     verb!(verbs::envsubst),

@@ -1,6 +1,6 @@
 //! Reading fields of objects as they came from the server.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The value at a path of keys; null when anything is missing.
 pub fn at<'a>(object: &'a Value, path: &[&str]) -> &'a Value {
@@ -43,5 +43,17 @@ pub fn reference_namespace<'a>(object: &'a Value, reference: &'a Value) -> &'a s
     match text(reference, &["namespace"]) {
         "" => namespace(object),
         given => given,
+    }
+}
+
+/// Lays `from` over `into`, map by map; lists and scalars are replaced.
+pub fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
     }
 }

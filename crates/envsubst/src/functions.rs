@@ -84,7 +84,7 @@ enum Token {
     Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
-/// Go's `path.Match`: `*` and `?` do not match a slash; a malformed pattern matches nothing.
+/// Go's `path.Match` as fluxcd/pkg/envsubst changed it: `*` and `?` match slashes too; a malformed pattern matches nothing.
 fn glob(pattern: &[char], text: &[char]) -> bool {
     let Some(tokens) = tokens(pattern) else { return false };
     let (mut token, mut at) = (0, 0);
@@ -102,7 +102,7 @@ fn glob(pattern: &[char], text: &[char]) -> bool {
                 at += 1;
             }
             _ => match retry {
-                Some((star, from)) if text.get(from).is_some_and(|c| *c != '/') => {
+                Some((star, from)) if from < text.len() => {
                     retry = Some((star, from + 1));
                     (token, at) = (star + 1, from + 1);
                 }
@@ -115,7 +115,7 @@ fn glob(pattern: &[char], text: &[char]) -> bool {
 fn matches(token: &Token, c: char) -> bool {
     match token {
         Token::Star => false,
-        Token::Any => c != '/',
+        Token::Any => true,
         Token::Literal(literal) => *literal == c,
         Token::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
     }

@@ -2,6 +2,7 @@
 
 pub mod ages;
 pub mod cluster;
+pub mod files;
 pub mod flags;
 pub mod help;
 pub mod log;

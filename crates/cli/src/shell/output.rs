@@ -23,12 +23,7 @@ pub fn json(value: &impl Serialize) -> Result<String, Failure> {
 /// YAML as sigs.k8s.io/yaml writes it: keys sorted.
 pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let value = serde_json::to_value(value).map_err(|error| Failure::new(error.to_string()))?;
-    serde_yaml::to_string(&sorted(value)).map_err(|error| Failure::new(error.to_string()))
-}
-
-/// YAML with the fields in their own order.
-pub fn yaml_in_order(value: &Value) -> Result<String, Failure> {
-    serde_yaml::to_string(value).map_err(|error| Failure::new(error.to_string()))
+    Ok(yaml::emit(&value))
 }
 
 /// A multi-document YAML stream: each document opened by `---`, ended by an empty line.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod completion;
+pub mod create;
 pub mod debug;
 pub mod delete;
 pub mod envsubst;

@@ -6,7 +6,7 @@ use crate::{
 };
 use clap::{ArgMatches, Command};
 use cluster::Selection;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 pub fn command() -> Command {
@@ -46,8 +46,7 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
         return output::print(&output::json(&map)?);
     }
     // The order says what is whose: the program first, then the distribution, then the controllers.
-    let map: Map<String, Value> = entries.into_iter().map(|(key, value)| (key, Value::from(value))).collect();
-    output::print(&output::yaml_in_order(&Value::Object(map))?)
+    entries.iter().try_for_each(|(key, value)| output::print(&yaml::emit(&json!({key: value}))))
 }
 
 /// The label of everything that Flux consists of in a cluster.

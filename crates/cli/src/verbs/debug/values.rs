@@ -2,10 +2,12 @@
 
 use super::data_of;
 use crate::{
-    builtin, objects,
+    builtin,
+    objects::{self, merge},
     shell::{Context, Failure},
 };
 use serde_json::{Map, Value};
+use yaml::Dialect;
 
 /// `valuesFrom` in its order, then `values` over it.
 pub async fn of_release(context: &Context, release: &Value) -> Result<Value, Failure> {
@@ -47,7 +49,7 @@ async fn from_reference(context: &Context, release: &Value, reference: &Value) -
         let literal = objects::at(reference, &["literal"]).as_bool().unwrap_or(false);
         return Ok(at_path(target, scalar(&content, literal)));
     }
-    match serde_yaml::from_str::<Value>(&content) {
+    match yaml::to_json(&content, Dialect::Sigs) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(Value::Null) => Ok(Map::new()),
         Ok(_) => Err(Failure::new(format!("the values in {kind} '{namespace}/{name}' under key '{key}' are not a map"))),
@@ -85,18 +87,6 @@ fn at_path(path: &str, value: Value) -> Map<String, Value> {
     match nested {
         Value::Object(map) => map,
         _ => Map::new(),
-    }
-}
-
-/// Lays `from` over `into`, map by map; null takes a key away only when Helm renders.
-fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
-    for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(Value::Object(old)), Value::Object(new)) => merge(old, new),
-            (_, value) => {
-                into.insert(key, value);
-            }
-        }
     }
 }
 

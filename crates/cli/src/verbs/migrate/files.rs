@@ -2,7 +2,7 @@
 
 use crate::{
     kinds::{self, Kind},
-    shell::{Failure, Flags, Outcome, log, prompt},
+    shell::{Failure, Flags, Outcome, files::reason, log, prompt},
 };
 use clap::ArgMatches;
 use std::{
@@ -127,14 +127,6 @@ fn walk(folder: &Path, matches: &impl Fn(&Path) -> bool, found: &mut Vec<PathBuf
         }
     }
     Ok(())
-}
-
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 /// Finds `apiVersion: group/version` directly followed by `kind: Kind`, anywhere in a file: also inside templates and
