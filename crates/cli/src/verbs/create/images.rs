@@ -143,7 +143,8 @@ fn repository(request: &Request<'_>) -> Result<Fields, Failure> {
     }
     let last = image.rsplit('/').next().unwrap_or(image);
     let path_is_good = |path: &str| path.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-./".contains(&b));
-    let path = image.split_once('/').map_or(image, |(first, rest)| if first.contains(['.', ':']) || first == "localhost" { rest } else { image });
+    let path =
+        image.split_once('/').map_or(image, |(first, rest)| if first.contains(['.', ':']) || first == "localhost" { rest } else { image });
     if last.contains([':', '@']) || !path_is_good(path) || image.is_empty() {
         return Err(Failure::new(format!(
             "unable to parse image value: repository can only contain the characters `abcdefghijklmnopqrstuvwxyz0123456789_-./`: {path}"

@@ -38,7 +38,9 @@ pub fn command() -> Command {
 
 pub async fn run(request: &Request<'_>) -> Outcome {
     if request.matches.given("validation") {
-        output::print("Flag --validation has been deprecated, this arg is no longer used, all resources are validated using server-side apply dry-run\n")?;
+        output::print(
+            "Flag --validation has been deprecated, this arg is no longer used, all resources are validated using server-side apply dry-run\n",
+        )?;
     }
     if request.text("source").is_empty() {
         return Err(Failure::new("source is required"));
@@ -63,11 +65,17 @@ pub async fn run(request: &Request<'_>) -> Outcome {
         .maybe("kubeConfig", kubeconfig.map(|name| json!({"secretRef": {"name": name}})))
         .list("healthChecks", checks)
         .on("wait", wait)
-        .text("timeout", &if waits { request.matches.length("health-check-timeout").unwrap_or_default().to_string() } else { String::new() })
+        .text(
+            "timeout",
+            &if waits { request.matches.length("health-check-timeout").unwrap_or_default().to_string() } else { String::new() },
+        )
         .text("serviceAccountName", request.text("service-account"))
-        .maybe("decryption", decryption.map(|provider| {
-            Fields::new().text("provider", provider).reference("secretRef", request.text("decryption-secret")).into_value()
-        }))
+        .maybe(
+            "decryption",
+            decryption.map(|provider| {
+                Fields::new().text("provider", provider).reference("secretRef", request.text("decryption-secret")).into_value()
+            }),
+        )
         .text("retryInterval", &request.length("retry-interval"));
     Draft {
         request,
@@ -86,7 +94,10 @@ pub async fn run(request: &Request<'_>) -> Outcome {
 fn health_check(text: &str) -> Result<Value, Failure> {
     let parts: Vec<&str> = text.split('/').collect();
     let [kind, rest] = parts.as_slice() else {
-        return Err(Failure::new(format!("invalid health check '{text}' must be in the format 'kind/name.namespace' [{}]", parts.join(" "))));
+        return Err(Failure::new(format!(
+            "invalid health check '{text}' must be in the format 'kind/name.namespace' [{}]",
+            parts.join(" ")
+        )));
     };
     if !CHECKED_KINDS.contains(kind) {
         return Err(Failure::new(format!("invalid health check kind '{kind}' can be HelmRelease, Deployment, DaemonSet or StatefulSet")));

@@ -126,7 +126,11 @@ pub(super) fn check_qualified_name(name: &str) -> Result<(), String> {
             }
             *part
         }
-        _ => return Err(format!("a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')")),
+        _ => {
+            return Err(format!(
+                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+            ));
+        }
     };
     if part.is_empty() {
         return Err(format!("name part must be non-empty {NAME_WORDING}"));

@@ -4,8 +4,7 @@ use super::{
     references::Reference,
 };
 use crate::{
-    kinds,
-    objects,
+    kinds, objects,
     shell::{Failure, Flags, Outcome, flags, log},
 };
 use clap::{Arg, Command};

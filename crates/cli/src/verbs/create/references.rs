@@ -23,7 +23,11 @@ impl Reference {
     }
 
     pub fn to_value(&self) -> Value {
-        Fields::new().text("kind", &self.kind).value("name", Value::from(self.name.as_str())).text("namespace", &self.namespace).into_value()
+        Fields::new()
+            .text("kind", &self.kind)
+            .value("name", Value::from(self.name.as_str()))
+            .text("namespace", &self.namespace)
+            .into_value()
     }
 }
 
@@ -115,7 +119,8 @@ mod tests {
 
     #[test]
     fn paths_cannot_leave_their_root() {
-        for (given, safe) in [("", "./"), ("deploy/x", "./deploy/x"), ("../../up", "./up"), ("/abs/./x//y", "./abs/x/y"), ("a/../..", "./")] {
+        for (given, safe) in [("", "./"), ("deploy/x", "./deploy/x"), ("../../up", "./up"), ("/abs/./x//y", "./abs/x/y"), ("a/../..", "./")]
+        {
             assert_eq!(safe_relative_path(given).as_deref(), Ok(safe));
         }
     }

@@ -131,11 +131,12 @@ fn values(paths: &[String]) -> Result<Option<Value>, Failure> {
     let mut merged = Map::new();
     for path in paths {
         let text = files::read_text(path).map_err(|why| Failure::new(format!("reading values from {path} failed: {why}")))?;
-        let value = yaml::to_json(&text, Dialect::Sigs).map_err(|error| {
-            Failure::new(format!("converting values to JSON from {path} failed: {}", error.go_message(Dialect::Sigs)))
-        })?;
+        let value = yaml::to_json(&text, Dialect::Sigs)
+            .map_err(|error| Failure::new(format!("converting values to JSON from {path} failed: {}", error.go_message(Dialect::Sigs))))?;
         let wrong = |kind: &str| {
-            Failure::new(format!("unmarshaling values from {path} failed: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+            Failure::new(format!(
+                "unmarshaling values from {path} failed: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+            ))
         };
         match value {
             Value::Object(map) => merge(&mut merged, map),

@@ -63,7 +63,9 @@ pub fn command() -> Command {
                 .args(basic()),
         )
         .subcommand(
-            flags::leaf("proxy", "Create or update a Secret for a proxy").arg(flags::string("address", "address of the proxy")).args(basic()),
+            flags::leaf("proxy", "Create or update a Secret for a proxy")
+                .arg(flags::string("address", "address of the proxy"))
+                .args(basic()),
         )
         .subcommand(flags::leaf("receiver", "Create or update a Secret for a Receiver").args([
             receiver_type(),
@@ -269,8 +271,9 @@ fn tls_data(certificate: &str, key: &str, authority: &str) -> Result<(&'static s
 
 /// Whether a key belongs to a certificate.
 fn check_pair(certificate: &str, key: &str) -> Result<(), String> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>().map_err(|_| "x509: malformed certificate".to_owned())?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| "x509: malformed certificate".to_owned())?;
     let Some(first) = chain.first() else {
         return Err("tls: failed to find any PEM data in certificate input".to_owned());
     };

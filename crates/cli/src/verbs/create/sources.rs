@@ -199,7 +199,13 @@ const OCI_PROVIDERS: &[&str] = &["generic", "aws", "azure", "gcp"];
 
 fn verify_flags() -> Vec<Arg> {
     vec![
-        flags::one_of("verify-provider", "sourceOCIVerifyProvider", "source OCI verify provider", &["cosign"], "how signatures are checked: cosign"),
+        flags::one_of(
+            "verify-provider",
+            "sourceOCIVerifyProvider",
+            "source OCI verify provider",
+            &["cosign"],
+            "how signatures are checked: cosign",
+        ),
         flags::string("verify-secret-ref", "Secret with the keys that may have signed"),
         flags::string("verify-subject", "regular expression for the OIDC subject that may have signed"),
         flags::string("verify-issuer", "regular expression for the OIDC issuer that may have signed"),
@@ -350,7 +356,8 @@ async fn helm(request: &Request<'_>) -> Outcome {
 
 fn bucket_command() -> Command {
     flags::leaf("bucket", "Create or update a Bucket source").args([
-        flags::one_of("provider", "generic|aws|azure|gcp", "source bucket provider", OCI_PROVIDERS, "which service holds the bucket").default_value("generic"),
+        flags::one_of("provider", "generic|aws|azure|gcp", "source bucket provider", OCI_PROVIDERS, "which service holds the bucket")
+            .default_value("generic"),
         flags::string("bucket-name", "name of the bucket"),
         flags::string("endpoint", "host and port of the service"),
         flags::string("access-key", "access key"),

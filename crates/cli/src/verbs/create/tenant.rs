@@ -118,8 +118,7 @@ async fn upsert(request: &Request<'_>, resource: &Resource, object: &Value) -> O
 /// Every field that we set is as we set it; the server fills in others.
 fn subjects_equal(wanted: &Value, found: &Value) -> bool {
     let (Some(wanted), Some(found)) = (wanted.as_array(), found.as_array()) else { return false };
-    let same = |(wanted, found): (&Value, &Value)| {
-        wanted.as_object().into_iter().flatten().all(|(key, value)| found.get(key) == Some(value))
-    };
+    let same =
+        |(wanted, found): (&Value, &Value)| wanted.as_object().into_iter().flatten().all(|(key, value)| found.get(key) == Some(value));
     wanted.len() == found.len() && wanted.iter().zip(found).all(same)
 }
