@@ -1,1 +1,39 @@
-//! The embedded Kubernetes API server.
+//! An embedded Kubernetes API server.
+//!
+//! ```text
+//!             Server::start(Options) ──► Running { address, kubeconfig, shutdown }
+//!                                │
+//!   connection (TLS, HTTP/1.1, HTTP/2) ── server
+//!        │ request                        protocol: path, query, forms, selectors, protobuf, Status
+//!        ▼
+//!   handler ── access (token, impersonation, RBAC)
+//!        │
+//!        ├── registry: discovery, OpenAPI ◄── built-in kinds (merge::builtin), CRDs
+//!        └── rest: get list watch create update patch apply delete, subresources, tables
+//!              │            ▲ engine: schema, patches, ownership (merge)
+//!              ▼            │
+//!            store ─────────┴──► controllers: namespaces, garbage, definitions, roles, simulator
+//!              └── log, snapshot (when a data directory is given)
+//! ```
+//!
+//! Objects are kept as the bytes that a GET answers; only what selectors and garbage collection ask for is taken out of them.
+
+mod access;
+mod allocate;
+mod api;
+mod certificates;
+mod controllers;
+mod engine;
+mod handler;
+mod protocol;
+mod registry;
+mod rest;
+mod server;
+mod store;
+mod strategy;
+mod table;
+mod yaml_text;
+
+pub use certificates::Error as CertificateError;
+pub use server::{Error, Options, Running, Server, Simulator};
+pub use store::LogError;

@@ -86,6 +86,7 @@ fn custom(crd: &Value, version: &Value) -> Custom {
     });
     Custom {
         crd: crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").to_owned(),
+        rereads: crd.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1) > 1,
         structural: Structural::compile(&schema, preserve),
         schema,
         status: version.pointer("/subresources/status").is_some_and(Value::is_object),

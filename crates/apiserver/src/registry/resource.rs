@@ -43,6 +43,8 @@ pub struct Custom {
     pub columns: Vec<Value>,
     pub selectable_fields: Vec<String>,
     pub deprecation: Option<String>,
+    /// Objects were written under an older schema and are read by this one.
+    pub rereads: bool,
 }
 
 /// Where a custom resource keeps what `scale` reads and writes, as paths of plain keys.

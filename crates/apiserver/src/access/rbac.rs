@@ -1,0 +1,159 @@
+use super::{MASTERS, User};
+use crate::api::{Api, text};
+use serde_json::{Value, json};
+
+const ROLES: &str = "roles.rbac.authorization.k8s.io";
+const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
+const BINDINGS: &str = "rolebindings.rbac.authorization.k8s.io";
+const CLUSTER_BINDINGS: &str = "clusterrolebindings.rbac.authorization.k8s.io";
+
+/// One act that needs permission.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Attributes<'a> {
+    pub verb: &'a str,
+    pub group: &'a str,
+    pub resource: &'a str,
+    pub subresource: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// A path that is no resource; the rest is empty then.
+    pub path: &'a str,
+}
+
+pub fn allowed(api: &Api, user: &User, attributes: &Attributes<'_>) -> bool {
+    if user.groups.iter().any(|g| g == MASTERS) {
+        return true;
+    }
+    let mut found = false;
+    each_rule(api, user, attributes.namespace, &mut |rule, cluster_wide| {
+        found = (attributes.path.is_empty() || cluster_wide) && rule_allows(rule, attributes);
+        found
+    });
+    found
+}
+
+/// The rules that hold for a user in a namespace.
+pub fn rules_of(api: &Api, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>) {
+    let (mut resources, mut paths) = (Vec::new(), Vec::new());
+    let mut sort = |rule: &Value, cluster_wide: bool| {
+        if rule.get("nonResourceURLs").and_then(Value::as_array).is_some_and(|urls| !urls.is_empty()) {
+            if cluster_wide {
+                paths.push(json!({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]}));
+            }
+        } else {
+            let mut out = json!({"verbs": rule["verbs"], "apiGroups": rule["apiGroups"], "resources": rule["resources"]});
+            if let Some(names) = rule.get("resourceNames") {
+                out["resourceNames"] = names.clone();
+            }
+            resources.push(out);
+        }
+        false
+    };
+    if user.groups.iter().any(|g| g == MASTERS) {
+        sort(&json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}), true);
+        sort(&json!({"verbs": ["*"], "nonResourceURLs": ["*"]}), true);
+    }
+    each_rule(api, user, namespace, &mut sort);
+    (resources, paths)
+}
+
+/// Shows every rule bound to the user until `visit` has seen enough.
+fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Value, bool) -> bool) {
+    for binding in api.store.all(CLUSTER_BINDINGS, "") {
+        let binding = binding.value();
+        if binds(&binding, user, "") && each_of_role(api, &binding["roleRef"], "", true, visit) {
+            return;
+        }
+    }
+    if namespace.is_empty() {
+        return;
+    }
+    for binding in api.store.all(BINDINGS, &format!("{namespace}/")) {
+        let binding = binding.value();
+        if binds(&binding, user, namespace) && each_of_role(api, &binding["roleRef"], namespace, false, visit) {
+            return;
+        }
+    }
+}
+
+fn each_of_role(api: &Api, role: &Value, namespace: &str, cluster_wide: bool, visit: &mut dyn FnMut(&Value, bool) -> bool) -> bool {
+    let name = text(role, "/name");
+    let record = match text(role, "/kind") {
+        "ClusterRole" => api.store.get(CLUSTER_ROLES, name),
+        "Role" if !namespace.is_empty() => api.store.get(ROLES, &format!("{namespace}/{name}")),
+        _ => None,
+    };
+    let Some(record) = record else { return false };
+    let role = record.value();
+    role.get("rules").and_then(Value::as_array).into_iter().flatten().any(|rule| visit(rule, cluster_wide))
+}
+
+fn binds(binding: &Value, user: &User, namespace: &str) -> bool {
+    binding.get("subjects").and_then(Value::as_array).into_iter().flatten().any(|subject| {
+        let name = text(subject, "/name");
+        match text(subject, "/kind") {
+            "User" => user.name == name,
+            "Group" => user.groups.iter().any(|g| g == name),
+            "ServiceAccount" => {
+                let of = match text(subject, "/namespace") {
+                    "" => namespace,
+                    given => given,
+                };
+                !of.is_empty() && user.name == format!("system:serviceaccount:{of}:{name}")
+            }
+            _ => false,
+        }
+    })
+}
+
+fn has(rule: &Value, field: &str, test: impl Fn(&str) -> bool) -> bool {
+    rule.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).any(test)
+}
+
+fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
+    if !has(rule, "verbs", |verb| verb == "*" || verb == wanted.verb) {
+        return false;
+    }
+    if !wanted.path.is_empty() {
+        return has(rule, "nonResourceURLs", |url| {
+            url == wanted.path || url.strip_suffix('*').is_some_and(|prefix| wanted.path.starts_with(prefix))
+        });
+    }
+    if !has(rule, "apiGroups", |group| group == "*" || group == wanted.group) {
+        return false;
+    }
+    let combined = if wanted.subresource.is_empty() {
+        wanted.resource.to_owned()
+    } else {
+        format!("{}/{}", wanted.resource, wanted.subresource)
+    };
+    let resource = |given: &str| {
+        given == "*" || given == combined || (!wanted.subresource.is_empty() && given.strip_prefix("*/") == Some(wanted.subresource))
+    };
+    if !has(rule, "resources", resource) {
+        return false;
+    }
+    let names = rule.get("resourceNames").and_then(Value::as_array);
+    names.is_none_or(|names| names.is_empty() || names.iter().any(|name| name.as_str() == Some(wanted.name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_match_groups_resources_subresources_and_names() {
+        let rule = json!({"verbs": ["get", "patch"], "apiGroups": ["apps"], "resources": ["deployments", "*/scale"], "resourceNames": ["a"]});
+        let ask = |verb, resource, subresource, name| {
+            rule_allows(&rule, &Attributes { verb, group: "apps", resource, subresource, name, ..Attributes::default() })
+        };
+        assert!(ask("get", "deployments", "", "a"));
+        assert!(ask("patch", "statefulsets", "scale", "a"));
+        assert!(!ask("get", "deployments", "", "b"));
+        assert!(!ask("get", "deployments", "status", "a"));
+        assert!(!ask("delete", "deployments", "", "a"));
+        let paths = json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/api/*"]});
+        let path = |path| rule_allows(&paths, &Attributes { verb: "get", path, ..Attributes::default() });
+        assert!(path("/healthz") && path("/api/v1") && !path("/metrics"));
+    }
+}

@@ -1,0 +1,18 @@
+use crate::api::Api;
+use crate::protocol::status::{Result, Status};
+use crate::registry::Resource;
+use crate::rest::Context;
+use serde_json::Value;
+
+/// What stands between a well-formed write and the store.
+pub fn admit(_context: &Context, _object: &mut Value, _old: Option<&Value>) -> Result<()> {
+    Ok(())
+}
+
+pub fn admit_delete(_api: &Api, resource: &Resource, _namespace: &str, name: &str, _old: &Value) -> Result<()> {
+    // As the NamespaceLifecycle plugin: a cluster cannot be without these.
+    if resource.is("", "namespaces") && matches!(name, "default" | "kube-system" | "kube-public") {
+        return Err(Status::forbidden("", "namespaces", name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}

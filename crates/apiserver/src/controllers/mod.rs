@@ -1,0 +1,207 @@
+//! What goes on behind the requests.
+//!
+//! ```text
+//! store ──observer──► Queues ──► run: namespaces (termination), garbage (owners), definitions (CRD clean-up)
+//!                        └─────► simulator: workloads become ready
+//! request ──after_write──► at once: contents of a new namespace, CRD names and registry, aggregated roles
+//! ```
+
+pub mod admission;
+pub mod definitions;
+mod garbage;
+mod namespaces;
+mod roles;
+pub mod simulator;
+
+use crate::allocate::Pool;
+use crate::api::Api;
+use crate::registry::Resource;
+use crate::store::{Change, Event, NAMESPACES, Place, Record, Uid};
+use serde_json::Value;
+use std::collections::{HashSet, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Work to be done once, however often it is asked for meanwhile.
+pub struct WorkQueue<T> {
+    inner: Mutex<(VecDeque<T>, HashSet<T>)>,
+    wake: Notify,
+}
+
+impl<T> Default for WorkQueue<T> {
+    fn default() -> Self {
+        Self { inner: Mutex::new((VecDeque::new(), HashSet::new())), wake: Notify::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> WorkQueue<T> {
+    pub fn push(&self, item: T) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.1.insert(item.clone()) {
+            inner.0.push_back(item);
+            drop(inner);
+            self.wake.notify_one();
+        }
+    }
+
+    fn pop(&self) -> Option<T> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = inner.0.pop_front()?;
+        inner.1.remove(&item);
+        Some(item)
+    }
+
+    pub async fn next(&self) -> T {
+        loop {
+            if let Some(item) = self.pop() {
+                return item;
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// A namespace ends.
+    Namespace(Arc<str>),
+    /// An object's owners, or its own wish for its dependents, are to be looked at.
+    Collect(Place),
+    /// An object is gone: its dependents are to be looked at.
+    Orphaned(Uid),
+    /// A definition ends.
+    Definition(Arc<str>),
+}
+
+#[derive(Default)]
+pub struct Queues {
+    pub tasks: WorkQueue<Task>,
+    pub workloads: WorkQueue<Place>,
+    pub services: Pool,
+    pub definitions: definitions::Known,
+    /// Serialises what reads several objects and then writes one.
+    pub exclusive: Mutex<()>,
+    ending_namespaces: Mutex<HashSet<Arc<str>>>,
+    ending_tables: Mutex<HashSet<Arc<str>>>,
+    simulated: bool,
+}
+
+impl Queues {
+    pub fn new(simulated: bool) -> Self {
+        Self { simulated, ..Self::default() }
+    }
+
+    /// Called for every change while the store is locked.
+    pub fn observe(&self, table: &Arc<str>, event: &Event) {
+        let record = &event.record;
+        let place = || Place { table: Arc::clone(table), key: Arc::clone(&record.key) };
+        let facts = &record.facts;
+        match event.change {
+            Change::Deleted => {
+                if let Some(uid) = facts.uid {
+                    self.tasks.push(Task::Orphaned(uid));
+                }
+                // The object that this one kept from going may go now.
+                for owner in &facts.owners {
+                    self.tasks.push(Task::Orphaned(owner.uid));
+                }
+                self.after_removal(table, record);
+                if &**table == "services" {
+                    self.services.free(&record.value());
+                }
+            }
+            Change::Added | Change::Modified => {
+                let owners_changed = event.before.as_ref().is_none_or(|before| before.facts.owners != facts.owners);
+                let waits = facts.deleting && (facts.has_finalizer("orphan") || facts.has_finalizer("foregroundDeletion"));
+                if (!facts.owners.is_empty() && owners_changed) || waits {
+                    self.tasks.push(Task::Collect(place()));
+                }
+                if facts.deleting && &**table == NAMESPACES {
+                    self.lock(&self.ending_namespaces).insert(Arc::clone(&record.key));
+                    self.tasks.push(Task::Namespace(Arc::clone(&record.key)));
+                }
+            }
+        }
+        if self.simulated && simulator::is_simulated(table) && event.change != Change::Deleted {
+            self.workloads.push(place());
+        }
+    }
+
+    fn after_removal(&self, table: &Arc<str>, record: &Record) {
+        let namespace = record.namespace();
+        if !namespace.is_empty() && self.lock(&self.ending_namespaces).contains(namespace) {
+            self.tasks.push(Task::Namespace(Arc::from(namespace)));
+        }
+        if &**table == NAMESPACES {
+            self.lock(&self.ending_namespaces).remove(&record.key);
+        }
+        if self.lock(&self.ending_tables).contains(table) {
+            self.tasks.push(Task::Definition(Arc::clone(table)));
+        }
+    }
+
+    fn lock<'a, T>(&self, of: &'a Mutex<T>) -> std::sync::MutexGuard<'a, T> {
+        of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does the work of the queues until the server stops.
+pub async fn run(api: Arc<Api>) {
+    let mut stopping = api.stopping.clone();
+    loop {
+        let task = tokio::select! {
+            task = api.queues.tasks.next() => task,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        let again = task.clone();
+        let done = match task {
+            Task::Namespace(name) => namespaces::end(&api, &name),
+            Task::Collect(place) => garbage::look_at(&api, &place),
+            Task::Orphaned(uid) => garbage::owner_gone(&api, uid),
+            Task::Definition(name) => definitions::end(&api, &name),
+        };
+        if let Err(status) = done {
+            tracing::debug!(error = %status, "a task is tried again");
+            let api = Arc::clone(&api);
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                api.queues.tasks.push(again);
+            });
+        }
+        // Requests come first.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What must be true once a request is answered.
+pub fn after_write(api: &Api, resource: &Resource, record: &Record) {
+    match (resource.group.as_str(), resource.name.as_str()) {
+        ("", "namespaces") => namespaces::fill(api, record.name()),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::sync(api),
+        ("rbac.authorization.k8s.io", "clusterroles") => roles::aggregate(api),
+        _ => {}
+    }
+}
+
+/// Whether nothing holds a deleted object any more.
+pub fn may_go(resource: &Resource, object: &Value) -> bool {
+    let empty = |pointer: &str| object.pointer(pointer).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    object.pointer("/metadata/deletionTimestamp").is_some_and(|t| !t.is_null())
+        && empty("/metadata/finalizers")
+        && (!resource.is("", "namespaces") || empty("/spec/finalizers"))
+}
+
+/// Takes up what was going on when the server stopped last.
+pub fn resume(api: &Api) {
+    for record in api.store.all("services", "") {
+        api.queues.services.hold(&record.value());
+    }
+    definitions::sync(api);
+    for table in api.store.table_names() {
+        for record in api.store.all(&table, "") {
+            let event = Event { change: Change::Added, record, before: None };
+            api.queues.observe(&table, &event);
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Protobuf request bodies of Kubernetes as JSON values.
+//!
+//! ```text
+//! "k8s\0" + runtime.Unknown{typeMeta, raw} ──► message of that kind ──► fields by number (data/protobuf.txt) ──► JSON
+//! ```
+//!
+//! Clients in Go send some requests only in this form and do not fall back. The table has, per message, `number name type` of every
+//! field; a type is `s`tring, `b`ool, `i`nteger, `d`ouble, b`y`tes, `m:`message or `n:`message written inline, after `[` for
+//! lists and `{` for maps; a `p` behind a scalar says that Go holds a pointer, so that a zero is a value and not an absence.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// Why a body is no protobuf of a known kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    NoPrefix,
+    #[error("unexpected end of the protobuf message")]
+    Truncated,
+    #[error("the protobuf message is malformed")]
+    Malformed,
+    #[error("no kind \"{kind}\" is registered for version \"{api_version}\"")]
+    UnknownKind { api_version: String, kind: String },
+    #[error("the protobuf message is nested too deeply")]
+    TooDeep,
+}
+
+const PREFIX: &[u8] = b"k8s\0";
+const DEPTH_MAX: usize = 100;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scalar {
+    Text,
+    Bool,
+    Integer,
+    Double,
+    Bytes,
+}
+
+enum Type {
+    Scalar(Scalar, bool),
+    Message(&'static str),
+    Inline(&'static str),
+    List(Box<Type>),
+    Map(Box<Type>),
+}
+
+type Message = HashMap<u64, (&'static str, Type)>;
+
+fn messages() -> &'static HashMap<&'static str, Message> {
+    static MESSAGES: OnceLock<HashMap<&'static str, Message>> = OnceLock::new();
+    MESSAGES.get_or_init(|| {
+        let mut out: HashMap<&'static str, Message> = HashMap::new();
+        let mut current = "";
+        for line in include_str!("../../data/protobuf.txt").lines() {
+            if let Some(field) = line.strip_prefix(' ') {
+                let mut parts = field.split(' ');
+                let number = parts.next().and_then(|n| n.parse().ok());
+                if let (Some(number), Some(name), Some(kind)) = (number, parts.next(), parts.next().and_then(read_type)) {
+                    out.entry(current).or_default().insert(number, (name, kind));
+                }
+            } else {
+                current = line;
+                out.entry(current).or_default();
+            }
+        }
+        out
+    })
+}
+
+fn read_type(text: &'static str) -> Option<Type> {
+    if let Some(rest) = text.strip_prefix('[') {
+        return Some(Type::List(Box::new(read_type(rest)?)));
+    }
+    if let Some(rest) = text.strip_prefix('{') {
+        return Some(Type::Map(Box::new(read_type(rest)?)));
+    }
+    if let Some(name) = text.strip_prefix("m:") {
+        return Some(Type::Message(name));
+    }
+    if let Some(name) = text.strip_prefix("n:") {
+        return Some(Type::Inline(name));
+    }
+    let scalar = match text.chars().next()? {
+        's' => Scalar::Text,
+        'b' => Scalar::Bool,
+        'i' => Scalar::Integer,
+        'd' => Scalar::Double,
+        'y' => Scalar::Bytes,
+        _ => return None,
+    };
+    Some(Type::Scalar(scalar, text.ends_with('p')))
+}
+
+/// The message of a kind; common options (`DeleteOptions`) are the same in every group.
+fn message_of(api_version: &str, kind: &str) -> Option<&'static str> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let package = match group {
+        "" => "core",
+        group => group.split('.').next().unwrap_or(group),
+    };
+    let own = format!("{package}.{version}.{kind}");
+    let common = format!("meta.v1.{kind}");
+    let known = messages();
+    known.get_key_value(own.as_str()).or_else(|| known.get_key_value(common.as_str())).map(|(name, _)| *name)
+}
+
+/// Reads an enveloped object.
+pub fn decode(bytes: &[u8]) -> Result<Value, Error> {
+    let body = bytes.strip_prefix(PREFIX).ok_or(Error::NoPrefix)?;
+    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
+    let mut fields = Fields(body);
+    while let Some((number, field)) = fields.next()? {
+        match (number, field) {
+            (1, Field::Bytes(meta)) => {
+                let mut fields = Fields(meta);
+                while let Some((number, field)) = fields.next()? {
+                    match (number, field) {
+                        (1, Field::Bytes(text)) => api_version = text_of(text)?,
+                        (2, Field::Bytes(text)) => kind = text_of(text)?,
+                        _ => {}
+                    }
+                }
+            }
+            (2, Field::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    let Some(message) = message_of(&api_version, &kind) else {
+        return Err(Error::UnknownKind { api_version, kind });
+    };
+    let mut out = Map::new();
+    out.insert("kind".to_owned(), Value::from(kind));
+    out.insert("apiVersion".to_owned(), Value::from(api_version));
+    read_message(message, raw, &mut out, 0)?;
+    Ok(Value::Object(out))
+}
+
+fn text_of(bytes: &[u8]) -> Result<String, Error> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| Error::Malformed)
+}
+
+fn read_message(name: &str, bytes: &[u8], out: &mut Map<String, Value>, depth: usize) -> Result<(), Error> {
+    if depth > DEPTH_MAX {
+        return Err(Error::TooDeep);
+    }
+    let Some(message) = messages().get(name) else { return Ok(()) };
+    let mut fields = Fields(bytes);
+    while let Some((number, field)) = fields.next()? {
+        let Some((name, kind)) = message.get(&number) else { continue };
+        match (kind, field) {
+            (Type::Inline(inner), Field::Bytes(bytes)) => read_message(inner, bytes, out, depth + 1)?,
+            (Type::List(item), field) => {
+                let value = read_value(item, field, depth)?.unwrap_or_else(|| zero(item));
+                if let Value::Array(items) = out.entry(*name).or_insert_with(|| Value::Array(Vec::new())) {
+                    items.push(value);
+                }
+            }
+            (Type::Map(item), Field::Bytes(bytes)) => {
+                let (key, value) = read_entry(item, bytes, depth)?;
+                if let Value::Object(entries) = out.entry(*name).or_insert_with(|| Value::Object(Map::new())) {
+                    entries.insert(key, value);
+                }
+            }
+            (kind, field) => {
+                if let Some(value) = read_value(kind, field, depth)? {
+                    out.insert((*name).to_owned(), value);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_entry(item: &Type, bytes: &[u8], depth: usize) -> Result<(String, Value), Error> {
+    let (mut key, mut value) = (String::new(), None);
+    let mut fields = Fields(bytes);
+    while let Some((number, field)) = fields.next()? {
+        match (number, field) {
+            (1, Field::Bytes(text)) => key = text_of(text)?,
+            (2, field) => value = read_value(item, field, depth)?,
+            _ => {}
+        }
+    }
+    Ok((key, value.unwrap_or_else(|| zero(item))))
+}
+
+fn zero(kind: &Type) -> Value {
+    match kind {
+        Type::Scalar(Scalar::Text | Scalar::Bytes, _) => Value::from(""),
+        Type::Scalar(Scalar::Bool, _) => Value::from(false),
+        Type::Scalar(..) => Value::from(0),
+        Type::List(_) => Value::Array(Vec::new()),
+        _ => Value::Object(Map::new()),
+    }
+}
+
+/// A field's value; `None` when Go would leave it out of JSON.
+fn read_value(kind: &Type, field: Field<'_>, depth: usize) -> Result<Option<Value>, Error> {
+    let value = match (kind, field) {
+        (Type::Scalar(Scalar::Bool, pointer), Field::Number(n)) => (n != 0 || *pointer).then(|| Value::from(n != 0)),
+        // Integers are signed, whatever their width.
+        (Type::Scalar(Scalar::Integer, pointer), Field::Number(n)) => (n != 0 || *pointer).then(|| Value::from(n.cast_signed())),
+        (Type::Scalar(Scalar::Double, _), Field::Fixed(bits)) => Some(Value::from(f64::from_bits(bits))),
+        (Type::Scalar(Scalar::Text, pointer), Field::Bytes(text)) => {
+            (!text.is_empty() || *pointer).then(|| text_of(text)).transpose()?.map(Value::from)
+        }
+        (Type::Scalar(Scalar::Bytes, _), Field::Bytes(bytes)) => {
+            (!bytes.is_empty()).then(|| Value::from(STANDARD.encode(bytes)))
+        }
+        (Type::Message(name), Field::Bytes(bytes)) => read_special(name, bytes, depth)?,
+        _ => return Err(Error::Malformed),
+    };
+    Ok(value)
+}
+
+/// A message; some are written in JSON as something else.
+fn read_special(name: &'static str, bytes: &[u8], depth: usize) -> Result<Option<Value>, Error> {
+    let mut out = Map::new();
+    let numbers = |bytes| -> Result<(i64, i64), Error> {
+        let (mut first, mut second) = (0, 0);
+        let mut fields = Fields(bytes);
+        while let Some((number, field)) = fields.next()? {
+            match (number, field) {
+                (1, Field::Number(n)) => first = n.cast_signed(),
+                (2, Field::Number(n)) => second = n.cast_signed(),
+                _ => {}
+            }
+        }
+        Ok((first, second))
+    };
+    Ok(match name {
+        "meta.v1.Time" | "meta.v1.MicroTime" => {
+            let (seconds, nanos) = numbers(bytes)?;
+            // Go's zero time, which is no time at all.
+            if bytes.is_empty() || seconds == -62_135_596_800 {
+                return Ok(None);
+            }
+            let nanos = i32::try_from(nanos).map_err(|_| Error::Malformed)?;
+            let time = jiff::Timestamp::new(seconds, nanos).map_err(|_| Error::Malformed)?;
+            let form = if name == "meta.v1.Time" { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S.%6fZ" };
+            Some(Value::from(time.strftime(form).to_string()))
+        }
+        "util.intstr.IntOrString" => {
+            read_message(name, bytes, &mut out, depth + 1)?;
+            let number = out.get("intVal").cloned().unwrap_or_else(|| Value::from(0));
+            Some(if out.get("type").and_then(Value::as_i64) == Some(1) {
+                out.remove("strVal").unwrap_or_else(|| Value::from(""))
+            } else {
+                number
+            })
+        }
+        // Wrappers of a text or of raw JSON.
+        "resource.Quantity" | "resource.QuantityValue" => {
+            read_message(name, bytes, &mut out, depth + 1)?;
+            Some(out.remove("string").unwrap_or_else(|| Value::from("0")))
+        }
+        "meta.v1.FieldsV1" | "runtime.RawExtension" | "apiextensions.v1.JSON" => {
+            let mut fields = Fields(bytes);
+            let mut raw = &[][..];
+            while let Some((number, field)) = fields.next()? {
+                if let (1, Field::Bytes(bytes)) = (number, field) {
+                    raw = bytes;
+                }
+            }
+            if raw.is_empty() {
+                return Ok(None);
+            }
+            Some(serde_json::from_slice(raw).map_err(|_| Error::Malformed)?)
+        }
+        _ => {
+            read_message(name, bytes, &mut out, depth + 1)?;
+            Some(match name {
+                "authentication.v1.ExtraValue" | "authorization.v1.ExtraValue" | "certificates.v1.ExtraValue" => {
+                    out.remove("items").unwrap_or_else(|| Value::Array(Vec::new()))
+                }
+                "apiextensions.v1.JSONSchemaPropsOrArray" => out
+                    .remove("schema")
+                    .or_else(|| out.remove("jSONSchemas"))
+                    .unwrap_or_else(|| Value::Object(Map::new())),
+                "apiextensions.v1.JSONSchemaPropsOrBool" => match out.remove("schema") {
+                    Some(schema) => schema,
+                    None => Value::from(out.get("allows").and_then(Value::as_bool).unwrap_or(false)),
+                },
+                "apiextensions.v1.JSONSchemaPropsOrStringArray" => {
+                    out.remove("schema").or_else(|| out.remove("property")).unwrap_or_else(|| Value::Object(Map::new()))
+                }
+                _ => Value::Object(out),
+            })
+        }
+    })
+}
+
+struct Fields<'a>(&'a [u8]);
+
+enum Field<'a> {
+    Number(u64),
+    Fixed(u64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Fields<'a> {
+    fn next(&mut self) -> Result<Option<(u64, Field<'a>)>, Error> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let key = self.number()?;
+        let field = match key & 7 {
+            0 => Field::Number(self.number()?),
+            1 => Field::Fixed(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| Error::Truncated)?)),
+            2 => {
+                let length = usize::try_from(self.number()?).map_err(|_| Error::Malformed)?;
+                Field::Bytes(self.take(length)?)
+            }
+            5 => Field::Fixed(u64::from(u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| Error::Truncated)?))),
+            _ => return Err(Error::Malformed),
+        };
+        Ok(Some((key >> 3, field)))
+    }
+
+    fn number(&mut self) -> Result<u64, Error> {
+        let mut out = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            out |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(out);
+            }
+        }
+        Err(Error::Malformed)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Error> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Error::Truncated)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![number << 3 | 2, bytes.len() as u8];
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+        let mut meta = field(1, api_version.as_bytes());
+        meta.extend(field(2, kind.as_bytes()));
+        let mut out = PREFIX.to_vec();
+        out.extend(field(1, &meta));
+        out.extend(field(2, raw));
+        out
+    }
+
+    #[test]
+    fn a_secret_is_read() {
+        let mut raw = field(1, &[field(1, b"name"), field(8, &[]), vec![7 << 3, 0]].concat());
+        raw.extend(field(2, &[field(1, b"key"), field(2, b"value")].concat()));
+        raw.extend(field(3, b"Opaque"));
+        raw.extend([5 << 3, 0]);
+        let secret = decode(&envelope("v1", "Secret", &raw)).unwrap();
+        let expected = json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "name"}, "data": {"key": "dmFsdWU="},
+            "type": "Opaque", "immutable": false});
+        assert_eq!(secret, expected);
+    }
+
+    #[test]
+    fn options_are_known_in_every_group() {
+        let raw = [&[1 << 3, 0][..], &field(4, b"Foreground")].concat();
+        let options = decode(&envelope("apps/v1", "DeleteOptions", &raw)).unwrap();
+        assert_eq!((&options["gracePeriodSeconds"], &options["propagationPolicy"]), (&json!(0), &json!("Foreground")));
+    }
+
+    #[test]
+    fn broken_messages_are_refused() {
+        assert_eq!(decode(b"{}"), Err(Error::NoPrefix));
+        assert!(matches!(decode(&envelope("v1", "Nonsense", &[])), Err(Error::UnknownKind { .. })));
+        let whole = envelope("v1", "Secret", &field(1, &field(1, b"name")));
+        for cut in 5..whole.len() {
+            assert!(decode(&whole[..cut]).is_err(), "{cut}");
+        }
+        assert!(decode(&envelope("v1", "Secret", &[0xff; 12])).is_err());
+    }
+}

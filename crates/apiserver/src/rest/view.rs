@@ -1,0 +1,190 @@
+//! A stored object as a request wants to see it.
+
+use super::{Context, Reply};
+use crate::api::text;
+use crate::protocol::negotiate::{Accepted, Encoding, Shape};
+use crate::protocol::status::{Result, Status};
+use crate::registry::Resource;
+use crate::store::Record;
+use crate::table;
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+/// Whether a stored object is shown byte by byte.
+fn is_plain(resource: &Resource) -> bool {
+    resource.is_stored_version() && !resource.custom.as_ref().is_some_and(|custom| custom.rereads)
+}
+
+/// The object in the version that is asked for.
+pub fn value(resource: &Resource, record: &Record) -> Value {
+    let mut value = record.value();
+    if !resource.is_stored_version() {
+        from_stored(resource, &mut value);
+    }
+    if resource.custom.as_ref().is_some_and(|custom| custom.rereads) {
+        // The schema has changed since objects were written: read them by today's.
+        crate::engine::prune(resource, &mut value);
+        crate::engine::default(resource, &mut value);
+    }
+    value
+}
+
+pub fn bytes(resource: &Resource, record: &Record) -> Bytes {
+    if is_plain(resource) { record.bytes.clone() } else { Bytes::from(value(resource, record).to_string()) }
+}
+
+/// An item of a list: built-in kinds leave type and version to the list.
+pub fn item<'a>(resource: &Resource, record: &'a Record) -> Cow<'a, [u8]> {
+    if !is_plain(resource) {
+        return Cow::Owned(bytes(resource, record).to_vec());
+    }
+    match record.without_type() {
+        Some(rest) if resource.custom.is_none() => {
+            let mut out = Vec::with_capacity(rest.len() + 1);
+            out.push(b'{');
+            out.extend_from_slice(rest);
+            Cow::Owned(out)
+        }
+        _ => Cow::Borrowed(&record.bytes),
+    }
+}
+
+pub fn metadata_only(resource: &Resource, record: &Record) -> Value {
+    let value = value(resource, record);
+    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value.get("metadata").cloned().unwrap_or_default()})
+}
+
+/// One object in the wanted shape.
+pub fn object(context: &Context, code: u16, record: &Record) -> Result<Reply> {
+    let accepted = context.accepted;
+    match accepted.shape {
+        Shape::Whole if accepted.encoding == Encoding::Json => {
+            Ok(Reply::Parts { code, content_type: "application/json", parts: vec![bytes(&context.resource, record)] })
+        }
+        Shape::Whole => encoded(accepted, code, &value(&context.resource, record)),
+        Shape::Metadata => encoded(accepted, code, &metadata_only(&context.resource, record)),
+        Shape::Table => {
+            let value = value(&context.resource, record);
+            let meta = json!({"resourceVersion": text(&value, "/metadata/resourceVersion")});
+            let table = table::table(&context.resource, &[&value], meta, table::Include::of(context)?, true);
+            encoded(accepted, code, &table)
+        }
+    }
+}
+
+/// Any value in the wanted shape; what is no stored object knows no table but its own.
+pub fn any(context: &Context, code: u16, value: &Value) -> Result<Reply> {
+    if context.accepted.shape == Shape::Table && value["kind"] == context.resource.kind.as_str() {
+        let meta = json!({"resourceVersion": text(value, "/metadata/resourceVersion")});
+        let table = table::table(&context.resource, &[value], meta, table::Include::of(context)?, true);
+        return encoded(context.accepted, code, &table);
+    }
+    if context.accepted.shape == Shape::Metadata && value["kind"] == context.resource.kind.as_str() {
+        let shown = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]});
+        return encoded(context.accepted, code, &shown);
+    }
+    encoded(context.accepted, code, value)
+}
+
+pub fn encoded(accepted: Accepted, code: u16, value: &Value) -> Result<Reply> {
+    let bytes = match accepted.encoding {
+        Encoding::Json => value.to_string(),
+        Encoding::Pretty => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
+        Encoding::Yaml => crate::yaml_text::print(value),
+    };
+    Ok(Reply::Parts { code, content_type: accepted.encoding.content_type(), parts: vec![Bytes::from(bytes)] })
+}
+
+/// From the version in which objects lie to the one that was asked for.
+fn from_stored(resource: &Resource, value: &mut Value) {
+    match (resource.group.as_str(), resource.name.as_str()) {
+        ("events.k8s.io", "events") => rename(value, EVENT_FIELDS, false),
+        ("autoscaling", "horizontalpodautoscalers") => autoscaler_to_v1(value),
+        _ => {}
+    }
+    set_api_version(value, &resource.api_version());
+}
+
+/// From the version that was asked for to the one in which objects lie.
+pub fn to_stored(resource: &Resource, value: &mut Value) {
+    if resource.is_stored_version() {
+        return;
+    }
+    match (resource.group.as_str(), resource.name.as_str()) {
+        ("events.k8s.io", "events") => rename(value, EVENT_FIELDS, true),
+        ("autoscaling", "horizontalpodautoscalers") => autoscaler_from_v1(value),
+        _ => {}
+    }
+    set_api_version(value, &resource.stored_api_version);
+}
+
+fn set_api_version(value: &mut Value, api_version: &str) {
+    if let Some(map) = value.as_object_mut() {
+        map.insert("apiVersion".to_owned(), Value::from(api_version));
+    }
+}
+
+/// What an event's fields are called in core/v1 and in events.k8s.io/v1.
+const EVENT_FIELDS: &[(&str, &str)] = &[
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
+fn rename(value: &mut Value, fields: &[(&str, &str)], back: bool) {
+    let Some(map) = value.as_object_mut() else { return };
+    let renamed: Map<String, Value> = std::mem::take(map)
+        .into_iter()
+        .map(|(key, value)| {
+            let other = fields.iter().find(|(a, b)| key == if back { *b } else { *a });
+            (other.map_or(key, |(a, b)| (if back { *a } else { *b }).to_owned()), value)
+        })
+        .collect();
+    *map = renamed;
+}
+
+/// v1 knows one metric only: the use of CPU. What else there is stays in an annotation, as in a real server.
+fn autoscaler_to_v1(value: &mut Value) {
+    let metrics = value.get_mut("spec").and_then(Value::as_object_mut).and_then(|spec| {
+        spec.shift_remove("behavior");
+        spec.shift_remove("metrics")
+    });
+    let (cpu, others): (Vec<Value>, Vec<Value>) = metrics
+        .and_then(|m| m.as_array().cloned())
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|m| m.pointer("/resource/name").is_some_and(|n| n == "cpu") && m.pointer("/resource/target/averageUtilization").is_some());
+    if let Some(target) = cpu.first().and_then(|m| m.pointer("/resource/target/averageUtilization")) {
+        value["spec"]["targetCPUUtilizationPercentage"] = target.clone();
+    }
+    if !others.is_empty() {
+        let text = Value::Array(others).to_string();
+        crate::strategy::child_of_metadata(value, "annotations").insert(AUTOSCALER_METRICS.to_owned(), Value::from(text));
+    }
+}
+
+const AUTOSCALER_METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
+
+fn autoscaler_from_v1(value: &mut Value) {
+    let mut metrics = Vec::new();
+    if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+        && let Some(Value::String(text)) = annotations.shift_remove(AUTOSCALER_METRICS)
+        && let Ok(Value::Array(others)) = serde_json::from_str(&text)
+    {
+        metrics = others;
+    }
+    if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut)
+        && let Some(target) = spec.shift_remove("targetCPUUtilizationPercentage")
+    {
+        let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": target}});
+        metrics.insert(0, json!({"type": "Resource", "resource": cpu}));
+    }
+    if !metrics.is_empty() {
+        value["spec"]["metrics"] = Value::Array(metrics);
+    }
+}

@@ -1,0 +1,241 @@
+use super::list::{Filter, check_options};
+use super::read::check_revision;
+use super::{Context, Reply, view};
+use crate::api::Api;
+use crate::protocol::negotiate::{Encoding, Shape};
+use crate::protocol::status::{Result, Status};
+use crate::registry::Resource;
+use crate::store::{Change, Event, Record};
+use crate::table;
+use bytes::Bytes;
+use futures::stream;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
+
+/// So often a watcher that asked for bookmarks hears how far it has come.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(50);
+/// A watcher is given so many changes at once.
+const BATCH: usize = 128;
+const SHORTEST_DEFAULT_TIMEOUT: u64 = 1800;
+
+/// One watcher: it holds no buffer of its own, only how far it has come in the history that all watchers share.
+struct Watcher {
+    api: Arc<Api>,
+    resource: Arc<Resource>,
+    filter: Filter,
+    shape: Shape,
+    yaml: bool,
+    include: table::Include,
+    /// A table's columns are told once.
+    columns_told: bool,
+    revision: u64,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    deadline: Instant,
+    latest: Receiver<u64>,
+    stopping: Receiver<bool>,
+    ready: VecDeque<Bytes>,
+    /// Objects still to be sent as if they had just been added.
+    initial: std::vec::IntoIter<Arc<Record>>,
+    /// The bookmark that ends the initial events is still to come.
+    announce_end: bool,
+    done: bool,
+}
+
+pub async fn watch(context: &Context) -> Result<Reply> {
+    check_options(context, true)?;
+    let (api, resource, query) = (&context.api, &context.resource, &context.query);
+    let filter = Filter::of(context)?;
+    let version = query.text("resourceVersion");
+    let asked = check_revision(context, version)?;
+    let send_initial = query.get("sendInitialEvents").map(|v| v != "false" && v != "0");
+    let bookmarks = query.is_true("allowWatchBookmarks");
+    let timeout = match query.text("timeoutSeconds").parse::<u64>() {
+        Ok(seconds) if seconds > 0 => seconds.min(24 * 3600),
+        // A random part keeps watchers from coming back all at once.
+        _ => SHORTEST_DEFAULT_TIMEOUT + rand::random_range(0..SHORTEST_DEFAULT_TIMEOUT),
+    };
+    let latest = api.store.subscribe(&resource.table);
+    let start_now = match send_initial {
+        Some(initial) => initial,
+        None => asked.is_none(),
+    };
+    let (initial, revision) = if start_now {
+        let page = api.store.list(&resource.table, None, &filter.prefix, None, usize::MAX - 1).map_err(|_| Status::internal("cannot list"))?;
+        let items: Vec<_> = page.items.into_iter().filter(|r| filter.matches(resource, r)).collect();
+        (items, page.revision)
+    } else {
+        (Vec::new(), asked.unwrap_or_else(|| api.store.revision()))
+    };
+    let yaml = context.accepted.encoding == Encoding::Yaml;
+    let watcher = Watcher {
+        api: Arc::clone(api),
+        resource: Arc::clone(resource),
+        filter,
+        shape: context.accepted.shape,
+        yaml,
+        include: table::Include::of(context)?,
+        columns_told: false,
+        revision,
+        bookmarks,
+        next_bookmark: Instant::now() + BOOKMARK_EVERY,
+        deadline: Instant::now() + Duration::from_secs(timeout),
+        latest,
+        stopping: api.stopping.clone(),
+        ready: VecDeque::new(),
+        initial: initial.into_iter(),
+        announce_end: send_initial == Some(true) && bookmarks,
+        done: false,
+    };
+    let content_type = if yaml { "application/yaml;stream=watch" } else { "application/json" };
+    let stream = stream::unfold(watcher, |mut watcher| async move { watcher.next().await.map(|line| (line, watcher)) });
+    Ok(Reply::Stream { content_type, stream: Box::pin(stream) })
+}
+
+impl Watcher {
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.ready.pop_front() {
+                return Some(line);
+            }
+            if self.done {
+                return None;
+            }
+            if let Some(record) = self.initial.next() {
+                return Some(self.line("ADDED", &record));
+            }
+            if self.announce_end {
+                self.announce_end = false;
+                return Some(self.bookmark(true));
+            }
+            // Marked as seen before looking, so that no change falls in between.
+            self.latest.borrow_and_update();
+            self.read_history();
+            if !self.ready.is_empty() || self.done {
+                continue;
+            }
+            let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
+            tokio::select! {
+                changed = self.latest.changed() => if changed.is_err() { return None },
+                _ = self.stopping.wait_for(|stop| *stop) => return None,
+                () = tokio::time::sleep_until(until) => {
+                    let now = Instant::now();
+                    self.done = now >= self.deadline;
+                    if self.bookmarks {
+                        self.next_bookmark = now + BOOKMARK_EVERY;
+                        return Some(self.bookmark(false));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_history(&mut self) {
+        loop {
+            match self.api.store.since(&self.resource.table, self.revision, BATCH) {
+                Ok((events, upto)) => {
+                    for event in &events {
+                        self.push(event);
+                    }
+                    let caught_up = events.len() < BATCH;
+                    self.revision = upto;
+                    if caught_up || !self.ready.is_empty() {
+                        return;
+                    }
+                }
+                Err(too_old) => {
+                    let status = Status::expired(format!("too old resource version: {} ({})", self.revision, too_old.oldest));
+                    let line = self.encode(&json!({"type": "ERROR", "object": status.to_value()}));
+                    self.ready.push_back(line);
+                    self.done = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A change as this watcher sees it: an object that begins to match was added, one that no longer does was deleted.
+    fn push(&mut self, event: &Event) {
+        let matches = |record: &Record| self.filter.matches(&self.resource, record);
+        let now = event.change != Change::Deleted && matches(&event.record);
+        let before = event.before.as_ref().is_some_and(|record| matches(record));
+        let kind = match (before, now) {
+            (false, true) => "ADDED",
+            (true, true) => "MODIFIED",
+            (true, false) => "DELETED",
+            (false, false) => return,
+        };
+        let line = if kind == "DELETED" && event.change != Change::Deleted {
+            // It is shown as it was when it still matched, at the revision of the change.
+            match &event.before {
+                Some(before) => self.line_of_value(kind, &with_revision(view::value(&self.resource, before), event.record.revision)),
+                None => return,
+            }
+        } else {
+            self.line(kind, &event.record)
+        };
+        self.ready.push_back(line);
+    }
+
+    fn line(&mut self, kind: &str, record: &Record) -> Bytes {
+        if self.shape == Shape::Whole && !self.yaml {
+            let object = view::bytes(&self.resource, record);
+            let mut out = Vec::with_capacity(object.len() + 32);
+            out.extend_from_slice(b"{\"type\":\"");
+            out.extend_from_slice(kind.as_bytes());
+            out.extend_from_slice(b"\",\"object\":");
+            out.extend_from_slice(&object);
+            out.extend_from_slice(b"}\n");
+            return Bytes::from(out);
+        }
+        self.line_of_value(kind, &view::value(&self.resource, record))
+    }
+
+    fn line_of_value(&mut self, kind: &str, value: &Value) -> Bytes {
+        let object = match self.shape {
+            Shape::Whole => value.clone(),
+            Shape::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}),
+            Shape::Table => {
+                let meta = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
+                let first = !std::mem::replace(&mut self.columns_told, true);
+                table::table(&self.resource, &[value], meta, self.include, first)
+            }
+        };
+        self.encode(&json!({"type": kind, "object": object}))
+    }
+
+    fn encode(&self, event: &Value) -> Bytes {
+        if self.yaml {
+            let text = crate::yaml_text::print(event);
+            return Bytes::from(format!("---\n{text}"));
+        }
+        Bytes::from(format!("{event}\n"))
+    }
+
+    fn bookmark(&mut self, initial_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": self.revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = match self.shape {
+            Shape::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
+            Shape::Table => {
+                let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
+                let meta = json!({"resourceVersion": self.revision.to_string()});
+                let first = !std::mem::replace(&mut self.columns_told, true);
+                table::table(&self.resource, &[&object], meta, self.include, first)
+            }
+            Shape::Whole => json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata}),
+        };
+        self.encode(&json!({"type": "BOOKMARK", "object": object}))
+    }
+}
+
+fn with_revision(mut value: Value, revision: u64) -> Value {
+    value["metadata"]["resourceVersion"] = Value::from(revision.to_string());
+    value
+}

@@ -1,0 +1,74 @@
+//! Objects as rows for people.
+
+mod columns;
+mod custom;
+mod format;
+
+use crate::protocol::status::{Result, Status};
+use crate::registry::Resource;
+use crate::rest::Context;
+use serde_json::{Value, json};
+
+pub use format::age;
+
+/// What each row carries of its object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+impl Include {
+    pub fn of(context: &Context) -> Result<Self> {
+        match context.query.text("includeObject") {
+            "" | "Metadata" => Ok(Self::Metadata),
+            "None" => Ok(Self::None),
+            "Object" => Ok(Self::Object),
+            other => Err(Status::bad_request(format!("unrecognized includeObject value: \"{other}\""))),
+        }
+    }
+}
+
+/// One column of a table.
+pub struct Column {
+    pub name: String,
+    pub kind: &'static str,
+    pub format: &'static str,
+    pub description: String,
+    /// Columns of priority 0 are always shown.
+    pub priority: i64,
+}
+
+/// A `Table` of objects; `with_columns` is false for all but the first event of a watch.
+pub fn table(resource: &Resource, objects: &[&Value], metadata: Value, include: Include, with_columns: bool) -> Value {
+    let now = jiff::Timestamp::now();
+    let (columns, rows): (Vec<Column>, Vec<Vec<Value>>) = match &resource.custom {
+        Some(custom) => (custom::columns(custom), objects.iter().map(|o| custom::cells(custom, o, now)).collect()),
+        None => (columns::columns(resource), objects.iter().map(|o| columns::cells(resource, o, now)).collect()),
+    };
+    let rows: Vec<Value> = rows
+        .into_iter()
+        .zip(objects)
+        .map(|(cells, object)| {
+            let mut row = json!({"cells": cells});
+            match include {
+                Include::None => row["object"] = Value::Null,
+                Include::Metadata => {
+                    row["object"] =
+                        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
+                }
+                Include::Object => row["object"] = (*object).clone(),
+            }
+            row
+        })
+        .collect();
+    let mut out = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": rows});
+    if with_columns {
+        out["columnDefinitions"] = columns
+            .iter()
+            .map(|c| json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority}))
+            .collect();
+    }
+    out
+}
