@@ -45,7 +45,7 @@ impl Pool {
     /// Gives back what a deleted Service held.
     pub fn free(&self, service: &Value) {
         let mut used = self.lock();
-        for address in address_of(service) {
+        if let Some(address) = address_of(service) {
             used.addresses.remove(&address);
         }
         for port in ports_of(service) {

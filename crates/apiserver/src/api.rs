@@ -51,11 +51,6 @@ pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Now, with microseconds (leases, events).
-pub fn now_micro() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
-}
-
 /// Tells a client why a write did not happen.
 pub fn refusal(resource: &Resource, namespace: &str, name: &str, refused: Refused) -> Status {
     match refused {

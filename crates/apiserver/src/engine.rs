@@ -53,12 +53,17 @@ impl Writer<'_> {
     /// Server-side apply.
     pub fn apply(&self, live: Option<&Value>, applied: &Value, force: bool) -> Result<Value> {
         let gvk = self.resource.gvk();
-        let request =
-            managed::Request { manager: self.manager, gvk: &gvk, subresource: self.subresource, force, now: self.now, reset: &self.reset() };
+        let request = managed::Request {
+            manager: self.manager,
+            gvk: &gvk,
+            subresource: self.subresource,
+            force,
+            now: self.now,
+            reset: &self.reset(),
+        };
         managed::apply(live, applied, &request, &Types(self.resource)).map_err(|error| match error {
             managed::ApplyError::Conflict(conflicts) => {
-                let causes =
-                    conflicts.0.iter().map(|c| Cause::new("FieldManagerConflict", c.field(), c.message())).collect();
+                let causes = conflicts.0.iter().map(|c| Cause::new("FieldManagerConflict", c.field(), c.message())).collect();
                 Status::apply_conflict(conflicts.to_string(), causes)
             }
             managed::ApplyError::BadRequest(why) => Status::bad_request(why),

@@ -39,12 +39,7 @@ pub enum Simulator {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            data_dir: None,
-            token: None,
-            simulator: Simulator::After(Duration::ZERO),
-        }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), data_dir: None, token: None, simulator: Simulator::After(Duration::ZERO) }
     }
 }
 
@@ -96,9 +91,7 @@ const STREAMS_MAX: u32 = 8192;
 impl Server {
     /// Starts a server; when this returns it is ready.
     pub async fn start(options: Options) -> Result<Running, Error> {
-        let listener = TcpListener::bind(options.listen)
-            .await
-            .map_err(|source| Error::Listen { address: options.listen, source })?;
+        let listener = TcpListener::bind(options.listen).await.map_err(|source| Error::Listen { address: options.listen, source })?;
         let address = listener.local_addr().map_err(|source| Error::Listen { address: options.listen, source })?;
         // Opening a large data directory takes a while, and blocks.
         let (store, identity) = {
@@ -253,7 +246,7 @@ async fn accept(
     mut stopping: watch::Receiver<bool>,
     mut tasks: tokio::task::JoinSet<()>,
 ) {
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -297,9 +290,7 @@ async fn accept(
         });
     }
     drop(listener);
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
-    }
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await;
     connections.shutdown().await;
     let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, async { while tasks.join_next().await.is_some() {} }).await;
 }

@@ -270,9 +270,8 @@ fn secret(object: &mut Value) {
 fn pod_quality(pod: &Value) -> &'static str {
     let containers: Vec<&Value> = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten().collect();
     let part = |c: &Value, of: &str, what: &str| c.pointer(&format!("/resources/{of}/{what}")).cloned();
-    let any = containers.iter().any(|c| {
-        ["requests", "limits"].iter().any(|of| ["cpu", "memory"].iter().any(|what| part(c, of, what).is_some()))
-    });
+    let any =
+        containers.iter().any(|c| ["requests", "limits"].iter().any(|of| ["cpu", "memory"].iter().any(|what| part(c, of, what).is_some())));
     let all = !containers.is_empty()
         && containers.iter().all(|c| {
             ["cpu", "memory"].iter().all(|what| {
@@ -407,9 +406,7 @@ const LABEL_VALUE: &str = "a valid label must be an empty string or consist of a
 
 pub fn is_label(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    edge(text.chars().next())
-        && edge(text.chars().last())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 fn name_problem(resource: &Resource, name: &str) -> Option<String> {
@@ -423,9 +420,7 @@ fn name_problem(resource: &Resource, name: &str) -> Option<String> {
         ("", "namespaces") if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
         ("", "namespaces") => (!is_label(name)).then(|| LABEL.to_owned()),
         ("", "services") if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
-        ("", "services") => {
-            (!is_label(name) || name.starts_with(|c: char| c.is_ascii_digit())).then(|| DNS_1035.to_owned())
-        }
+        ("", "services") => (!is_label(name) || name.starts_with(|c: char| c.is_ascii_digit())).then(|| DNS_1035.to_owned()),
         _ if name.len() > 253 => Some("must be no more than 253 bytes".to_owned()),
         _ => (!name.split('.').all(is_label)).then(|| SUBDOMAIN.to_owned()),
     }

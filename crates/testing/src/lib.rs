@@ -3,6 +3,13 @@
 //! ```text
 //! git::Server       real `git http-backend` over loopback, with credentials, counters and faults
 //! git::Repository   commits and tags in a repository of such a server
+//! server()          a fresh embedded API server in memory and its client,
+//!                   or the cluster that SLUICE_TEST_KUBECONFIG names
 //! ```
 
 pub mod git;
+#[cfg(feature = "cluster")]
+mod server;
+
+#[cfg(feature = "cluster")]
+pub use server::{Error, TestServer, namespace, server, server_with};

@@ -16,7 +16,11 @@ pub fn ensure(api: &Api) {
         ensure_one(api, role);
     }
     for (name, value, about) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
         ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
     ] {
         ensure_one(
@@ -55,10 +59,8 @@ pub fn ensure_api_service(api: &Api, group: &str, version: &str) {
 
 fn ensure_one(api: &Api, object: Value) {
     let registry = api.registry();
-    let gvk = object::GroupVersionKind::from_api_version(
-        object["apiVersion"].as_str().unwrap_or(""),
-        object["kind"].as_str().unwrap_or(""),
-    );
+    let gvk =
+        object::GroupVersionKind::from_api_version(object["apiVersion"].as_str().unwrap_or(""), object["kind"].as_str().unwrap_or(""));
     let Some(resource) = registry.of_kind(&gvk.group, &gvk.version, &gvk.kind) else { return };
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("");
     let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("");

@@ -37,11 +37,7 @@ impl User {
         Self {
             name: format!("system:serviceaccount:{namespace}:{name}"),
             uid: uid.to_owned(),
-            groups: vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-                AUTHENTICATED.to_owned(),
-            ],
+            groups: vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}"), AUTHENTICATED.to_owned()],
             ..Self::default()
         }
     }
@@ -80,8 +76,7 @@ impl Access {
     fn impersonate(&self, api: &Api, user: User, headers: &HeaderMap) -> Result<User> {
         let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
         let name = text("impersonate-user");
-        let groups: Vec<String> =
-            headers.get_all("impersonate-group").iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect();
+        let groups: Vec<String> = headers.get_all("impersonate-group").iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect();
         let uid = text("impersonate-uid");
         let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (header, value) in headers {
@@ -117,8 +112,9 @@ impl Access {
                 check("authentication.k8s.io", "userextras", key, "", value)?;
             }
         }
+        let namespace = account.map(|(namespace, _)| namespace.to_owned());
         let mut out = User { name, uid, groups, extra };
-        if let Some((namespace, _)) = account
+        if let Some(namespace) = namespace
             && out.groups.is_empty()
         {
             out.groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
@@ -148,7 +144,8 @@ impl Access {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace \"{namespace}\""),
         };
-        let why = format!("User \"{}\" cannot {} resource \"{what}\" in API group \"{}\" {scope}", user.name, attributes.verb, attributes.group);
+        let why =
+            format!("User \"{}\" cannot {} resource \"{what}\" in API group \"{}\" {scope}", user.name, attributes.verb, attributes.group);
         Err(Status::forbidden(attributes.group, attributes.resource, attributes.name, &why))
     }
 }

@@ -122,11 +122,8 @@ fn rule_allows(rule: &Value, wanted: &Attributes<'_>) -> bool {
     if !has(rule, "apiGroups", |group| group == "*" || group == wanted.group) {
         return false;
     }
-    let combined = if wanted.subresource.is_empty() {
-        wanted.resource.to_owned()
-    } else {
-        format!("{}/{}", wanted.resource, wanted.subresource)
-    };
+    let combined =
+        if wanted.subresource.is_empty() { wanted.resource.to_owned() } else { format!("{}/{}", wanted.resource, wanted.subresource) };
     let resource = |given: &str| {
         given == "*" || given == combined || (!wanted.subresource.is_empty() && given.strip_prefix("*/") == Some(wanted.subresource))
     };
@@ -143,7 +140,8 @@ mod tests {
 
     #[test]
     fn rules_match_groups_resources_subresources_and_names() {
-        let rule = json!({"verbs": ["get", "patch"], "apiGroups": ["apps"], "resources": ["deployments", "*/scale"], "resourceNames": ["a"]});
+        let rule =
+            json!({"verbs": ["get", "patch"], "apiGroups": ["apps"], "resources": ["deployments", "*/scale"], "resourceNames": ["a"]});
         let ask = |verb, resource, subresource, name| {
             rule_allows(&rule, &Attributes { verb, group: "apps", resource, subresource, name, ..Attributes::default() })
         };

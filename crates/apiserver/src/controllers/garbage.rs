@@ -21,7 +21,9 @@ pub fn owner_gone(api: &Api, uid: Uid) -> Result<()> {
 
 pub fn look_at(api: &Api, place: &Place) -> Result<()> {
     let Some(record) = api.store.get(&place.table, &place.key) else { return Ok(()) };
-    if record.facts.deleting && let Some(uid) = record.facts.uid {
+    if record.facts.deleting
+        && let Some(uid) = record.facts.uid
+    {
         if record.facts.has_finalizer(ORPHAN) {
             return let_go(api, place, uid);
         }
@@ -154,9 +156,8 @@ fn wait_for_dependents(api: &Api, place: &Place, uid: Uid) -> Result<()> {
         let Some(record) = api.store.get(&dependent.table, &dependent.key) else { continue };
         let blocks = record.facts.owners.iter().any(|owner| owner.uid == uid && owner.blocks);
         // Two objects that wait for each other would wait for ever.
-        let circular = record.facts.uid.is_some_and(|other| {
-            record.facts.has_finalizer(FOREGROUND) && api.store.dependents_of(other).contains(place)
-        });
+        let circular =
+            record.facts.uid.is_some_and(|other| record.facts.has_finalizer(FOREGROUND) && api.store.dependents_of(other).contains(place));
         blocked |= blocks && !circular;
     }
     if blocked { Ok(()) } else { drop_finalizer(api, place, FOREGROUND) }

@@ -83,13 +83,41 @@ fn conditions(object: &Value, remaining: &BTreeMap<String, usize>, finalizers: &
     let now = now();
     let resources: Vec<String> = remaining.iter().map(|(name, count)| format!("{name} has {count} resource instances")).collect();
     let holders: Vec<String> = finalizers.iter().map(|(name, count)| format!("{name} in {count} resource instances")).collect();
-    set_condition(&mut out, "NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered", &now);
-    set_condition(&mut out, "NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed", &now);
-    set_condition(&mut out, "NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization", &now);
+    set_condition(
+        &mut out,
+        "NamespaceDeletionDiscoveryFailure",
+        "False",
+        "ResourcesDiscovered",
+        "All resources successfully discovered",
+        &now,
+    );
+    set_condition(
+        &mut out,
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "False",
+        "ParsedGroupVersions",
+        "All legacy kube types successfully parsed",
+        &now,
+    );
+    set_condition(
+        &mut out,
+        "NamespaceDeletionContentFailure",
+        "False",
+        "ContentDeleted",
+        "All content successfully deleted, may be waiting on finalization",
+        &now,
+    );
     let message = format!("Some resources are remaining: {}", resources.join(", "));
     set_condition(&mut out, "NamespaceContentRemaining", "True", "SomeResourcesRemain", &message, &now);
     if holders.is_empty() {
-        set_condition(&mut out, "NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished", &now);
+        set_condition(
+            &mut out,
+            "NamespaceFinalizersRemaining",
+            "False",
+            "ContentHasNoFinalizers",
+            "All content-preserving finalizers finished",
+            &now,
+        );
     } else {
         let message = format!("Some content in the namespace has finalizers remaining: {}", holders.join(", "));
         set_condition(&mut out, "NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", &message, &now);

@@ -277,9 +277,7 @@ fn job(mut object: Value, now: &str, fate: Fate) -> Option<Value> {
     }
     let completions = object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1);
     let start = object.pointer("/status/startTime").and_then(Value::as_str).unwrap_or(now).to_owned();
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": reason, "message": message});
     object["status"] = if fate == Fate::Fail {
         let limit = object.pointer("/spec/backoffLimit").and_then(Value::as_i64).unwrap_or(6);
         let (reason, message) = ("BackoffLimitExceeded", "Job has reached the specified backoff limit");
@@ -307,7 +305,8 @@ fn pod(mut object: Value, now: &str, fate: Fate) -> Option<Value> {
         (_, false) => ("Running", true),
     };
     let condition = |kind: &str, holds: bool, reason: &str| {
-        let mut out = json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastProbeTime": null, "lastTransitionTime": now});
+        let mut out =
+            json!({"type": kind, "status": if holds { "True" } else { "False" }, "lastProbeTime": null, "lastTransitionTime": now});
         if !holds && !reason.is_empty() {
             out["reason"] = json!(reason);
         }

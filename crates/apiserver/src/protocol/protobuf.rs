@@ -209,9 +209,7 @@ fn read_value(kind: &Type, field: Field<'_>, depth: usize) -> Result<Option<Valu
         (Type::Scalar(Scalar::Text, pointer), Field::Bytes(text)) => {
             (!text.is_empty() || *pointer).then(|| text_of(text)).transpose()?.map(Value::from)
         }
-        (Type::Scalar(Scalar::Bytes, _), Field::Bytes(bytes)) => {
-            (!bytes.is_empty()).then(|| Value::from(STANDARD.encode(bytes)))
-        }
+        (Type::Scalar(Scalar::Bytes, _), Field::Bytes(bytes)) => (!bytes.is_empty()).then(|| Value::from(STANDARD.encode(bytes))),
         (Type::Message(name), Field::Bytes(bytes)) => read_special(name, bytes, depth)?,
         _ => return Err(Error::Malformed),
     };
@@ -278,10 +276,9 @@ fn read_special(name: &'static str, bytes: &[u8], depth: usize) -> Result<Option
                 "authentication.v1.ExtraValue" | "authorization.v1.ExtraValue" | "certificates.v1.ExtraValue" => {
                     out.remove("items").unwrap_or_else(|| Value::Array(Vec::new()))
                 }
-                "apiextensions.v1.JSONSchemaPropsOrArray" => out
-                    .remove("schema")
-                    .or_else(|| out.remove("jSONSchemas"))
-                    .unwrap_or_else(|| Value::Object(Map::new())),
+                "apiextensions.v1.JSONSchemaPropsOrArray" => {
+                    out.remove("schema").or_else(|| out.remove("jSONSchemas")).unwrap_or_else(|| Value::Object(Map::new()))
+                }
                 "apiextensions.v1.JSONSchemaPropsOrBool" => match out.remove("schema") {
                     Some(schema) => schema,
                     None => Value::from(out.get("allows").and_then(Value::as_bool).unwrap_or(false)),

@@ -340,7 +340,19 @@ mod tests {
     #[test]
     fn label_selectors_are_set_based() {
         let labels = [("app", "web"), ("tier", "front"), ("count", "3")];
-        for yes in ["", "app", "app=web", "app==web,tier", "app in (a, web)", "tier notin (x)", "!gone", "x!=y", "count>2", "count<4", "gone notin (a)"] {
+        for yes in [
+            "",
+            "app",
+            "app=web",
+            "app==web,tier",
+            "app in (a, web)",
+            "tier notin (x)",
+            "!gone",
+            "x!=y",
+            "count>2",
+            "count<4",
+            "gone notin (a)",
+        ] {
             assert!(matches(yes, &labels), "{yes}");
         }
         for no in ["gone", "app!=web", "!app", "app in (a,b)", "app notin (web)", "count>3", "app="] {

@@ -67,7 +67,8 @@ impl Status {
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
-        self.details = Some(Box::new(Details { name: name.to_owned(), group: group.to_owned(), kind: kind.to_owned(), ..Details::default() }));
+        self.details =
+            Some(Box::new(Details { name: name.to_owned(), group: group.to_owned(), kind: kind.to_owned(), ..Details::default() }));
         self
     }
 
@@ -133,12 +134,6 @@ impl Status {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Self {
-        Self::new(405, "MethodNotAllowed", format!("{verb} is not supported on resources of kind \"{}\"", qualified(group, resource))).about(
-            group, resource, "",
-        )
-    }
-
     pub fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource").about("", "", "")
     }
@@ -201,7 +196,13 @@ impl Status {
 
     /// What a successful delete answers.
     pub fn deleted(group: &str, resource: &str, name: &str, uid: &str) -> Value {
-        let details = Details { name: name.to_owned(), group: group.to_owned(), kind: resource.to_owned(), uid: uid.to_owned(), ..Details::default() };
+        let details = Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: resource.to_owned(),
+            uid: uid.to_owned(),
+            ..Details::default()
+        };
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details.to_value()})
     }
 }

@@ -85,7 +85,6 @@ fn custom(crd: &Value, version: &Value) -> Custom {
         selector: scale.get("labelSelectorPath").filter(|p| p.as_str().is_some_and(|p| !p.is_empty())).map(path),
     });
     Custom {
-        crd: crd.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("").to_owned(),
         rereads: crd.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1) > 1,
         structural: Structural::compile(&schema, preserve),
         schema,
@@ -167,18 +166,24 @@ pub fn next_status(crd: &Value, others: &[Value], now: &str) -> Value {
         .filter(|other| other.pointer("/spec/group") == group && other.pointer("/metadata/name") != crd.pointer("/metadata/name"))
         .filter_map(|other| other.pointer("/status/acceptedNames"))
         .collect();
-    let taken: Vec<String> =
-        rivals.iter().flat_map(|names| {
+    let taken: Vec<String> = rivals
+        .iter()
+        .flat_map(|names| {
             let mut all = strings(names.get("shortNames"));
             all.extend(["plural", "singular"].iter().filter_map(|k| names[*k].as_str().map(str::to_owned)));
             all
-        }).collect();
+        })
+        .collect();
     let kinds: Vec<&str> = rivals.iter().flat_map(|names| [names["kind"].as_str(), names["listKind"].as_str()]).flatten().collect();
     let mut accepted = status.get("acceptedNames").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut refusal: Option<(&str, String)> = None;
-    for (field, reason) in
-        [("plural", "PluralConflict"), ("singular", "SingularConflict"), ("shortNames", "ShortNamesConflict"), ("kind", "KindConflict"), ("listKind", "ListKindConflict")]
-    {
+    for (field, reason) in [
+        ("plural", "PluralConflict"),
+        ("singular", "SingularConflict"),
+        ("shortNames", "ShortNamesConflict"),
+        ("kind", "KindConflict"),
+        ("listKind", "ListKindConflict"),
+    ] {
         let Some(wanted) = spec_names.get(field) else {
             accepted.remove(field);
             continue;

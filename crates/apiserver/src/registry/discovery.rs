@@ -118,7 +118,18 @@ pub fn paths(registry: &Registry) -> Value {
         out.push(format!("/apis/{}", group.name));
         out.extend(group.versions.iter().map(|v| format!("/apis/{}/{}", group.name, v.version)));
     }
-    for path in ["/healthz", "/healthz/etcd", "/healthz/log", "/healthz/ping", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] {
+    for path in [
+        "/healthz",
+        "/healthz/etcd",
+        "/healthz/log",
+        "/healthz/ping",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ] {
         out.push(path.to_owned());
     }
     json!({"paths": out})

@@ -11,7 +11,7 @@ pub mod discovery;
 pub mod openapi;
 mod resource;
 
-pub use resource::{Custom, Resource, ScalePaths, Subresource};
+pub use resource::{Custom, Resource};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -64,16 +64,10 @@ impl Registry {
         let mut groups = Self::builtin().groups;
         let mut by_group: BTreeMap<String, BTreeMap<String, Vec<Arc<Resource>>>> = BTreeMap::new();
         for resource in custom {
-            by_group
-                .entry(resource.group.clone())
-                .or_default()
-                .entry(resource.version.clone())
-                .or_default()
-                .push(resource);
+            by_group.entry(resource.group.clone()).or_default().entry(resource.version.clone()).or_default().push(resource);
         }
         for (name, versions) in by_group {
-            let mut versions: Vec<Version> =
-                versions.into_iter().map(|(version, resources)| Version { version, resources }).collect();
+            let mut versions: Vec<Version> = versions.into_iter().map(|(version, resources)| Version { version, resources }).collect();
             versions.sort_by(|a, b| crd::compare_versions(&b.version, &a.version));
             groups.push(Group { name, versions, custom: true });
         }
@@ -114,16 +108,8 @@ impl Registry {
         group.versions.iter().find(|v| v.version == version)?.resources.iter().find(|r| r.kind == kind)
     }
 
-    pub fn has_version(&self, group: &str, version: &str) -> bool {
-        self.groups.iter().any(|g| g.name == group && g.versions.iter().any(|v| v.version == version))
-    }
-
     /// Every table that holds objects of namespaces.
     pub fn namespaced_tables(&self) -> Vec<Arc<str>> {
         self.by_table.values().filter(|r| r.namespaced && r.can("list")).map(|r| Arc::clone(&r.table)).collect()
-    }
-
-    pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.groups.iter().flat_map(|g| &g.versions).flat_map(|v| &v.resources)
     }
 }

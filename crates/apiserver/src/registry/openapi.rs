@@ -103,16 +103,30 @@ fn add_paths(paths: &mut Map<String, Value>, group: &str, version: &Version, res
     let query = |name: &str, kind: &str| json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}});
     let writing = || vec![query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")];
     let listing = || {
-        ["allowWatchBookmarks", "continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch", "sendInitialEvents", "timeoutSeconds", "watch"]
-            .iter()
-            .map(|name| {
-                query(name, match *name {
+        [
+            "allowWatchBookmarks",
+            "continue",
+            "fieldSelector",
+            "labelSelector",
+            "limit",
+            "resourceVersion",
+            "resourceVersionMatch",
+            "sendInitialEvents",
+            "timeoutSeconds",
+            "watch",
+        ]
+        .iter()
+        .map(|name| {
+            query(
+                name,
+                match *name {
                     "allowWatchBookmarks" | "sendInitialEvents" | "watch" => "boolean",
                     "limit" | "timeoutSeconds" => "integer",
                     _ => "string",
-                })
-            })
-            .collect::<Vec<_>>()
+                },
+            )
+        })
+        .collect::<Vec<_>>()
     };
     let operation = |action: &str, parameters: Vec<Value>, body: Option<Value>, schema: Value| {
         let scope = if resource.namespaced { "Namespaced" } else { "" };
@@ -133,7 +147,8 @@ fn add_paths(paths: &mut Map<String, Value>, group: &str, version: &Version, res
     };
     let status = || reference(&format!("{META}.Status"));
     let delete_body = || body(reference(&format!("{META}.DeleteOptions")));
-    let path_parameter = |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}});
+    let path_parameter =
+        |name: &str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string", "uniqueItems": true}});
     let mut common = vec![query("pretty", "string")];
     let collection = if resource.namespaced {
         paths.insert(

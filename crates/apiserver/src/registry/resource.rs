@@ -33,7 +33,6 @@ pub struct Subresource {
 
 /// What a CRD says of one version of its resource.
 pub struct Custom {
-    pub crd: String,
     pub structural: Structural,
     /// The schema as it was declared.
     pub schema: Value,

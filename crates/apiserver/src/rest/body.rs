@@ -27,8 +27,9 @@ pub fn decode(context: &Context) -> Result<Body> {
 }
 
 pub fn json(bytes: &[u8]) -> Result<Body> {
-    let (value, duplicates) = parse_noting_duplicates(bytes)
-        .map_err(|error| Status::bad_request(format!("the object provided is unrecognized: couldn't get version/kind; json parse error: {error}")))?;
+    let (value, duplicates) = parse_noting_duplicates(bytes).map_err(|error| {
+        Status::bad_request(format!("the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"))
+    })?;
     Ok(Body { value, duplicates })
 }
 

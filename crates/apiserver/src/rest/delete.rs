@@ -2,7 +2,7 @@ use super::list;
 use super::read::namespace_of;
 use super::{Context, Reply, body, view};
 use crate::access::User;
-use crate::api::{Api, child, now, refusal, text};
+use crate::api::{Api, child, now, refusal};
 use crate::controllers;
 use crate::protocol::status::{Cause, Result, Status};
 use crate::registry::Resource;
@@ -244,9 +244,4 @@ fn set_policy(resource: &Resource, object: &mut Value, options: &Options) {
     } else {
         metadata.insert("finalizers".to_owned(), Value::Array(list));
     }
-}
-
-/// The namespace and name in an object's metadata.
-pub fn key_of(object: &Value) -> (&str, &str) {
-    (text(object, "/metadata/namespace"), text(object, "/metadata/name"))
 }

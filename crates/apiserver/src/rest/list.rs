@@ -191,7 +191,10 @@ pub fn check_options(context: &Context, watching: bool) -> Result<()> {
             });
         }
         if initial.is_none() && !matching.is_empty() {
-            return Err(options_refused("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            return Err(options_refused(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
         }
         return Ok(());
     }
@@ -350,8 +353,7 @@ pub async fn list(context: &Context) -> Result<Reply> {
         }
         Shape::Metadata => {
             let items: Vec<Value> = page.items.iter().map(|r| view::metadata_only(resource, r)).collect();
-            let list =
-                json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items});
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items});
             view::encoded(context.accepted, 200, &list)
         }
         Shape::Table => {

@@ -26,7 +26,6 @@ use crate::protocol::status::{Result, Status};
 use crate::registry::Resource;
 use bytes::Bytes;
 use futures::stream::Stream;
-use serde_json::Value;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,14 +45,15 @@ pub struct Context {
 
 pub enum Reply {
     /// An answer made of parts that are sent one after the other.
-    Parts { code: u16, content_type: &'static str, parts: Vec<Bytes> },
-    Stream { content_type: &'static str, stream: Pin<Box<dyn Stream<Item = Bytes> + Send>> },
-}
-
-impl Reply {
-    pub fn json(code: u16, value: &Value) -> Self {
-        Self::Parts { code, content_type: "application/json", parts: vec![Bytes::from(value.to_string())] }
-    }
+    Parts {
+        code: u16,
+        content_type: &'static str,
+        parts: Vec<Bytes>,
+    },
+    Stream {
+        content_type: &'static str,
+        stream: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
+    },
 }
 
 const WARNINGS_MAX: usize = 64;

@@ -175,10 +175,7 @@ fn token(context: &Context) -> Result<Reply> {
             other => return Err(Status::bad_request(format!("cannot bind token for serviceaccount \"{}\" to type {other}", target.name))),
         };
         let name = text(reference, "/name");
-        let found = api
-            .store
-            .get(table, &format!("{}/{name}", target.namespace))
-            .ok_or_else(|| Status::not_found("", table, name))?;
+        let found = api.store.get(table, &format!("{}/{name}", target.namespace)).ok_or_else(|| Status::not_found("", table, name))?;
         let to = crate::access::Reference { name: name.to_owned(), uid: uid(&found) };
         if table == "pods" { bound.pod = Some(to) } else { bound.secret = Some(to) }
     }
@@ -228,7 +225,11 @@ fn evict(context: &Context) -> Result<Reply> {
             let mut status = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.");
             if let Some(details) = &mut status.details {
                 let name = text(&budget, "/metadata/name");
-                details.causes = vec![Cause::new("DisruptionBudget", "", format!("The disruption budget {name} needs healthy pods and has no room for a disruption"))];
+                details.causes = vec![Cause::new(
+                    "DisruptionBudget",
+                    "",
+                    format!("The disruption budget {name} needs healthy pods and has no room for a disruption"),
+                )];
             }
             return Err(status);
         }
@@ -261,7 +262,8 @@ fn bind(context: &Context) -> Result<Reply> {
 fn log(context: &Context) -> Result<Reply> {
     let target = &context.target;
     let pod = context.api.get(&context.resource, &target.namespace, &target.name)?.value();
-    let names: Vec<&str> = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten().map(|c| text(c, "/name")).collect();
+    let names: Vec<&str> =
+        pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten().map(|c| text(c, "/name")).collect();
     let wanted = context.query.text("container");
     if wanted.is_empty() && names.len() > 1 {
         return Err(Status::bad_request(format!(

@@ -3,7 +3,7 @@
 use super::{Context, Reply};
 use crate::api::text;
 use crate::protocol::negotiate::{Accepted, Encoding, Shape};
-use crate::protocol::status::{Result, Status};
+use crate::protocol::status::Result;
 use crate::registry::Resource;
 use crate::store::Record;
 use crate::table;
@@ -154,11 +154,10 @@ fn autoscaler_to_v1(value: &mut Value) {
         spec.shift_remove("behavior");
         spec.shift_remove("metrics")
     });
-    let (cpu, others): (Vec<Value>, Vec<Value>) = metrics
-        .and_then(|m| m.as_array().cloned())
-        .unwrap_or_default()
-        .into_iter()
-        .partition(|m| m.pointer("/resource/name").is_some_and(|n| n == "cpu") && m.pointer("/resource/target/averageUtilization").is_some());
+    let (cpu, others): (Vec<Value>, Vec<Value>) =
+        metrics.and_then(|m| m.as_array().cloned()).unwrap_or_default().into_iter().partition(|m| {
+            m.pointer("/resource/name").is_some_and(|n| n == "cpu") && m.pointer("/resource/target/averageUtilization").is_some()
+        });
     if let Some(target) = cpu.first().and_then(|m| m.pointer("/resource/target/averageUtilization")) {
         value["spec"]["targetCPUUtilizationPercentage"] = target.clone();
     }

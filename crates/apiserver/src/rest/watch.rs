@@ -65,7 +65,8 @@ pub async fn watch(context: &Context) -> Result<Reply> {
         None => asked.is_none(),
     };
     let (initial, revision) = if start_now {
-        let page = api.store.list(&resource.table, None, &filter.prefix, None, usize::MAX - 1).map_err(|_| Status::internal("cannot list"))?;
+        let page =
+            api.store.list(&resource.table, None, &filter.prefix, None, usize::MAX - 1).map_err(|_| Status::internal("cannot list"))?;
         let items: Vec<_> = page.items.into_iter().filter(|r| filter.matches(resource, r)).collect();
         (items, page.revision)
     } else {
@@ -119,16 +120,20 @@ impl Watcher {
                 continue;
             }
             let until = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
-            tokio::select! {
-                changed = self.latest.changed() => if changed.is_err() { return None },
+            let timed_out = tokio::select! {
+                changed = self.latest.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return None,
+                },
                 _ = self.stopping.wait_for(|stop| *stop) => return None,
-                () = tokio::time::sleep_until(until) => {
-                    let now = Instant::now();
-                    self.done = now >= self.deadline;
-                    if self.bookmarks {
-                        self.next_bookmark = now + BOOKMARK_EVERY;
-                        return Some(self.bookmark(false));
-                    }
+                () = tokio::time::sleep_until(until) => true,
+            };
+            if timed_out {
+                let now = Instant::now();
+                self.done = now >= self.deadline;
+                if self.bookmarks {
+                    self.next_bookmark = now + BOOKMARK_EVERY;
+                    return Some(self.bookmark(false));
                 }
             }
         }

@@ -459,10 +459,8 @@ fn check_finalizers(new: &Value, old: &Value) -> Vec<Cause> {
     if added.is_empty() {
         return Vec::new();
     }
-    let why = format!(
-        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
-        added.join(", ")
-    );
+    let why =
+        format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", "));
     vec![Cause::forbidden("metadata.finalizers", &why)]
 }
 
@@ -519,7 +517,8 @@ pub fn patch(context: &Context) -> Result<Reply> {
     view::object(context, 200, &record)
 }
 
-const CUSTOM_PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
+const CUSTOM_PATCH_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
 
 /// A patch may not make another object of it.
 fn check_patched(context: &Context, new: &mut Value, old: &Value) -> Result<()> {

@@ -118,7 +118,8 @@ impl Log {
     }
 
     pub fn append(&mut self, table: &str, record: &Record, deleted: bool) -> Result<(), Error> {
-        let frame = frame(if deleted { DELETE } else { PUT }, record.revision, table, &record.key, if deleted { b"" } else { &record.bytes })?;
+        let frame =
+            frame(if deleted { DELETE } else { PUT }, record.revision, table, &record.key, if deleted { b"" } else { &record.bytes })?;
         if let Err(source) = self.file.write_all(&frame) {
             // Nothing after a half-written frame could be read again.
             let _ = self.file.set_len(self.length);
@@ -329,7 +330,9 @@ mod tests {
     use std::fs;
 
     fn draft(name: &str, text: &str) -> Draft {
-        Draft::new(&json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "uid": Uid::random().to_string()}, "data": {"t": text}}))
+        Draft::new(
+            &json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "uid": Uid::random().to_string()}, "data": {"t": text}}),
+        )
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod record;
 mod table;
 
 pub use log::Error as LogError;
-pub use record::{Draft, Facts, Record, Uid};
+pub use record::{Draft, Record, Uid};
 pub use table::{Change, Event, Table, TooOld};
 
 use log::Log;
@@ -301,7 +301,9 @@ mod tests {
     use serde_json::json;
 
     fn draft(name: &str, data: u32) -> Draft {
-        Draft::new(&json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "uid": Uid::random().to_string()}, "data": {"n": data}}))
+        Draft::new(
+            &json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": name, "uid": Uid::random().to_string()}, "data": {"n": data}}),
+        )
     }
 
     fn names(page: &Page) -> Vec<String> {

@@ -121,6 +121,13 @@ impl Facts {
     }
 }
 
+impl fmt::Debug for Record {
+    /// Never the content: it may be secret.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}@{}", self.key, self.revision)
+    }
+}
+
 impl Record {
     pub fn namespace(&self) -> &str {
         self.key.split_once('/').map_or("", |(namespace, _)| namespace)

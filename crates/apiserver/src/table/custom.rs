@@ -6,8 +6,7 @@ use serde_json::Value;
 const NAME: &str = "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
 
 pub fn columns(custom: &Custom) -> Vec<Column> {
-    let mut out =
-        vec![Column { name: "Name".to_owned(), kind: "string", format: "name", description: NAME.to_owned(), priority: 0 }];
+    let mut out = vec![Column { name: "Name".to_owned(), kind: "string", format: "name", description: NAME.to_owned(), priority: 0 }];
     if custom.columns.is_empty() {
         out.push(Column {
             name: "Age".to_owned(),
@@ -71,10 +70,7 @@ fn cell(kind: &str, found: &[&Value], now: Timestamp) -> Value {
     match (kind, first) {
         (_, Value::Null) => Value::Null,
         ("date", value) => Value::from(age(Some(value), now)),
-        ("integer", value) => value
-            .as_i64()
-            .or_else(|| value.as_f64().map(|f| f as i64))
-            .map_or(Value::Null, Value::from),
+        ("integer", value) => value.as_i64().or_else(|| value.as_f64().map(|f| f as i64)).map_or(Value::Null, Value::from),
         ("number", value) => value.as_f64().map_or(Value::Null, Value::from),
         ("boolean", value) => value.as_bool().map_or(Value::Null, Value::from),
         (_, value) => Value::from(plain(value)),
