@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Number, Value};
+use serde_json::Value;
 
 use crate::gofmt;
 
@@ -99,6 +99,11 @@ pub fn invalid(field: &str, value: &Value, detail: &str) -> FieldError {
     error(Reason::Invalid, field, &format!("Invalid value: {}", bad_value(value)), detail)
 }
 
+/// Invalid, of a value that Go has as a struct: its fields are shown in their order.
+pub fn invalid_struct(field: &str, value: &Value, detail: &str) -> FieldError {
+    error(Reason::Invalid, field, &format!("Invalid value: {value}"), detail)
+}
+
 /// Invalid, of a value that is too large to be shown.
 pub fn invalid_omitted(field: &str, detail: &str) -> FieldError {
     error(Reason::Invalid, field, "Invalid value", detail)
@@ -153,11 +158,6 @@ pub fn invalid_message(group: &str, kind: &str, name: &str, errors: &[FieldError
     }
     let all = if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
     format!("{qualified} {} is invalid: {all}", gofmt::quote(name))
-}
-
-/// A number as the server keeps it: an integer where it can be one.
-pub fn number_of(number: &Number) -> String {
-    gofmt::number(number)
 }
 
 /// `parent.name`, or the name where there is no parent.

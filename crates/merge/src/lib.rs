@@ -14,3 +14,4 @@ pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod structural;
+pub mod validation;

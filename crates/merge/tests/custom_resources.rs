@@ -23,6 +23,11 @@ fn answer(kind: &Arc<CustomKind>, step: &Value) -> (u64, Value, Vec<String>) {
     let live = Some(&step["live"]).filter(|live| live.is_object());
     let status = path.contains("/status");
     let mut object = match request["type"].as_str() {
+        None if request["on_live"].is_object() => {
+            let mut object = live.unwrap().clone();
+            object.as_object_mut().unwrap().extend(request["on_live"].as_object().unwrap().clone());
+            object
+        }
         None => request["body"].clone(),
         Some("merge") => patch::merge(live.unwrap(), &request["body"]).unwrap(),
         Some("apply") => {
@@ -81,14 +86,13 @@ fn sorted(mut list: Vec<Value>) -> Vec<Value> {
 
 #[test]
 fn custom_resources_are_answered_as_by_the_real_server() {
-    let scenarios: Value = serde_json::from_str(include_str!("server/crds.scenarios.json")).unwrap();
     let answers: Value = serde_json::from_str(include_str!("server/crds.json")).unwrap();
     let mut wrong = Vec::new();
     let mut count = 0;
-    for (scenario, answered) in scenarios.as_array().unwrap().iter().zip(answers.as_array().unwrap()) {
+    for scenario in answers.as_array().unwrap() {
         let kind = kind_of(&scenario["crd"]);
         assert_eq!(kind.rule_errors(), []);
-        for (index, step) in answered["steps"].as_array().unwrap().iter().enumerate() {
+        for (index, step) in scenario["steps"].as_array().unwrap().iter().enumerate() {
             let (code, got, warnings) = answer(&kind, step);
             let want = &step["answer"];
             let name = format!("{} step {index}: {}", scenario["name"], step["request"]["body"]["spec"]);

@@ -43,7 +43,7 @@ fn steps() -> Vec<Step> {
                 manager: parameter("fieldManager"),
                 force: parameter("force") == "true",
                 gvk: gvk_of(path, speaker),
-                body: request["body"].clone(),
+                body: body_of(request, &step["live"]),
                 live: step["live"].clone(),
                 code: step["code"].as_u64().unwrap(),
                 answer: step["answer"].clone(),
@@ -51,6 +51,14 @@ fn steps() -> Vec<Step> {
         }
     }
     out
+}
+
+/// The body that was sent: given, or made of the live object.
+fn body_of(request: &Value, live: &Value) -> Value {
+    let Some(changes) = request["on_live"].as_object() else { return request["body"].clone() };
+    let mut body = live.clone();
+    body.as_object_mut().unwrap().extend(changes.clone());
+    body
 }
 
 /// The kind that the path is of, whatever kind the body claims to be.

@@ -275,6 +275,7 @@ pub fn admit(object: &mut Value, old: Option<&Value>, gvk: &GroupVersionKind) {
         ("", "Pod", None) => admit_pod(object),
         ("", "PersistentVolumeClaim", None) => add_finalizer(object, "kubernetes.io/pvc-protection"),
         ("", "PersistentVolume", None) => add_finalizer(object, "kubernetes.io/pv-protection"),
+        ("batch", "Job", None) => select_by_uid(object),
         ("apps", "DaemonSet", old) => count_templates(object, old),
         _ => {}
     }
@@ -295,6 +296,30 @@ fn admit_pod(object: &mut Value) {
         if !tolerated {
             tolerations.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}));
         }
+    }
+}
+
+/// A job selects its pods by its uid, unless it says that it brings a selector of its own.
+fn select_by_uid(object: &mut Value) {
+    let Some(metadata) = object.get("metadata") else { return };
+    let text = |key: &str| metadata.get(key).cloned().unwrap_or(Value::from(""));
+    let (uid, name) = (text("uid"), text("name"));
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if spec.get("manualSelector") == Some(&Value::Bool(true)) {
+        return;
+    }
+    let template = spec.entry("template").or_insert_with(|| json!({}));
+    let meta = template.as_object_mut().map(|template| template.entry("metadata").or_insert_with(|| json!({})));
+    let labels = meta.and_then(Value::as_object_mut).map(|meta| meta.entry("labels").or_insert_with(|| json!({})));
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        for (key, value) in [("job-name", &name), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), ("batch.kubernetes.io/controller-uid", &uid)] {
+            labels.entry(key).or_insert_with(|| value.clone());
+        }
+    }
+    let selector = spec.entry("selector").or_insert_with(|| json!({}));
+    let labels = selector.as_object_mut().map(|selector| selector.entry("matchLabels").or_insert_with(|| json!({})));
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels.entry("batch.kubernetes.io/controller-uid").or_insert(uid);
     }
 }
 

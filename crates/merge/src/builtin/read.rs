@@ -233,6 +233,8 @@ impl<'s> Reader<'s> {
             let is_struct = field.default.as_ref().and_then(Value::as_object).is_some_and(Map::is_empty);
             let kept = map.get(&*field.name).is_some_and(|value| match value {
                 Value::Null => false,
+                // A struct in Go, never empty there.
+                Value::String(_) | Value::Number(_) if self.schema.get(field.ty).format == Format::IntOrString => true,
                 Value::Bool(false) => always || flags.pointer,
                 Value::String(text) if text.is_empty() => always || flags.pointer,
                 Value::Number(number) if number.as_f64() == Some(0.0) => always || flags.pointer,

@@ -705,10 +705,7 @@ mod tests {
 
     #[test]
     fn deep_values_are_refused_and_never_overflow() {
-        let mut deep = json!(1);
-        for _ in 0..400 {
-            deep = json!({ "a": deep });
-        }
+        let deep = (0..400).fold(json!(1), |below, _| Value::Object(Json::from_iter([("a".to_owned(), below)])));
         let ty = TypeHandle::deduced();
         assert!(validate(&ty, &deep, true).is_err());
         let _ = field_set(&ty, &deep);

@@ -75,10 +75,7 @@ mod tests {
             assert_eq!(apply(&document, &patch).unwrap(), result);
         }
         assert!(apply(&json!({}), &json!("x")).is_err());
-        let mut deep = json!(1);
-        for _ in 0..1000 {
-            deep = json!({ "a": deep });
-        }
+        let deep = (0..1000).fold(json!(1), |below, _| Value::Object(Map::from_iter([("a".to_owned(), below)])));
         assert!(apply(&json!({}), &deep).is_err());
     }
 }

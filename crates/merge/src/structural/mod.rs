@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 use crate::schema::ListKind;
 
 pub use default::apply_defaults;
+pub(crate) use formats::is_go_duration;
 pub use kind::{CustomKind, CustomTypes};
 pub use prune::{Pruned, prune};
 pub use validate::{check_embedded_types, validate, validate_update};

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Plays the scenarios of a file against a real kube-apiserver and writes what it answered.
+"""Plays the scenarios of a file against a real kube-apiserver and writes its answers into the same file.
 
-usage: record.py URL TOKEN SCENARIOS.json ANSWERS.json
+usage: record.py URL TOKEN FILE...
 
-A scenario is {"name", "setup": [step...], "steps": [step...], "cleanup": [path...]}; a step is
-{"method", "path", "body", "type"}. Each answered step holds the live object before it, the request and the answer;
-those of "setup" are not kept.
+A file is a list of {"name", "setup": [request...], "steps": [step...], "cleanup": [path...], "keep"}; a step holds its
+"request" {"method", "path", "body", "type", "on_live"} and, once recorded, the live object before it, the code, the
+answer and the warnings. "on_live" replaces fields of the live object to make the body. With "keep": "causes" only
+messages and causes of refusals are kept.
 """
 import json
 import ssl
@@ -40,46 +41,47 @@ def call(url, token, method, path, body=None, kind=None):
             return error.code, text.decode(), []
 
 
-def object_path(step):
-    path = step["path"].split("?")[0]
+def object_path(request):
+    path = request["path"].split("?")[0]
     for end in ("/status", "/scale"):
         path = path.removesuffix(end)
     return path
 
 
 def play(url, token, scenario):
-    kept = []
-    for step in scenario.get("setup", []):
-        code, answer, _ = call(url, token, step["method"], step["path"], step.get("body"), step.get("type"))
-        if code >= 300 and not step.get("may_fail"):
+    for request in scenario.get("setup", []):
+        code, answer, _ = call(url, token, request["method"], request["path"], request.get("body"), request.get("type"))
+        if code >= 300:
             raise SystemExit(f"{scenario['name']}: setup failed: {answer}")
-        time.sleep(step.get("wait", 0))
+        time.sleep(request.get("wait", 0))
+    kept = []
     for step in scenario["steps"]:
-        live = None
-        if step["method"] != "POST":
-            code, live, _ = call(url, token, "GET", object_path(step))
+        request, live = step["request"], None
+        if request["method"] != "POST":
+            code, live, _ = call(url, token, "GET", object_path(request))
             live = live if code == 200 else None
-        if step.get("on_live"):
+        body = request.get("body")
+        if "on_live" in request:
             body = dict(live)
-            body.update(step["on_live"])
-            step = dict(step, body=body)
-        code, answer, warnings = call(url, token, step["method"], step["path"], step.get("body"), step.get("type"))
-        kept.append({"request": {k: v for k, v in step.items() if k != "on_live"}, "live": live, "code": code, "answer": answer, "warnings": warnings})
-        if step.get("wait"):
-            time.sleep(step["wait"])
+            body.update(request["on_live"])
+        code, answer, warnings = call(url, token, request["method"], request["path"], body, request.get("type"))
+        if scenario.get("keep") == "causes":
+            answer = None if code < 300 else {key: answer.get(key) for key in ("message", "reason", "details")}
+        kept.append({"request": request, "live": live, "code": code, "answer": answer, "warnings": warnings})
     for path in scenario.get("cleanup", []):
         call(url, token, "DELETE", path)
-    return {"name": scenario["name"], "steps": kept}
+    return dict(scenario, steps=kept)
 
 
 def main():
-    url, token, source, target = sys.argv[1:]
-    with open(source) as file:
-        scenarios = json.load(file)
-    answers = [play(url, token, scenario) for scenario in scenarios]
-    with open(target, "w") as file:
-        file.write("[\n" + ",\n".join(json.dumps(answer, separators=(",", ":")) for answer in answers) + "\n]\n")
-    print(len(answers), "scenarios,", sum(len(answer["steps"]) for answer in answers), "steps")
+    url, token, *files = sys.argv[1:]
+    for name in files:
+        with open(name) as file:
+            scenarios = json.load(file)
+        scenarios = [play(url, token, scenario) for scenario in scenarios]
+        with open(name, "w") as file:
+            file.write("[\n" + ",\n".join(json.dumps(scenario, separators=(",", ":"), ensure_ascii=False) for scenario in scenarios) + "\n]\n")
+        print(name, len(scenarios), "scenarios,", sum(len(scenario["steps"]) for scenario in scenarios), "steps")
 
 
 main()
