@@ -93,7 +93,13 @@ fn comparable(mut cause: Value) -> Value {
 
 /// A random uid becomes the one that the test sets.
 fn without_uid(message: String) -> String {
-    let is_uid = |part: &str| part.len() == 36 && part.bytes().enumerate().all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() });
+    let is_uid = |part: &str| {
+        part.len() == 36
+            && part
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+    };
     message.split('"').map(|part| if is_uid(part) { "00000000-0000-0000-0000-000000000000" } else { part }).collect::<Vec<_>>().join("\"")
 }
 
@@ -119,9 +125,17 @@ fn built_in_kinds_are_refused_as_by_the_real_server() {
             let want = sorted(want.into_iter().map(comparable).collect());
             let got = causes(step);
             if got != want {
-                let show = |list: &[Value]| list.iter().map(|one| format!("{}: {}", one["field"], one["message"])).collect::<Vec<_>>().join("\n        ");
+                let show = |list: &[Value]| {
+                    list.iter().map(|one| format!("{}: {}", one["field"], one["message"])).collect::<Vec<_>>().join("\n        ")
+                };
                 let only = |a: &[Value], b: &[Value]| show(&a.iter().filter(|one| !b.contains(one)).cloned().collect::<Vec<_>>());
-                wrong.push(format!("{name} {index} ({} {})\n  got   {}\n  want  {}", step["code"], step["answer"]["message"].as_str().unwrap_or("").chars().take(60).collect::<String>(), only(&got, &want), only(&want, &got)));
+                wrong.push(format!(
+                    "{name} {index} ({} {})\n  got   {}\n  want  {}",
+                    step["code"],
+                    step["answer"]["message"].as_str().unwrap_or("").chars().take(60).collect::<String>(),
+                    only(&got, &want),
+                    only(&want, &got)
+                ));
             }
         }
     }

@@ -312,7 +312,12 @@ fn select_by_uid(object: &mut Value) {
     let meta = template.as_object_mut().map(|template| template.entry("metadata").or_insert_with(|| json!({})));
     let labels = meta.and_then(Value::as_object_mut).map(|meta| meta.entry("labels").or_insert_with(|| json!({})));
     if let Some(labels) = labels.and_then(Value::as_object_mut) {
-        for (key, value) in [("job-name", &name), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), ("batch.kubernetes.io/controller-uid", &uid)] {
+        for (key, value) in [
+            ("job-name", &name),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            ("batch.kubernetes.io/controller-uid", &uid),
+        ] {
             labels.entry(key).or_insert_with(|| value.clone());
         }
     }

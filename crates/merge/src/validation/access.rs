@@ -78,7 +78,8 @@ pub(super) fn binding(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>
         && !equal(role.value, old.get("roleRef").value)
     {
         // Shown as Go's internal struct.
-        let shown: Value = json!({"APIGroup": role.get("apiGroup").text(), "Kind": role.get("kind").text(), "Name": role.get("name").text()});
+        let shown: Value =
+            json!({"APIGroup": role.get("apiGroup").text(), "Kind": role.get("kind").text(), "Name": role.get("name").text()});
         errors.push(field::invalid(&role.path, &shown, "cannot change roleRef"));
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn job(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
 fn unscheduled(spec: &At<'_>, old: &At<'_>) -> Value {
     let mut template = spec.get("template").value.clone();
     if old.get("suspend").is_true() {
-        for (at, fields) in [("/metadata", &["labels", "annotations"][..]), ("/spec", &["nodeSelector", "affinity", "tolerations", "schedulingGates"])] {
+        for (at, fields) in
+            [("/metadata", &["labels", "annotations"][..]), ("/spec", &["nodeSelector", "affinity", "tolerations", "schedulingGates"])]
+        {
             if let Some(map) = template.pointer_mut(at).and_then(Value::as_object_mut) {
                 fields.iter().for_each(|field| {
                     map.shift_remove(*field);
@@ -58,7 +60,15 @@ fn unscheduled(spec: &At<'_>, old: &At<'_>) -> Value {
 }
 
 fn job_spec(errors: &mut Errors, spec: &At<'_>) {
-    for name in ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"] {
+    for name in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
         errors.not_negative(&spec.get(name));
     }
     let mode = spec.get("completionMode");
@@ -122,7 +132,10 @@ fn time_zone(errors: &mut Errors, at: &At<'_>) {
         errors.invalid_text(at, "timeZone must be nil or non-empty string");
     } else if text.eq_ignore_ascii_case("local") {
         errors.invalid(at, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
-    } else if text.starts_with(['/', '\\']) || text.contains("..") || !text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '/' | '_' | '-' | '+')) {
+    } else if text.starts_with(['/', '\\'])
+        || text.contains("..")
+        || !text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '/' | '_' | '-' | '+'))
+    {
         errors.push(field::invalid(&at.path, at.value, &format!("unknown time zone {text}")));
     }
 }
@@ -159,7 +172,8 @@ fn parse_range(part: &str, (min, max, words, first): (u64, u64, &[&str], u64)) -
         if let Some(at) = words.iter().position(|word| text.eq_ignore_ascii_case(word)) {
             return Ok(at as u64 + first);
         }
-        let value: i64 = text.parse().map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))?;
+        let value: i64 =
+            text.parse().map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))?;
         u64::try_from(value).map_err(|_| format!("negative number ({value}) not allowed: {text}"))
     };
     let pieces: Vec<&str> = part.split('/').collect();
@@ -202,7 +216,20 @@ mod tests {
         for good in ["* * * * *", "*/5 0-23/2 1,15 jan-MAR mon-fri", "@hourly", "@every 1h30m", "0 0 ? * 0"] {
             assert_eq!(parse_schedule(good), Ok(()), "{good}");
         }
-        for bad in ["", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "5-1 * * * *", "1/2/3 * * * *", "1-2-3 * * * *", "@never", "@every x", "-1 * * * *", "* * * foo *"] {
+        for bad in [
+            "",
+            "* * * * * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "5-1 * * * *",
+            "1/2/3 * * * *",
+            "1-2-3 * * * *",
+            "@never",
+            "@every x",
+            "-1 * * * *",
+            "* * * foo *",
+        ] {
             assert!(parse_schedule(bad).is_err(), "{bad}");
         }
     }

@@ -127,15 +127,42 @@ fn decode_base64(text: &str) -> Vec<u8> {
 }
 
 const QUOTA_RESOURCES: [&str; 22] = [
-    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.storage", "requests.ephemeral-storage", "limits.cpu",
-    "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "persistentvolumeclaims",
-    "configmaps", "services.nodeports", "services.loadbalancers", "storage", "bindings", "events",
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+    "storage",
+    "bindings",
+    "events",
 ];
 
 fn is_counted(name: &str) -> bool {
     matches!(
         name,
-        "pods" | "resourcequotas" | "services" | "replicationcontrollers" | "secrets" | "persistentvolumeclaims" | "configmaps" | "services.nodeports" | "services.loadbalancers"
+        "pods"
+            | "resourcequotas"
+            | "services"
+            | "replicationcontrollers"
+            | "secrets"
+            | "persistentvolumeclaims"
+            | "configmaps"
+            | "services.nodeports"
+            | "services.loadbalancers"
     ) || name.starts_with("count/")
 }
 
@@ -157,8 +184,15 @@ pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>) {
             errors.invalid(&amount, "must be an integer");
         }
     }
-    const SCOPES: [&str; 7] =
-        ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass"];
+    const SCOPES: [&str; 7] = [
+        "Terminating",
+        "NotTerminating",
+        "BestEffort",
+        "NotBestEffort",
+        "PriorityClass",
+        "CrossNamespacePodAffinity",
+        "VolumeAttributesClass",
+    ];
     let scopes = spec.get("scopes");
     if scopes.items().any(|scope| !SCOPES.contains(&scope.text())) {
         errors.invalid(&scopes, "unsupported scope");
@@ -168,7 +202,8 @@ pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>) {
 pub(super) fn limit_range(errors: &mut Errors, object: &At<'_>) {
     for limit in object.get("spec").get("limits").items() {
         let (min, max, request, default) = (limit.get("min"), limit.get("max"), limit.get("defaultRequest"), limit.get("default"));
-        let mut names_of: Vec<&str> = [&min, &max, &request, &default].iter().flat_map(|at| at.entries().map(|(name, _)| name).collect::<Vec<_>>()).collect();
+        let mut names_of: Vec<&str> =
+            [&min, &max, &request, &default].iter().flat_map(|at| at.entries().map(|(name, _)| name).collect::<Vec<_>>()).collect();
         names_of.sort_unstable();
         names_of.dedup();
         for name in names_of {
@@ -207,7 +242,10 @@ pub(super) fn priority_class(errors: &mut Errors, object: &At<'_>, old: Option<&
     let name = object.get("metadata").get("name");
     if name.text().starts_with("system-") {
         if !matches!(name.text(), "system-node-critical" | "system-cluster-critical") {
-            let text = format!("priority class names with 'system-' prefix are reserved for system use only. error: {} is not a known system priority class", name.text());
+            let text = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {} is not a known system priority class",
+                name.text()
+            );
             errors.forbidden(&name, &text);
         }
     } else if value.int().is_some_and(|value| value > PRIORITY_MAX) {

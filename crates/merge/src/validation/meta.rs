@@ -65,7 +65,13 @@ pub(super) fn metadata_update(errors: &mut Errors, meta: &At<'_>, old: &At<'_>) 
         let was: Vec<&str> = old.get("finalizers").items().map(|one| one.text()).collect();
         let new: Vec<&str> = list.items().map(|one| one.text()).filter(|one| !was.contains(one)).collect();
         if !new.is_empty() {
-            errors.forbidden(&list, &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", new.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ")));
+            errors.forbidden(
+                &list,
+                &format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    new.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>().join(", ")
+                ),
+            );
         }
     }
     if meta.get("resourceVersion").text().is_empty() {
@@ -175,7 +181,9 @@ pub(super) fn selector(errors: &mut Errors, at: &At<'_>) {
         let values = expression.get("values");
         match expression.get("operator").text() {
             "In" | "NotIn" if values.len() == 0 => errors.required(&values, "must be specified when `operator` is 'In' or 'NotIn'"),
-            "Exists" | "DoesNotExist" if values.len() > 0 => errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+            "Exists" | "DoesNotExist" if values.len() > 0 => {
+                errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+            }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             _ => errors.invalid_text(&expression.get("operator"), "not a valid selector operator"),
         }

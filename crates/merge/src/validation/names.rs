@@ -15,7 +15,9 @@ const PERCENT: &str = "a valid percent string must be a numeric string followed 
 fn is_label(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let bytes = text.as_bytes();
-    edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
+    edge(bytes.first())
+        && edge(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
 }
 
 fn too_long(max: usize, unit: &str) -> String {
@@ -136,7 +138,11 @@ pub fn environment_name(text: &str) -> Vec<String> {
 }
 
 pub fn http_header(text: &str) -> Vec<String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') { Vec::new() } else { vec![HTTP_HEADER.to_owned()] }
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        Vec::new()
+    } else {
+        vec![HTTP_HEADER.to_owned()]
+    }
 }
 
 pub fn port_number(number: i64) -> Option<String> {

@@ -21,7 +21,11 @@ pub(super) fn service(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>
     }
     match kind {
         "LoadBalancer" | "NodePort" if headless => {
-            errors.push(field::invalid(&format!("{}.clusterIPs[0]", spec.path), &Value::from("None"), &format!("may not be set to 'None' for {kind} services")));
+            errors.push(field::invalid(
+                &format!("{}.clusterIPs[0]", spec.path),
+                &Value::from("None"),
+                &format!("may not be set to 'None' for {kind} services"),
+            ));
         }
         "ExternalName" => external_name(errors, &spec, &ips),
         _ => {}
@@ -130,7 +134,8 @@ fn service_ports(errors: &mut Errors, spec: &At<'_>, headless: bool) {
         }
         let key = (number.int().unwrap_or(0), protocol.text());
         if seen.contains(&key) {
-            let shown = json!({"Name": "", "Protocol": protocol.text(), "AppProtocol": null, "Port": key.0, "TargetPort": 0, "NodePort": 0});
+            let shown =
+                json!({"Name": "", "Protocol": protocol.text(), "AppProtocol": null, "Port": key.0, "TargetPort": 0, "NodePort": 0});
             errors.push(ordered_duplicate(&at.path, &shown));
         }
         seen.push(key);
@@ -166,7 +171,9 @@ fn load_balancer(errors: &mut Errors, spec: &At<'_>, kind: &str) {
     for range in ranges.items() {
         match names::cidr(range.text().trim()) {
             None => errors.invalid(&range, names::BAD_CIDR),
-            Some((number, bits, _)) if names::network(number, bits) != number => errors.invalid(&range, "must not have bits set beyond the prefix length"),
+            Some((number, bits, _)) if names::network(number, bits) != number => {
+                errors.invalid(&range, "must not have bits set beyond the prefix length")
+            }
             Some(_) => {}
         }
     }
@@ -230,7 +237,8 @@ pub(super) fn ingress(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>
     }
     for tls in spec.get("tls").items() {
         for name in tls.get("hosts").items() {
-            errors.all(&name, if name.text().contains('*') { names::wildcard_subdomain(name.text()) } else { names::subdomain(name.text()) });
+            errors
+                .all(&name, if name.text().contains('*') { names::wildcard_subdomain(name.text()) } else { names::subdomain(name.text()) });
         }
         let secret = tls.get("secretName");
         if !secret.text().is_empty() {

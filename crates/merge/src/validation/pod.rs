@@ -34,7 +34,14 @@ pub(super) fn spec(errors: &mut Errors, at: &At<'_>, mountable: &[&str]) {
     meta::labels(errors, &at.get("nodeSelector"));
     pod_security(errors, &at.get("securityContext"));
     scheduling::affinity(errors, &at.get("affinity"));
-    for (name, check) in [("serviceAccountName", names::subdomain as meta::NameCheck), ("nodeName", names::subdomain), ("hostname", names::label), ("subdomain", names::label), ("priorityClassName", names::subdomain), ("runtimeClassName", names::subdomain)] {
+    for (name, check) in [
+        ("serviceAccountName", names::subdomain as meta::NameCheck),
+        ("nodeName", names::subdomain),
+        ("hostname", names::label),
+        ("subdomain", names::label),
+        ("priorityClassName", names::subdomain),
+        ("runtimeClassName", names::subdomain),
+    ] {
         let at = at.get(name);
         if !at.text().is_empty() {
             errors.all(&at, check(at.text()));
@@ -234,8 +241,13 @@ fn environment(errors: &mut Errors, list: &At<'_>) {
             }
         }
         match SOURCES.iter().filter(|source| from.get(source).is_set()).count() {
-            0 => errors.invalid_text(&from_text(&from), "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"),
-            count if !at.get("value").text().is_empty() && count > 0 => errors.invalid_text(&from_text(&from), "may not be specified when `value` is not empty"),
+            0 => errors.invalid_text(
+                &from_text(&from),
+                "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+            ),
+            count if !at.get("value").text().is_empty() && count > 0 => {
+                errors.invalid_text(&from_text(&from), "may not be specified when `value` is not empty")
+            }
             1 => {}
             _ => errors.invalid_text(&from_text(&from), "may not have more than one field specified at a time"),
         }
@@ -255,7 +267,16 @@ fn key(errors: &mut Errors, at: &At<'_>) {
     }
 }
 
-const FIELD_PATHS: [&str; 8] = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP"];
+const FIELD_PATHS: [&str; 8] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+];
 
 fn field_path(errors: &mut Errors, at: &At<'_>) {
     let path = at.text();
@@ -267,7 +288,8 @@ fn field_path(errors: &mut Errors, at: &At<'_>) {
     }
 }
 
-const RESOURCE_FIELDS: [&str; 6] = ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
+const RESOURCE_FIELDS: [&str; 6] =
+    ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
 
 fn resource_field(errors: &mut Errors, at: &At<'_>) {
     let huge = at.text().strip_prefix("limits.").or(at.text().strip_prefix("requests.")).is_some_and(|rest| rest.starts_with("hugepages-"));
@@ -381,7 +403,9 @@ fn resources(errors: &mut Errors, at: &At<'_>, claims: &[&str]) {
                     errors.invalid(&told, &format!("must be less than or equal to {name} limit of {text}"));
                 }
             }
-            None if !matches!(name, "cpu" | "memory" | "ephemeral-storage") => errors.required(&limits, "Limit must be set for non overcommitable resources"),
+            None if !matches!(name, "cpu" | "memory" | "ephemeral-storage") => {
+                errors.required(&limits, "Limit must be set for non overcommitable resources")
+            }
             None => {}
         }
     }
@@ -445,7 +469,9 @@ fn seccomp(errors: &mut Errors, at: &At<'_>) {
         return;
     }
     match kind.text() {
-        "Localhost" if at.get("localhostProfile").text().is_empty() => errors.required(&at.get("localhostProfile"), "must be set when seccomp type is Localhost"),
+        "Localhost" if at.get("localhostProfile").text().is_empty() => {
+            errors.required(&at.get("localhostProfile"), "must be set when seccomp type is Localhost")
+        }
         "Localhost" | "RuntimeDefault" | "Unconfined" => {}
         "" => errors.required(&kind, "type is required when seccompProfile is set"),
         _ => errors.not_supported(&kind, &["Localhost", "RuntimeDefault", "Unconfined"]),
@@ -463,12 +489,17 @@ fn pod_security(errors: &mut Errors, at: &At<'_>) {
         let name = sysctl.get("name");
         let good = |part: &str| {
             let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-            part.bytes().next().is_some_and(inner) && part.bytes().last().is_some_and(inner) && part.bytes().all(|byte| inner(byte) || matches!(byte, b'-' | b'_'))
+            part.bytes().next().is_some_and(inner)
+                && part.bytes().last().is_some_and(inner)
+                && part.bytes().all(|byte| inner(byte) || matches!(byte, b'-' | b'_'))
         };
         if name.text().is_empty() {
             errors.required(&name, "");
         } else if name.text().len() > 253 || !name.text().split(['.', '/']).all(good) {
-            errors.invalid(&name, "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+            errors.invalid(
+                &name,
+                "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
+            );
         }
     }
     seccomp(errors, &at.get("seccompProfile"));

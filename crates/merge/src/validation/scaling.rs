@@ -6,8 +6,13 @@ use super::at::{At, Errors};
 use super::{meta, names};
 use crate::field;
 
-const METRICS: [(&str, &str); 5] =
-    [("ContainerResource", "containerResource"), ("External", "external"), ("Object", "object"), ("Pods", "pods"), ("Resource", "resource")];
+const METRICS: [(&str, &str); 5] = [
+    ("ContainerResource", "containerResource"),
+    ("External", "external"),
+    ("Object", "object"),
+    ("Pods", "pods"),
+    ("Resource", "resource"),
+];
 
 pub(super) fn autoscaler(errors: &mut Errors, object: &At<'_>) {
     let spec = object.get("spec");
@@ -78,7 +83,8 @@ fn metric(errors: &mut Errors, at: &At<'_>) {
         return errors.required(&source, "must populate information for the given metric source");
     }
     let target = source.get("target");
-    let (kind, usage, value, average) = (target.get("type"), target.get("averageUtilization"), target.get("value"), target.get("averageValue"));
+    let (kind, usage, value, average) =
+        (target.get("type"), target.get("averageUtilization"), target.get("value"), target.get("averageValue"));
     errors.one_of(&kind, &["AverageValue", "Utilization", "Value"]);
     if kind.text().is_empty() {
         errors.required(&kind, "must specify a metric target type");

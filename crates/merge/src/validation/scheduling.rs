@@ -85,7 +85,9 @@ fn node_term(errors: &mut Errors, at: &At<'_>) {
         let values = expression.get("values");
         match expression.get("operator").text() {
             "In" | "NotIn" if values.len() == 0 => errors.required(&values, "must be specified when `operator` is 'In' or 'NotIn'"),
-            "Exists" | "DoesNotExist" if values.len() > 0 => errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+            "Exists" | "DoesNotExist" if values.len() > 0 => {
+                errors.forbidden(&values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+            }
             "Gt" | "Lt" if values.len() != 1 => errors.required(&values, "must be specified single value when `operator` is 'Lt' or 'Gt'"),
             "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
             _ => errors.invalid_text(&expression.get("operator"), "not a valid selector operator"),

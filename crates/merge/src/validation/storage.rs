@@ -15,7 +15,9 @@ pub(super) fn claim(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) 
     let fixed = |spec: &At<'_>, first: bool| {
         let mut out = spec.value.as_object().cloned().unwrap_or_default();
         if bound {
-            if let Some(requests) = out.get_mut("resources").and_then(|resources| resources.get_mut("requests")).and_then(serde_json::Value::as_object_mut) {
+            if let Some(requests) =
+                out.get_mut("resources").and_then(|resources| resources.get_mut("requests")).and_then(serde_json::Value::as_object_mut)
+            {
                 requests.shift_remove("storage");
             }
             out.shift_remove("volumeAttributesClassName");
@@ -31,7 +33,8 @@ pub(super) fn claim(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) 
     };
     let first = old.get("spec").get("volumeName").text().is_empty();
     if !equal(&fixed(&spec, first), &fixed(&old.get("spec"), first)) {
-        errors.forbidden(&spec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
+        errors
+            .forbidden(&spec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
         return;
     }
     let size = |object: &At<'_>| names::quantity(object.get("resources").get("requests").get("storage").value);
@@ -73,8 +76,27 @@ fn access_modes(errors: &mut Errors, list: &At<'_>) {
 }
 
 const VOLUME_SOURCES: [&str; 21] = [
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "nfs", "rbd", "iscsi", "cinder", "cephfs", "fc", "flocker", "flexVolume",
-    "azureFile", "vsphereVolume", "quobyte", "azureDisk", "photonPersistentDisk", "portworxVolume", "scaleIO", "local", "csi",
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "nfs",
+    "rbd",
+    "iscsi",
+    "cinder",
+    "cephfs",
+    "fc",
+    "flocker",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "quobyte",
+    "azureDisk",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "scaleIO",
+    "local",
+    "csi",
 ];
 
 pub(super) fn volume(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
@@ -132,7 +154,10 @@ pub(super) fn volume(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>)
     if let Some(old) = old {
         let old = old.get("spec");
         if VOLUME_SOURCES.iter().any(|kind| !equal(spec.get(kind).value, old.get(kind).value)) {
-            errors.forbidden(&At { path: "spec.persistentvolumesource".to_owned(), ..spec.clone() }, "spec.persistentvolumesource is immutable after creation");
+            errors.forbidden(
+                &At { path: "spec.persistentvolumesource".to_owned(), ..spec.clone() },
+                "spec.persistentvolumesource is immutable after creation",
+            );
         }
         meta::immutable(errors, &spec.get("volumeMode"), &old.get("volumeMode"));
     }

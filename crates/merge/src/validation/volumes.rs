@@ -23,8 +23,22 @@ pub(super) fn volumes<'v>(errors: &mut Errors, list: &At<'v>) -> Vec<&'v str> {
 }
 
 const SOURCES: [&str; 16] = [
-    "emptyDir", "hostPath", "gitRepo", "nfs", "iscsi", "secret", "persistentVolumeClaim", "configMap", "downwardAPI", "projected", "csi", "ephemeral",
-    "image", "fc", "rbd", "cephfs",
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "nfs",
+    "iscsi",
+    "secret",
+    "persistentVolumeClaim",
+    "configMap",
+    "downwardAPI",
+    "projected",
+    "csi",
+    "ephemeral",
+    "image",
+    "fc",
+    "rbd",
+    "cephfs",
 ];
 
 fn source(errors: &mut Errors, volume: &At<'_>) {

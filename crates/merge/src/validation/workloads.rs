@@ -170,8 +170,16 @@ pub(super) fn replication_controller(errors: &mut Errors, object: &At<'_>) {
     pod::template(errors, &spec.get("template"));
 }
 
-const STATEFUL_FIELDS: [&str; 8] =
-    ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "status"];
+const STATEFUL_FIELDS: [&str; 8] = [
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+    "status",
+];
 
 pub(super) fn stateful_set(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
     let spec = object.get("spec");
@@ -199,7 +207,11 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &At<'_>, old: Option<&At
     match strategy.get("type").text() {
         "" => errors.required(&strategy, ""),
         "OnDelete" if strategy.get("rollingUpdate").is_set() => {
-            errors.push(field::invalid(&strategy.get("rollingUpdate").path, strategy.get("rollingUpdate").value, "only allowed for updateStrategy 'RollingUpdate'"));
+            errors.push(field::invalid(
+                &strategy.get("rollingUpdate").path,
+                strategy.get("rollingUpdate").value,
+                "only allowed for updateStrategy 'RollingUpdate'",
+            ));
         }
         "OnDelete" => {}
         "RollingUpdate" => {
