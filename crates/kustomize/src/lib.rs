@@ -1,1 +1,50 @@
-//! The kustomize engine.
+//! The kustomize engine: a tree of files and a directory in, objects out, with the semantics of kustomize 5.8.1.
+//!
+//! ```text
+//! build ── Context (tree, limits, files read)
+//!   └ Target: one kustomization.yaml
+//!       ├ resources ── read ── Object (data + history)     ── into Objects
+//!       ├ generators ─ generate, plugins                   ── into Objects
+//!       ├ components ─ Target on the same Objects
+//!       └ transformers ─ patches (strategic, json_patch), transform, replacements, plugins
+//!   └ once, at the end: hashes, references, vars, order, metadata ── Build
+//! flux ── the same, with what Flux generates and merges into the first kustomization
+//! ```
+//!
+//! *Guarantees.* A build reads the tree it is given and nothing else, starts no program, fetches nothing, and ends: everything is bounded by
+//! [`Limits`]. The same input gives the same bytes. Every value knows the file and line, or the transformer, that it came from.
+
+mod budget;
+mod build;
+mod crds;
+mod decode;
+mod error;
+mod explain;
+mod fields;
+mod generate;
+mod id;
+mod json;
+mod json_patch;
+mod kustomization;
+mod load;
+mod metadata;
+mod object;
+mod ops;
+mod order;
+mod patches;
+mod path;
+mod plugins;
+mod read;
+mod references;
+mod replacements;
+mod schema;
+mod select;
+mod strategic;
+mod target;
+mod transform;
+mod vars;
+
+pub use budget::Limits;
+pub use build::{Build, LoadRestriction, OnRead, Options, Order, Resource, build};
+pub use error::{Error, Place, Result};
+pub use explain::Touch;

@@ -43,4 +43,9 @@ pub trait Tree: Send + Sync {
     fn is_executable(&self, _path: &str) -> bool {
         false
     }
+
+    /// The path without symbolic links, for trees that have them; `None` where nothing is.
+    fn resolve(&self, path: &str) -> Option<String> {
+        self.kind(path).map(|_| path.to_owned())
+    }
 }

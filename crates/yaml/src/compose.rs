@@ -59,6 +59,11 @@ impl<'a> Composer<'a> {
         }
     }
 
+    /// Counts lines from here, because the text stands in a larger one.
+    pub fn begin_at_line(&mut self, line: usize) {
+        self.scanner.begin_at_line(line);
+    }
+
     /// The next document and the mark of its first token; `None` at the end of the text.
     pub fn document(&mut self) -> Result<Option<(Node, Mark)>> {
         let implicit = std::mem::replace(&mut self.first, false);
@@ -249,7 +254,7 @@ impl<'a> Composer<'a> {
                     | ("!!timestamp", Resolved::Timestamp) => found.tag(),
                     ("!!float", Resolved::Int(_) | Resolved::UInt(_) | Resolved::Float(_)) => Tag::Float,
                     _ => {
-                        let problem = format!("cannot decode {} `{text}` as a {wanted}", name_of(found.tag()));
+                        let problem = format!("cannot decode {} `{text}` as a {wanted}", found.tag().name());
                         return Err(Error::value(mark, problem.clone(), format!("yaml: {problem}")));
                     }
                 };
@@ -553,19 +558,6 @@ fn sigs_key(scalar: Scalar, mark: Mark) -> Result<(SmolStr, Tag)> {
 fn wants_map(mark: Mark) -> Error {
     let problem = "map merge requires map or sequence of maps as the value";
     Error::value(mark, problem, format!("yaml: {problem}"))
-}
-
-fn name_of(tag: Tag) -> &'static str {
-    match tag {
-        Tag::Null => "!!null",
-        Tag::Bool => "!!bool",
-        Tag::Int => "!!int",
-        Tag::Float => "!!float",
-        Tag::Str => "!!str",
-        Tag::Timestamp => "!!timestamp",
-        Tag::Binary => "!!binary",
-        Tag::Merge => "!!merge",
-    }
 }
 
 fn allowed_alias_ratio(made: usize) -> f64 {

@@ -46,7 +46,8 @@ pub enum Json<'a> {
 
 pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> Result<Json<'a>, Error> {
     let text = scalar.text.as_str();
-    Ok(match scalar.tag {
+    let value_tag = scalar.tag;
+    Ok(match value_tag {
         Tag::Str | Tag::Merge => Json::Str(text.into()),
         Tag::Null => Json::Null,
         Tag::Timestamp => match dialect {
@@ -63,10 +64,10 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
             Json::Str(String::from_utf8_lossy(&bytes).into_owned().into())
         }
         Tag::Bool | Tag::Int | Tag::Float => match resolve::resolve(dialect, text) {
-            Resolved::Bool(value) => Json::Bool(value),
-            Resolved::Int(value) => Json::Number(value.into()),
-            Resolved::UInt(value) => Json::Number(value.into()),
-            Resolved::Float(value) => match resolve::json_number(value) {
+            Resolved::Bool(value) if value_tag == Tag::Bool => Json::Bool(value),
+            Resolved::Int(value) if value_tag != Tag::Bool => Json::Number(value.into()),
+            Resolved::UInt(value) if value_tag != Tag::Bool => Json::Number(value.into()),
+            Resolved::Float(value) if value_tag == Tag::Float => match resolve::json_number(value) {
                 Some(number) => Json::Number(number),
                 None => {
                     let go = format!(
@@ -82,11 +83,18 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
                     return Err(Error::value(mark(node), format!("JSON has no number for {text}"), go));
                 }
             },
-            // A transformer may have changed the text under a tag.
-            Resolved::Null => Json::Null,
-            Resolved::Str | Resolved::Timestamp | Resolved::Merge => Json::Str(text.into()),
+            // A transformer has changed the text under a tag; Go refuses such a value when it reads its own output.
+            found => {
+                let problem = format!("cannot decode {} `{text}` as a {}", found.tag().name(), value_tag.name());
+                return Err(Error::value(mark(node), problem.clone(), format!("yaml: {problem}")));
+            }
         },
     })
+}
+
+/// A scalar of kyaml as JSON would hold it.
+pub fn scalar_json_view(node: &Node) -> Option<Result<Json<'_>, Error>> {
+    node.as_scalar().map(|value| scalar(value, node, Dialect::Kyaml))
 }
 
 fn scalar_json(value: &Scalar, node: &Node, dialect: Dialect) -> Result<Value, Error> {

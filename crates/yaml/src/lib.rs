@@ -22,12 +22,12 @@ mod order;
 mod resolve;
 mod scan;
 
-pub use decode::from_json;
+pub use decode::{Json, from_json, scalar_json_view};
 pub use emit::{emit, emit_into, emit_node};
 pub use error::{Error, GoPlace};
 pub use node::{Data, Entry, Map, Node, Place, Scalar, Tag};
 pub use order::compare_keys;
-pub use resolve::format_float;
+pub use resolve::{format_float, plain_tag};
 pub use scan::Style;
 
 use serde_json::Value;
@@ -108,6 +108,13 @@ pub fn documents_from(text: &str, dialect: Dialect, limits: Limits, source: u32)
 /// The first document of a text as a node; `None` for an empty text.
 pub fn node(text: &str, dialect: Dialect, limits: Limits, source: u32) -> Result<Option<Node>, Error> {
     let mut composer = composer(text, dialect, limits, source, dialect == Dialect::Kyaml)?;
+    Ok(composer.document()?.map(|(node, _)| node))
+}
+
+/// The first document of a text that begins at a line of a larger one.
+pub fn first_document(text: &str, dialect: Dialect, limits: Limits, source: u32, first_line: u32) -> Result<Option<Node>, Error> {
+    let mut composer = composer(text, dialect, limits, source, dialect == Dialect::Kyaml)?;
+    composer.begin_at_line(first_line.saturating_sub(1) as usize);
     Ok(composer.document()?.map(|(node, _)| node))
 }
 

@@ -21,6 +21,22 @@ pub enum Tag {
     Merge,
 }
 
+impl Tag {
+    /// The short form of YAML, `!!str`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tag::Null => "!!null",
+            Tag::Bool => "!!bool",
+            Tag::Int => "!!int",
+            Tag::Float => "!!float",
+            Tag::Str => "!!str",
+            Tag::Timestamp => "!!timestamp",
+            Tag::Binary => "!!binary",
+            Tag::Merge => "!!merge",
+        }
+    }
+}
+
 /// A scalar: its text as written, and what it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scalar {

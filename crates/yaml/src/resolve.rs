@@ -34,6 +34,11 @@ pub(crate) fn tag_of(dialect: Dialect, text: &str) -> Tag {
     resolve(dialect, text).tag()
 }
 
+/// What an unquoted text would be read as.
+pub fn plain_tag(dialect: Dialect, text: &str) -> Tag {
+    tag_of(dialect, text)
+}
+
 /// Reads an untagged plain scalar.
 ///
 /// Both packages accept octal `0777`, `0o7`, underscores, hexadecimal and binary; only yaml.v2 (sigs.k8s.io/yaml) takes `yes`, `no`, `on`,

@@ -101,6 +101,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    pub fn begin_at_line(&mut self, line: usize) {
+        self.line = line;
+    }
+
     /// The next token, left in place.
     pub fn peek(&mut self) -> Result<&Token<'a>> {
         self.fill()?;

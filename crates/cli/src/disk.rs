@@ -1,0 +1,78 @@
+//! The file system as a tree.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+use tree::{Kind, Tree};
+
+/// Everything below a directory, read when it is asked for. Links are followed; devices, pipes and sockets are nothing.
+pub struct DiskTree {
+    root: PathBuf,
+    /// Directories without links, by how they were named.
+    real: Mutex<HashMap<String, Option<String>>>,
+}
+
+impl DiskTree {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), real: Mutex::default() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn below_root(&self, path: &Path) -> Option<String> {
+        let root = fs::canonicalize(&self.root).ok()?;
+        path.strip_prefix(root).ok()?.to_str().map(str::to_owned)
+    }
+
+    fn real_dir(&self, dir: &str) -> Option<String> {
+        if let Some(known) = self.real.lock().ok()?.get(dir) {
+            return known.clone();
+        }
+        let real = fs::canonicalize(self.at(dir)).ok().and_then(|path| self.below_root(&path));
+        self.real.lock().ok()?.insert(dir.to_owned(), real.clone());
+        real
+    }
+}
+
+impl Tree for DiskTree {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        let metadata = fs::metadata(self.at(path)).ok()?;
+        if metadata.is_file() {
+            Some(Kind::File)
+        } else {
+            metadata.is_dir().then_some(Kind::Dir)
+        }
+    }
+
+    fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        if self.kind(path) != Some(Kind::File) {
+            return None;
+        }
+        fs::read(self.at(path)).ok().map(Cow::Owned)
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<String>> {
+        let mut names: Vec<String> = fs::read_dir(self.at(path)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort();
+        Some(names)
+    }
+
+    fn resolve(&self, path: &str) -> Option<String> {
+        let metadata = fs::symlink_metadata(self.at(path)).ok()?;
+        if metadata.is_dir() || path.is_empty() {
+            return self.real_dir(path);
+        }
+        if metadata.is_symlink() {
+            return fs::canonicalize(self.at(path)).ok().and_then(|path| self.below_root(&path));
+        }
+        let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let dir = self.real_dir(dir)?;
+        Some(if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") })
+    }
+}

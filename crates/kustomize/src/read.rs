@@ -1,0 +1,141 @@
+use crate::{
+    error::{Error, Place, Result, problem},
+    id::field_text,
+    load::Context,
+    object::Object,
+    ops,
+};
+use std::borrow::Cow;
+use yaml::{Data, Dialect, Node};
+
+/// Reads the objects of a text: several documents, lists unrolled. `file` is where errors say it stands.
+pub(crate) fn objects(context: &Context<'_>, text: &str, file: &str) -> Result<Vec<Object>> {
+    Ok(nodes(context, text, file)?.into_iter().map(Object::new).collect())
+}
+
+fn nodes(context: &Context<'_>, text: &str, file: &str) -> Result<Vec<Node>> {
+    let source = context.source(file);
+    let chunks = split(text).map_err(|(line, separator)| Error::Invalid {
+        place: Place { file: file.to_owned(), line },
+        problem: format!("\"{separator}\" is no document separator; after --- only a comment may follow"),
+    })?;
+    let single = chunks.len() == 1;
+    let mut found = Vec::new();
+    for (line, chunk) in chunks {
+        let node = yaml::first_document(&chunk, Dialect::Kyaml, yaml::Limits::default(), source, line)
+            .map_err(|source| Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source })?;
+        let Some(mut node) = node.filter(|node| !node.is_null()) else { continue };
+        if single
+            && matches!(field_text(&node, "kind"), "List" | "ResourceList")
+            && let Some(map) = node.as_map_mut()
+            && (map.contains("items") || map.contains("functionConfig"))
+        {
+            match map.remove("items").map(|items| items.data) {
+                Some(Data::List(items)) => found.extend(items),
+                _ => continue,
+            }
+            continue;
+        }
+        found.push(node);
+    }
+    let mut kept = Vec::new();
+    let mut queue: std::collections::VecDeque<Node> = found.into();
+    let mut unrolled = 0usize;
+    while let Some(mut node) = queue.pop_front() {
+        if ops::is_empty(&node) {
+            continue;
+        }
+        validate(&node).map_err(|error| locate(context, &node, error))?;
+        context.budget.objects(kept.len() + queue.len())?;
+        if field_text(&node, "kind").ends_with("List")
+            && let Some(items) = node.as_map_mut().and_then(|map| map.get_mut("items"))
+        {
+            // A list in a list in a list: each level costs one round.
+            unrolled += 1;
+            context.budget.objects(unrolled)?;
+            match std::mem::replace(&mut items.data, Data::List(Vec::new())) {
+                Data::List(items) => queue.extend(items),
+                Data::Scalar(scalar) if scalar.tag == yaml::Tag::Null => {}
+                other => {
+                    let found = Node::from(other);
+                    return Err(locate(context, &node, problem(format!("items must be a list, but is {}", found.describe()))));
+                }
+            }
+            continue;
+        }
+        kept.push(node);
+    }
+    Ok(kept)
+}
+
+fn locate(context: &Context<'_>, node: &Node, error: Error) -> Error {
+    match error {
+        Error::Invalid { problem, .. } => Error::Invalid { place: context.place_of(node.place), problem },
+        other => other,
+    }
+}
+
+/// An object needs a kind and a name; a list needs a kind.
+fn validate(node: &Node) -> Result<()> {
+    let Some(map) = node.as_map() else {
+        return Err(problem(format!("expected a Kubernetes object, found {}", node.describe())));
+    };
+    let kind = field_text(node, "kind");
+    if kind.is_empty() {
+        return Err(problem(if map.contains("metadata") { "the object has no kind" } else { "not a Kubernetes object: it has neither kind nor metadata" }));
+    }
+    if kind.ends_with("List") {
+        return Ok(());
+    }
+    if let Some(metadata) = map.get("metadata").filter(|metadata| metadata.as_map().is_none() && !metadata.is_null()) {
+        return Err(problem(format!("metadata of {kind} must be a map, but is {}", metadata.describe())));
+    }
+    let metadata = map.get("metadata");
+    for field in ["labels", "annotations"] {
+        let value = metadata.and_then(|metadata| metadata.get(field));
+        if let Some(value) = value.filter(|value| value.as_map().is_none() && !value.is_null()) {
+            return Err(problem(format!("metadata.{field} of {kind} must be a map, but is {}", value.describe())));
+        }
+    }
+    let name = metadata.and_then(|metadata| metadata.get("name")).filter(|name| !ops::is_empty(name)).and_then(Node::text).unwrap_or("");
+    if name.is_empty() {
+        return Err(problem(format!("{kind} has no metadata.name")));
+    }
+    Ok(())
+}
+
+/// Splits a text at lines that begin with `---`; each part with its first line. kustomize looks for `\n---.*\n` (kio ByteReader).
+fn split(text: &str) -> std::result::Result<Vec<(u32, Cow<'_, str>)>, (u32, String)> {
+    let text: Cow<'_, str> = if text.contains("\r\n") { Cow::Owned(text.replace("\r\n", "\n")) } else { Cow::Borrowed(text) };
+    let mut cuts: Vec<(usize, usize)> = Vec::new();
+    let mut from = 0;
+    while let Some(at) = text[from..].find("\n---") {
+        let start = from + at;
+        let Some(end) = text[start + 1..].find('\n').map(|end| start + 1 + end + 1) else { break };
+        let rest = text[start + 4..end].trim();
+        if !rest.is_empty() && !rest.starts_with('#') {
+            let line = text[..start].matches('\n').count() as u32 + 2;
+            return Err((line, text[start..end].trim().to_owned()));
+        }
+        cuts.push((start, end));
+        // The line break that ends a separator cannot begin another.
+        from = end;
+    }
+    let mut parts = Vec::with_capacity(cuts.len() + 1);
+    let (mut from, mut line) = (0, 1);
+    for (start, end) in cuts {
+        // The line break before a separator belongs to the document.
+        parts.push((line, sub(&text, from, start + 1)));
+        line += text[from..end].matches('\n').count() as u32;
+        from = end;
+    }
+    parts.push((line, sub(&text, from, text.len())));
+    Ok(parts)
+}
+
+fn sub<'a>(text: &Cow<'a, str>, from: usize, to: usize) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[from..to]),
+        Cow::Owned(text) => Cow::Owned(text[from..to].to_owned()),
+    }
+}

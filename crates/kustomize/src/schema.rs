@@ -1,0 +1,201 @@
+use crate::error::{Result, problem};
+use serde_json::Value;
+use smol_str::SmolStr;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+/// How lists of a type merge: the parts of its fields that matter for strategic merge.
+#[derive(Debug, Default)]
+pub struct Schema {
+    types: HashMap<(SmolStr, SmolStr), usize>,
+    shapes: Vec<Shape>,
+    scopes: HashMap<(String, String), bool>,
+}
+
+/// One type or field.
+#[derive(Debug, Default, Clone)]
+struct Shape {
+    fields: HashMap<SmolStr, usize>,
+    /// The shape of the values of a map with any keys.
+    values: Option<usize>,
+    items: Option<usize>,
+    merge: Option<Vec<SmolStr>>,
+}
+
+/// A position in a schema.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    schema: &'a Schema,
+    shape: usize,
+}
+
+static BUILT_IN: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::parse_table(include_str!("tables/schema.txt"))));
+
+impl Schema {
+    /// Kubernetes v1.21.2, as kustomize 5.8.1 carries it.
+    pub fn built_in() -> Arc<Self> {
+        BUILT_IN.clone()
+    }
+
+    fn parse_table(text: &str) -> Self {
+        let mut schema = Self::default();
+        let mut lines = text.lines();
+        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+            let mut words = line.split(' ');
+            if let (Some(api_version), Some(kind), Some(shape)) = (words.next(), words.next(), words.next().and_then(|n| n.parse().ok())) {
+                schema.types.insert((api_version.into(), kind.into()), shape);
+            }
+        }
+        let definitions: Vec<&str> = lines.collect();
+        schema.shapes.resize_with(definitions.len(), Shape::default);
+        for (at, line) in definitions.into_iter().enumerate() {
+            for word in line.split(' ').filter(|word| *word != "-") {
+                if let Some((name, shape)) = word.split_once(':') {
+                    if let Ok(shape) = shape.parse() {
+                        schema.shapes[at].fields.insert(name.into(), shape);
+                    }
+                } else if let Some((name, rest)) = word.split_once('[') {
+                    let (items, merge) = match rest.split_once('!') {
+                        Some((items, keys)) => (items, Some(keys.split(',').filter(|key| !key.is_empty()).map(SmolStr::from).collect())),
+                        None => (rest, None),
+                    };
+                    let list = Shape { items: items.parse().ok(), merge, ..Shape::default() };
+                    schema.shapes.push(list);
+                    let shape = schema.shapes.len() - 1;
+                    schema.shapes[at].fields.insert(name.into(), shape);
+                }
+            }
+        }
+        schema
+    }
+
+    /// Reads an OpenAPI document with `definitions` (`openapi.path`). With `base`, its types add to those and win over them.
+    pub fn from_open_api(document: &Value, base: Option<&Schema>) -> Result<Self> {
+        let Some(definitions) = document.get("definitions").and_then(Value::as_object) else {
+            return if document.get("definitions").is_none_or(Value::is_null) {
+                Ok(base.map_or_else(Self::default, Self::copy))
+            } else {
+                Err(problem("definitions of the OpenAPI document is not a map"))
+            };
+        };
+        let mut schema = base.map_or_else(Self::default, Self::copy);
+        let first = schema.shapes.len();
+        let names: HashMap<&str, usize> = definitions.keys().enumerate().map(|(at, name)| (name.as_str(), first + at)).collect();
+        schema.shapes.resize_with(first + definitions.len(), Shape::default);
+        let mut reader = Reader { schema: &mut schema, names: &names, depth: 0 };
+        for (name, definition) in definitions {
+            let at = names[name.as_str()];
+            let shape = reader.shape(definition)?;
+            reader.schema.shapes[at] = shape;
+            let types = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
+            for gvk in types.into_iter().flatten() {
+                let part = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("");
+                let api_version = if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
+                reader.schema.types.insert((api_version.into(), part("kind").into()), at);
+            }
+        }
+        schema.read_scopes(document);
+        Ok(schema)
+    }
+
+    fn copy(&self) -> Self {
+        Self { types: self.types.clone(), shapes: self.shapes.clone(), scopes: self.scopes.clone() }
+    }
+
+    /// A type is namespaced when a path of it holds `namespaces/{namespace}`.
+    fn read_scopes(&mut self, document: &Value) {
+        for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
+            let Some(gvk) = item.get("get").and_then(|get| get.get("x-kubernetes-group-version-kind")) else { continue };
+            let part = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("");
+            let api_version = if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
+            let namespaced = path.contains("namespaces/{namespace}");
+            let cluster = self.scopes.entry((api_version, part("kind").to_owned())).or_insert(true);
+            if namespaced {
+                *cluster = false;
+            }
+        }
+    }
+
+    /// Which types of a loaded schema are cluster-scoped.
+    pub(crate) fn scopes(&self) -> HashMap<(String, String), bool> {
+        self.scopes.clone()
+    }
+
+    pub fn of_type(&self, api_version: &str, kind: &str) -> Option<At<'_>> {
+        let shape = *self.types.get(&(api_version.into(), kind.into()))?;
+        Some(At { schema: self, shape })
+    }
+}
+
+struct Reader<'a> {
+    schema: &'a mut Schema,
+    names: &'a HashMap<&'a str, usize>,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn shape(&mut self, definition: &Value) -> Result<Shape> {
+        self.depth += 1;
+        if self.depth > 100 {
+            return Err(problem("the OpenAPI document nests deeper than 100 levels"));
+        }
+        let mut shape = Shape::default();
+        for (name, field) in definition.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if let Some(at) = self.place(field)? {
+                shape.fields.insert(name.into(), at);
+            }
+        }
+        if let Some(values) = definition.get("additionalProperties").filter(|values| values.is_object()) {
+            shape.values = self.place(values)?;
+        }
+        if definition.get("type").is_some_and(|kind| kind == "array")
+            && let Some(items) = definition.get("items")
+        {
+            shape.items = self.place(items)?;
+        }
+        let text = |key: &str| definition.get(key).and_then(Value::as_str);
+        if text("x-kubernetes-patch-strategy").is_some_and(|strategy| strategy.split(',').any(|word| word == "merge")) {
+            let keys = definition.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+            let keys = match (keys, text("x-kubernetes-patch-merge-key")) {
+                (Some(keys), _) => keys.iter().filter_map(Value::as_str).map(SmolStr::from).collect(),
+                (None, Some(key)) => vec![key.into()],
+                (None, None) => Vec::new(),
+            };
+            shape.merge = Some(keys);
+        }
+        self.depth -= 1;
+        Ok(shape)
+    }
+
+    fn place(&mut self, field: &Value) -> Result<Option<usize>> {
+        if let Some(reference) = field.get("$ref").and_then(Value::as_str) {
+            return Ok(self.names.get(reference.trim_start_matches("#/definitions/")).copied());
+        }
+        let shape = self.shape(field)?;
+        self.schema.shapes.push(shape);
+        Ok(Some(self.schema.shapes.len() - 1))
+    }
+}
+
+impl<'a> At<'a> {
+    fn shape(self) -> Option<&'a Shape> {
+        self.schema.shapes.get(self.shape)
+    }
+
+    pub(crate) fn field(self, name: &str) -> Option<Self> {
+        let shape = self.shape()?;
+        let next = shape.fields.get(name).copied().or(shape.values)?;
+        Some(Self { shape: next, ..self })
+    }
+
+    pub(crate) fn items(self) -> Option<Self> {
+        Some(Self { shape: self.shape()?.items?, ..self })
+    }
+
+    /// The merge keys of a list that is merged; empty for a set of scalars, `None` for a list that is replaced.
+    pub(crate) fn merge_keys(self) -> Option<&'a [SmolStr]> {
+        self.shape()?.merge.as_deref()
+    }
+}
