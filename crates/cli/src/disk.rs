@@ -43,11 +43,7 @@ impl DiskTree {
 impl Tree for DiskTree {
     fn kind(&self, path: &str) -> Option<Kind> {
         let metadata = fs::metadata(self.at(path)).ok()?;
-        if metadata.is_file() {
-            Some(Kind::File)
-        } else {
-            metadata.is_dir().then_some(Kind::Dir)
-        }
+        if metadata.is_file() { Some(Kind::File) } else { metadata.is_dir().then_some(Kind::Dir) }
     }
 
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
@@ -58,7 +54,8 @@ impl Tree for DiskTree {
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {
-        let mut names: Vec<String> = fs::read_dir(self.at(path)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> =
+            fs::read_dir(self.at(path)).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         Some(names)
     }

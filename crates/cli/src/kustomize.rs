@@ -124,7 +124,12 @@ fn explain(build: &Build, which: &str) -> Result<(), String> {
     let matches = |resource: &&Resource| resource.kind().eq_ignore_ascii_case(kind) && resource.name() == name;
     let found: Vec<&Resource> = build.resources.iter().filter(matches).collect();
     if found.is_empty() {
-        let near: Vec<String> = build.resources.iter().filter(|resource| resource.kind().eq_ignore_ascii_case(kind)).map(|resource| resource.name().to_owned()).collect();
+        let near: Vec<String> = build
+            .resources
+            .iter()
+            .filter(|resource| resource.kind().eq_ignore_ascii_case(kind))
+            .map(|resource| resource.name().to_owned())
+            .collect();
         let near = if near.is_empty() { String::new() } else { format!("; there are {}", near.join(", ")) };
         return Err(format!("no object {which} in the build{near}"));
     }

@@ -175,7 +175,8 @@ const TRANSFORMATIONS: &str = "alpha.config.kubernetes.io/transformations";
 /// The last touch: the managed-by label, the annotations of the build, and none that are its own.
 fn finish(object: &mut Object, managed_by: Option<&str>, origins: bool, transformers: bool, place: yaml::Place) {
     if let Some(value) = managed_by
-        && let Some(labels) = crate::ops::child_map(&mut object.node, "metadata", place).and_then(|metadata| crate::ops::child_map(metadata, "labels", place))
+        && let Some(labels) =
+            crate::ops::child_map(&mut object.node, "metadata", place).and_then(|metadata| crate::ops::child_map(metadata, "labels", place))
         && let Some(labels) = labels.as_map_mut()
     {
         labels.insert("app.kubernetes.io/managed-by", yaml::Node::string(value).at(place));

@@ -125,7 +125,9 @@ impl<T: Decode> Decode for BTreeMap<String, T> {
     fn decode(value: &Value, path: &str, mode: Mode) -> Result<Self> {
         match value {
             Value::Null => Ok(Self::new()),
-            Value::Object(map) => map.iter().map(|(key, item)| Ok((key.clone(), T::decode(item, &format!("{path}.{key}"), mode)?))).collect(),
+            Value::Object(map) => {
+                map.iter().map(|(key, item)| Ok((key.clone(), T::decode(item, &format!("{path}.{key}"), mode)?))).collect()
+            }
             other => Err(mismatch(path, "a map", other)),
         }
     }

@@ -61,7 +61,9 @@ impl Error {
     /// Fills in the file where a deeper function knew none.
     pub(crate) fn or_in(mut self, file: &str) -> Self {
         match &mut self {
-            Self::Invalid { place, .. } | Self::Object { place, .. } | Self::Path { place, .. } | Self::Unsupported { place, .. } if place.file.is_empty() => {
+            Self::Invalid { place, .. } | Self::Object { place, .. } | Self::Path { place, .. } | Self::Unsupported { place, .. }
+                if place.file.is_empty() =>
+            {
                 place.file = file.to_owned();
             }
             _ => {}

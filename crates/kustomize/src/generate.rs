@@ -20,7 +20,14 @@ pub(crate) enum Kind {
 }
 
 /// Makes the object of one generator entry.
-pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, kind: Kind, args: &GeneratorArgs, secret_type: &str, options: &GeneratorOptions) -> Result<Object> {
+pub(crate) fn generate(
+    run: &Run<'_, '_>,
+    root: &Root,
+    kind: Kind,
+    args: &GeneratorArgs,
+    secret_type: &str,
+    options: &GeneratorOptions,
+) -> Result<Object> {
     let place = run.place;
     if args.name.is_empty() {
         return Err(problem("a generator needs a name"));
@@ -71,7 +78,11 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, kind: Kind, args: &Genera
 
 fn strings(pairs: &Pairs, place: Place) -> Node {
     let mut map = Map::default();
-    map.entries.extend(pairs.iter().map(|(key, value)| Entry { key: key.into(), tag: Tag::Str, value: Node::string(value.as_str()).at(place) }));
+    map.entries.extend(pairs.iter().map(|(key, value)| Entry {
+        key: key.into(),
+        tag: Tag::Str,
+        value: Node::string(value.as_str()).at(place),
+    }));
     Node::from(Data::Map(map)).at(place)
 }
 

@@ -69,7 +69,8 @@ impl Patch {
     }
 
     fn apply_one(&self, operation: &Operation, node: &mut Node, place: Place) -> Result<()> {
-        let path = operation.path.as_deref().ok_or_else(|| problem(format!("operation \"{}\" of the JSON patch has no path", operation.op)))?;
+        let path =
+            operation.path.as_deref().ok_or_else(|| problem(format!("operation \"{}\" of the JSON patch has no path", operation.op)))?;
         let fail = |why: String| problem(format!("JSON patch: {} {path}: {why}", operation.op));
         let value = || {
             let mut value = operation.value.clone().unwrap_or_else(Node::null);
@@ -114,7 +115,10 @@ impl Patch {
 type Step<T> = std::result::Result<T, String>;
 
 fn parts(path: &str) -> Vec<SmolStr> {
-    path.split('/').skip(1).map(|part| if part.contains('~') { part.replace("~1", "/").replace("~0", "~").into() } else { part.into() }).collect()
+    path.split('/')
+        .skip(1)
+        .map(|part| if part.contains('~') { part.replace("~1", "/").replace("~0", "~").into() } else { part.into() })
+        .collect()
 }
 
 /// The container that holds the last part of a path.

@@ -262,7 +262,8 @@ impl GeneratorOptions {
 impl Kustomization {
     /// Reads a kustomization file. Errors name no file yet.
     pub fn parse(text: &str) -> Result<Self> {
-        let value = yaml::to_json(text, yaml::Dialect::Sigs).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
+        let value =
+            yaml::to_json(text, yaml::Dialect::Sigs).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
         Self::decode(&value, "", Mode::FILE)
     }
 
@@ -273,7 +274,9 @@ impl Kustomization {
     /// One warning per deprecated field, in kustomize's words.
     pub fn deprecations(&self) -> Vec<String> {
         let fix = "Run 'kustomize edit fix' to update your Kustomization automatically.";
-        let warn = |used: bool, old: &str, new: &str, experimental: &str| used.then(|| format!("# Warning: '{old}' is deprecated. Please use '{new}' instead. {experimental}{fix}"));
+        let warn = |used: bool, old: &str, new: &str, experimental: &str| {
+            used.then(|| format!("# Warning: '{old}' is deprecated. Please use '{new}' instead. {experimental}{fix}"))
+        };
         [
             warn(self.bases.is_some(), "bases", "resources", ""),
             warn(self.common_labels.is_some(), "commonLabels", "labels", ""),

@@ -128,7 +128,10 @@ impl Root {
             let real = context.tree.resolve(&full).unwrap_or_else(|| full.clone());
             let root = context.tree.resolve(&self.dir).unwrap_or_else(|| self.dir.clone());
             if !is_in(&real, &root) {
-                return Err(refused(path, &format!("is not in or below \"{}\" (security; the load restrictor LoadRestrictionsNone allows it)", shown(&self.dir))));
+                return Err(refused(
+                    path,
+                    &format!("is not in or below \"{}\" (security; the load restrictor LoadRestrictionsNone allows it)", shown(&self.dir)),
+                ));
             }
         }
         let bytes = context.read(&full)?.ok_or_else(|| refused(path, "cannot be read"))?;
@@ -195,7 +198,9 @@ impl<'t> Context<'t> {
 pub(crate) fn into_text(bytes: Cow<'_, [u8]>) -> std::result::Result<Cow<'_, str>, yaml::Error> {
     Ok(match bytes {
         Cow::Borrowed(bytes) => Cow::Borrowed(yaml::text(bytes)?),
-        Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|error| yaml::Error::NotUtf8 { at: error.utf8_error().valid_up_to() })?),
+        Cow::Owned(bytes) => {
+            Cow::Owned(String::from_utf8(bytes).map_err(|error| yaml::Error::NotUtf8 { at: error.utf8_error().valid_up_to() })?)
+        }
     })
 }
 
@@ -218,7 +223,11 @@ fn remote(path: &str) -> Error {
         Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
         None => path.to_owned(),
     };
-    Error::Unsupported { place: Place::default(), what: format!("the remote resource \"{shown}\""), why: "a build reads the files of its source only".to_owned() }
+    Error::Unsupported {
+        place: Place::default(),
+        what: format!("the remote resource \"{shown}\""),
+        why: "a build reads the files of its source only".to_owned(),
+    }
 }
 
 fn is_url(path: &str) -> bool {
@@ -227,7 +236,13 @@ fn is_url(path: &str) -> bool {
 
 /// What kustomize takes for a Git repository.
 fn is_remote(path: &str) -> bool {
-    path.contains("://") || path.contains("::") || path.starts_with("git@") || path.starts_with("gh:") || path.starts_with("github.com/") || path.contains("?ref=") || path.contains(".git")
+    path.contains("://")
+        || path.contains("::")
+        || path.starts_with("git@")
+        || path.starts_with("gh:")
+        || path.starts_with("github.com/")
+        || path.contains("?ref=")
+        || path.contains(".git")
 }
 
 /// Why nothing is at a path, with the nearest name in its directory.

@@ -41,12 +41,9 @@ impl Origin {
         line("configuredIn", &self.configured_in);
         if let Some(plugin) = &self.configured_by {
             out.push_str(&format!("{indent}configuredBy:\n"));
-            for (key, value) in [
-                ("apiVersion", &plugin.api_version),
-                ("kind", &plugin.kind),
-                ("name", &plugin.name),
-                ("namespace", &plugin.namespace),
-            ] {
+            for (key, value) in
+                [("apiVersion", &plugin.api_version), ("kind", &plugin.kind), ("name", &plugin.name), ("namespace", &plugin.namespace)]
+            {
                 if !value.is_empty() {
                     out.push_str(&format!("{indent}  {key}: {}\n", scalar(value)));
                 }
@@ -99,7 +96,11 @@ mod tests {
 
     #[test]
     fn origins_read_as_kustomize_writes_them() {
-        let origin = Origin { configured_in: "../base/k.yaml".to_owned(), configured_by: Some(Plugin::builtin("PatchTransformer")), ..Origin::default() };
+        let origin = Origin {
+            configured_in: "../base/k.yaml".to_owned(),
+            configured_by: Some(Plugin::builtin("PatchTransformer")),
+            ..Origin::default()
+        };
         assert_eq!(origin.text(), "configuredIn: ../base/k.yaml\nconfiguredBy:\n  apiVersion: builtin\n  kind: PatchTransformer\n");
         assert_eq!(
             transformations_text([&origin].into_iter()),

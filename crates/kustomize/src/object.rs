@@ -80,7 +80,9 @@ impl Object {
 
     /// Annotations by which generators of other tools ask for a hash or a behavior; all of the build's own are dropped.
     fn take_build_annotations(&mut self) {
-        let Some(annotations) = self.node.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations")).and_then(Node::as_map_mut) else {
+        let Some(annotations) =
+            self.node.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations")).and_then(Node::as_map_mut)
+        else {
             return;
         };
         if !annotations.entries.iter().any(|entry| is_build_annotation(&entry.key)) {

@@ -70,7 +70,11 @@ fn content(run: &Run<'_, '_>, file: &str, text: &str, options: Option<&PatchOpti
         (Err(_), Ok(json)) => Ok(Content::Json(json)),
         (Err(error), Err(why)) => {
             // A list was meant as a JSON patch.
-            if text.trim_start().starts_with(['[', '-']) { Err(Error::invalid(file, format!("the patch cannot be read: {why}"))) } else { Err(error) }
+            if text.trim_start().starts_with(['[', '-']) {
+                Err(Error::invalid(file, format!("the patch cannot be read: {why}")))
+            } else {
+                Err(error)
+            }
         }
     }
 }
@@ -156,10 +160,13 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
     let (kind_place, name_place, namespace_place) =
         (kept(&object.node, &["kind"]), kept(&object.node, &["metadata", "name"]), kept(&object.node, &["metadata", "namespace"]));
     let node = std::mem::replace(&mut object.node, yaml::Node::null());
-    let merged = strategic::merge(node, patch.node, at, strategic::Options::default(), &run.context.budget).map_err(|error| match error {
-        Error::Invalid { problem, .. } => Error::Object { place: place.clone(), object: id.to_string(), problem: format!("the patch does not fit: {problem}") },
-        other => other,
-    })?;
+    let merged =
+        strategic::merge(node, patch.node, at, strategic::Options::default(), &run.context.budget).map_err(|error| match error {
+            Error::Invalid { problem, .. } => {
+                Error::Object { place: place.clone(), object: id.to_string(), problem: format!("the patch does not fit: {problem}") }
+            }
+            other => other,
+        })?;
     let Some(merged) = merged.filter(|merged| !crate::ops::is_empty(merged)) else {
         object.node = yaml::Node::map();
         object.deleted = true;
@@ -179,7 +186,14 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
     Ok(())
 }
 
-fn apply_json(run: &Run<'_, '_>, objects: &mut Objects, patch: &json_patch::Patch, target: &SelectorText, place: yaml::Place, store_id: bool) -> Result<()> {
+fn apply_json(
+    run: &Run<'_, '_>,
+    objects: &mut Objects,
+    patch: &json_patch::Patch,
+    target: &SelectorText,
+    place: yaml::Place,
+    store_id: bool,
+) -> Result<()> {
     let selector = Selector::new(target)?;
     let scopes = run.scopes();
     let file = run.context.place_of(place);
@@ -193,7 +207,9 @@ fn apply_json(run: &Run<'_, '_>, objects: &mut Objects, patch: &json_patch::Patc
             object.store_id(&scopes);
         }
         patch.apply(&mut object.node, place).map_err(|error| match error {
-            Error::Invalid { problem, .. } => Error::Object { place: Place { file: file.file.clone(), line: 0 }, object: id.to_string(), problem },
+            Error::Invalid { problem, .. } => {
+                Error::Object { place: Place { file: file.file.clone(), line: 0 }, object: id.to_string(), problem }
+            }
             other => other,
         })?;
     }
@@ -236,7 +252,14 @@ pub(crate) fn apply_strategic(run: &Run<'_, '_>, root: &Root, objects: &mut Obje
 }
 
 /// Applies one entry of `patchesJson6902`.
-pub(crate) fn apply_json6902(run: &Run<'_, '_>, root: &Root, objects: &mut Objects, path: &str, operations: &str, target: Option<&SelectorText>) -> Result<()> {
+pub(crate) fn apply_json6902(
+    run: &Run<'_, '_>,
+    root: &Root,
+    objects: &mut Objects,
+    path: &str,
+    operations: &str,
+    target: Option<&SelectorText>,
+) -> Result<()> {
     let target = target.ok_or_else(|| problem("a JSON patch needs a target"))?;
     if target.name.is_empty() {
         return Err(problem("the target of a JSON patch needs a name"));

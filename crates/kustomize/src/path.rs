@@ -66,7 +66,13 @@ pub(crate) fn lookup<'a>(node: &'a Node, parts: &[SmolStr]) -> Result<Option<&'a
             return Err(problem("\"*\" is allowed in targets only"));
         } else if let Some(bracket) = bracket(part) {
             let (name, value) = bracket?;
-            let matches = |item: &&Node| if name.is_empty() { item.text().is_some_and(|text| text == value) } else { item.get(name).is_some_and(|found| value.is_empty() || found.text() == Some(value)) };
+            let matches = |item: &&Node| {
+                if name.is_empty() {
+                    item.text().is_some_and(|text| text == value)
+                } else {
+                    item.get(name).is_some_and(|found| value.is_empty() || found.text() == Some(value))
+                }
+            };
             list(at, part)?.iter().find(matches)
         } else if at.is_null() {
             None
@@ -90,7 +96,13 @@ fn list<'a>(node: &'a Node, part: &str) -> Result<&'a [Node]> {
 
 /// Calls `set` on every node that a path matches, and says how many there were. `*` and a bracket may match several; a bracket's value is a
 /// regular expression.
-pub(crate) fn for_each(node: &mut Node, parts: &[SmolStr], create: Create, place: Place, set: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<usize> {
+pub(crate) fn for_each(
+    node: &mut Node,
+    parts: &[SmolStr],
+    create: Create,
+    place: Place,
+    set: &mut dyn FnMut(&mut Node) -> Result<()>,
+) -> Result<usize> {
     let Some((part, rest)) = parts.split_first() else {
         set(node)?;
         return Ok(1);
@@ -129,7 +141,14 @@ pub(crate) fn for_each(node: &mut Node, parts: &[SmolStr], create: Create, place
     for_each(field, rest, create, place, set)
 }
 
-fn at_index(node: &mut Node, part: &str, rest: &[SmolStr], create: Create, place: Place, set: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<usize> {
+fn at_index(
+    node: &mut Node,
+    part: &str,
+    rest: &[SmolStr],
+    create: Create,
+    place: Place,
+    set: &mut dyn FnMut(&mut Node) -> Result<()>,
+) -> Result<usize> {
     let index: usize = part.parse().map_err(|_| problem(format!("\"{part}\" is no index")))?;
     let found = node.describe();
     let items = node.as_list_mut().ok_or_else(|| problem(format!("\"{part}\" is asked of {found}, not of a list")))?;
@@ -212,7 +231,9 @@ fn blank(kind: Create, place: Place) -> Node {
     match kind {
         Create::Map => Node::map().at(place),
         Create::List => Node::list(Vec::new()).at(place),
-        Create::Scalar | Create::Never => Node { data: Data::Scalar(Scalar { text: SmolStr::default(), tag: Tag::Str, style: Style::Plain }), place },
+        Create::Scalar | Create::Never => {
+            Node { data: Data::Scalar(Scalar { text: SmolStr::default(), tag: Tag::Str, style: Style::Plain }), place }
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use crate::{
     fields::{FieldSpec, Make},
     generate,
     id::Gvk,
-    kustomization::{Field, GeneratorArgs, GeneratorOptions, Image, Metadata, Pairs, PatchOptions, Patch, Replica, ReplacementField, SecretArgs},
+    kustomization::{
+        Field, GeneratorArgs, GeneratorOptions, Image, Metadata, Pairs, Patch, PatchOptions, ReplacementField, Replica, SecretArgs,
+    },
     load::Root,
     object::{Object, Objects},
     ops, patches, read, replacements,
@@ -32,7 +34,10 @@ fn builtin_kind(plugin: &Object) -> Result<String> {
     if gvk.group.is_empty() && gvk.version == "builtin" {
         return Ok(gvk.kind.to_string());
     }
-    Err(unsupported(&format!("the plugin {}", plugin.id()), "only builtin generators and transformers run; no program or container is started"))
+    Err(unsupported(
+        &format!("the plugin {}", plugin.id()),
+        "only builtin generators and transformers run; no program or container is started",
+    ))
 }
 
 fn specs(fields: &[Field]) -> Vec<FieldSpec> {
@@ -99,7 +104,11 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, plugin: &Object) -> Resul
             if with.cloud != "gke" {
                 return Err(problem(format!("cloud {} is not supported; gke is", with.cloud)));
             }
-            let namespace = if with.kubernetes_service.namespace.is_empty() { String::new() } else { format!("\n  namespace: {}", with.kubernetes_service.namespace) };
+            let namespace = if with.kubernetes_service.namespace.is_empty() {
+                String::new()
+            } else {
+                format!("\n  namespace: {}", with.kubernetes_service.namespace)
+            };
             let text = format!(
                 "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  annotations:\n    iam.gke.io/gcp-service-account: {}@{}.iam.gserviceaccount.com\n  name: {}{namespace}\n",
                 with.service_account.name, with.service_account.project_id, with.kubernetes_service.name
@@ -336,9 +345,15 @@ mod tests {
 
     #[test]
     fn parts_go_into_file_paths() {
-        for (path, position, expected) in
-            [("", 0, "P"), ("/", 0, "/P"), ("pie", 0, "P/pie"), ("/pie", 0, "/P/pie"), ("raw", 1, "raw/P"), ("a/nice/warm/pie", 3, "a/nice/warm/P/pie"), ("a", 99, "a/P")]
-        {
+        for (path, position, expected) in [
+            ("", 0, "P"),
+            ("/", 0, "/P"),
+            ("pie", 0, "P/pie"),
+            ("/pie", 0, "/P/pie"),
+            ("raw", 1, "raw/P"),
+            ("a/nice/warm/pie", 3, "a/nice/warm/P/pie"),
+            ("a", 99, "a/P"),
+        ] {
             assert_eq!(insert_part(path, position, "P"), expected);
         }
     }

@@ -82,7 +82,11 @@ fn validate(node: &Node) -> Result<()> {
     };
     let kind = field_text(node, "kind");
     if kind.is_empty() {
-        return Err(problem(if map.contains("metadata") { "the object has no kind" } else { "not a Kubernetes object: it has neither kind nor metadata" }));
+        return Err(problem(if map.contains("metadata") {
+            "the object has no kind"
+        } else {
+            "not a Kubernetes object: it has neither kind nor metadata"
+        }));
     }
     if kind.ends_with("List") {
         return Ok(());

@@ -154,7 +154,8 @@ impl Resolver<'_> {
         let namespace = node.get("namespace").map(|namespace| SmolStr::from(namespace.text().unwrap_or("")));
         // Objects that came from the namespace are preferred to those that are in it now.
         let by_original = namespace.as_ref().is_some_and(|namespace| {
-            *namespace != NO_NAMESPACE && self.by_original_namespace.get(namespace).is_some_and(|places| places.iter().any(|at| self.may_refer_to(*at)))
+            *namespace != NO_NAMESPACE
+                && self.by_original_namespace.get(namespace).is_some_and(|places| places.iter().any(|at| self.may_refer_to(*at)))
         });
         let same = |a: &Target, b: &Target| a.id.name == b.id.name && a.id.namespace == b.id.namespace;
         let in_namespace = |target: &Target| match &namespace {
@@ -177,7 +178,10 @@ impl Resolver<'_> {
     /// Whether the referrer may refer to an object at all.
     fn may_refer_to(&self, at: usize) -> bool {
         let (from, to) = (&self.targets[self.referrer], &self.targets[at]);
-        from.namespace == NO_NAMESPACE || to.namespace == NO_NAMESPACE || from.namespace == to.namespace || self.binding_namespaces.contains(&to.id.namespace)
+        from.namespace == NO_NAMESPACE
+            || to.namespace == NO_NAMESPACE
+            || from.namespace == to.namespace
+            || self.binding_namespaces.contains(&to.id.namespace)
     }
 
     fn select(&self, old: &str, extra: impl Fn(&Target) -> bool, same: impl Fn(&Target, &Target) -> bool) -> Result<Option<&Target>> {
@@ -190,7 +194,12 @@ impl Resolver<'_> {
             .filter(|to| extra(to))
             .filter(|to| to.former.iter().any(|id| id.gvk.selected_by(self.target)))
             .filter(|to| self.role_ref.as_ref().is_none_or(|gvk| to.former.iter().any(|id| id.gvk.selected_by(gvk))))
-            .filter(|to| from.namespace == NO_NAMESPACE || to.namespace == NO_NAMESPACE || to.id.gvk.kind == "ServiceAccount" || from.namespace == to.namespace)
+            .filter(|to| {
+                from.namespace == NO_NAMESPACE
+                    || to.namespace == NO_NAMESPACE
+                    || to.id.gvk.kind == "ServiceAccount"
+                    || from.namespace == to.namespace
+            })
             .collect();
         if candidates.len() == 1 {
             return Ok(candidates.pop());

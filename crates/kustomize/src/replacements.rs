@@ -87,12 +87,16 @@ fn source_value(run: &Run<'_, '_>, objects: &Objects, source: &Source) -> Result
     }
     let field_path = if source.field_path.is_empty() { "metadata.name" } else { &source.field_path };
     let found = path::lookup(&object.node, &path::split(field_path)).map_err(|error| error.on(object.id()))?;
-    let found = found.filter(|node| !ops::is_empty(node)).ok_or_else(|| problem(format!("field {field_path} is missing or empty; it is the source of a replacement")).on(object.id()))?;
+    let found = found
+        .filter(|node| !ops::is_empty(node))
+        .ok_or_else(|| problem(format!("field {field_path} is missing or empty; it is the source of a replacement")).on(object.id()))?;
     let Some(options) = source.options.as_ref().filter(|options| !options.delimiter.is_empty()) else { return Ok(found.clone()) };
     let scalar = found.as_scalar().ok_or_else(|| problem("a delimiter works on scalars only").on(object.id()))?;
     let parts: Vec<&str> = scalar.text.split(options.delimiter.as_str()).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
-    let part = part.ok_or_else(|| problem(format!("options.index {} is out of bounds: field {field_path} has {} parts", options.index, parts.len())).on(object.id()))?;
+    let part = part.ok_or_else(|| {
+        problem(format!("options.index {} is out of bounds: field {field_path} has {} parts", options.index, parts.len())).on(object.id())
+    })?;
     Ok(Node { data: Data::Scalar(Scalar { text: (*part).into(), tag: scalar.tag, style: scalar.style }), place: found.place })
 }
 
@@ -186,7 +190,14 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
 }
 
 /// A path may lead into YAML or JSON that stands in a string (kustomize setValueInStructuredData).
-fn set_in_text(run: &Run<'_, '_>, node: &mut Node, value: &Node, parts: &[SmolStr], create: Create, options: Option<&FieldOptions>) -> Result<()> {
+fn set_in_text(
+    run: &Run<'_, '_>,
+    node: &mut Node,
+    value: &Node,
+    parts: &[SmolStr],
+    create: Create,
+    options: Option<&FieldOptions>,
+) -> Result<()> {
     if parts.len() < 2 {
         return Err(problem("not a path into text"));
     }

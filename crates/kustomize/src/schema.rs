@@ -92,7 +92,8 @@ impl Schema {
             let types = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
             for gvk in types.into_iter().flatten() {
                 let part = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("");
-                let api_version = if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
+                let api_version =
+                    if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
                 reader.schema.types.insert((api_version.into(), part("kind").into()), at);
             }
         }
@@ -109,7 +110,8 @@ impl Schema {
         for (path, item) in document.get("paths").and_then(Value::as_object).into_iter().flatten() {
             let Some(gvk) = item.get("get").and_then(|get| get.get("x-kubernetes-group-version-kind")) else { continue };
             let part = |key: &str| gvk.get(key).and_then(Value::as_str).unwrap_or("");
-            let api_version = if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
+            let api_version =
+                if part("group").is_empty() { part("version").to_owned() } else { format!("{}/{}", part("group"), part("version")) };
             let namespaced = path.contains("namespaces/{namespace}");
             let cluster = self.scopes.entry((api_version, part("kind").to_owned())).or_insert(true);
             if namespaced {

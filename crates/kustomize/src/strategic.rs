@@ -74,7 +74,9 @@ fn take_map_directive(map: &mut Map) -> Result<Directive> {
 
 /// The directive of a list is an element that holds nothing else.
 fn take_list_directive(items: &mut Vec<Node>) -> Result<Directive> {
-    let Some(value) = items.iter().filter_map(|item| item.get(DIRECTIVE).map(|value| (item, value))).next() else { return Ok(Directive::Merge) };
+    let Some(value) = items.iter().filter_map(|item| item.get(DIRECTIVE).map(|value| (item, value))).next() else {
+        return Ok(Directive::Merge);
+    };
     if value.0.as_map().is_some_and(|map| map.len() > 1) {
         return Ok(Directive::Merge);
     }
@@ -119,12 +121,9 @@ impl Walker<'_> {
             Some(Shape::Scalar) => Ok(patch.or(dest)),
             Some(Shape::List) => {
                 let keys = at.schema.and_then(At::merge_keys);
-                let inferred = self.options.infer && !at.known && [&dest, &patch].into_iter().flatten().any(|list| list_key(list).is_some());
-                if keys.is_some() || inferred {
-                    self.walk_merged_list(dest, patch, keys, at)
-                } else {
-                    Ok(patch.or(dest))
-                }
+                let inferred =
+                    self.options.infer && !at.known && [&dest, &patch].into_iter().flatten().any(|list| list_key(list).is_some());
+                if keys.is_some() || inferred { self.walk_merged_list(dest, patch, keys, at) } else { Ok(patch.or(dest)) }
             }
             Some(Shape::Map) | None => self.walk_map(dest, patch, at),
         }
@@ -138,7 +137,9 @@ impl Walker<'_> {
             None => Map::default(),
             Some(Node { data: Data::Map(mut map), place }) => match take_map_directive(&mut map)? {
                 Directive::Delete => return Ok(None),
-                Directive::Replace => return self.walk_map(Some(Data::Map(map.clone()).into()), Some(Node { data: Data::Map(map), place }), at),
+                Directive::Replace => {
+                    return self.walk_map(Some(Data::Map(map.clone()).into()), Some(Node { data: Data::Map(map), place }), at);
+                }
                 Directive::Merge => map,
             },
             // Null clears.
@@ -208,14 +209,22 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn walk_merged_list(&self, dest: Option<Node>, patch: Option<Node>, keys: Option<&[SmolStr]>, at: Position<'_>) -> Result<Option<Node>> {
+    fn walk_merged_list(
+        &self,
+        dest: Option<Node>,
+        patch: Option<Node>,
+        keys: Option<&[SmolStr]>,
+        at: Position<'_>,
+    ) -> Result<Option<Node>> {
         let (place, dest, patch) = match (dest, patch) {
             (Some(Node { data: Data::List(dest), place }), None) => (place, dest, None),
-            (Some(Node { data: Data::List(dest), place }), Some(Node { data: Data::List(mut patch), place: patch_place })) => match take_list_directive(&mut patch)? {
-                Directive::Delete => return Ok(None),
-                Directive::Replace => (patch_place, patch.clone(), Some(patch)),
-                Directive::Merge => (place, dest, Some(patch)),
-            },
+            (Some(Node { data: Data::List(dest), place }), Some(Node { data: Data::List(mut patch), place: patch_place })) => {
+                match take_list_directive(&mut patch)? {
+                    Directive::Delete => return Ok(None),
+                    Directive::Replace => (patch_place, patch.clone(), Some(patch)),
+                    Directive::Merge => (place, dest, Some(patch)),
+                }
+            }
             (_, Some(Node { data: Data::List(patch), place })) => (place, patch.clone(), Some(patch)),
             // Null clears.
             _ => return Ok(None),
@@ -232,7 +241,9 @@ impl Walker<'_> {
         };
         let merged = match keys.as_slice() {
             [] => self.merge_sets(dest, patch.unwrap_or_default()),
-            [key] if is_plain(&dest, key) && patch.as_ref().is_none_or(|patch| is_plain(patch, key)) => self.merge_by_key(dest, patch.unwrap_or_default(), key, at.items())?,
+            [key] if is_plain(&dest, key) && patch.as_ref().is_none_or(|patch| is_plain(patch, key)) => {
+                self.merge_by_key(dest, patch.unwrap_or_default(), key, at.items())?
+            }
             keys => self.merge_by_keys(dest, patch, keys, at.items())?,
         };
         Ok(Some(Node { data: Data::List(merged), place }))
@@ -304,7 +315,10 @@ impl Walker<'_> {
         let mut values: Vec<Vec<SmolStr>> = Vec::new();
         let (first, second) = if self.options.append { (&dest, &patch) } else { (&patch, &dest) };
         for item in first.iter().chain(second) {
-            let tuple: Vec<SmolStr> = keys.iter().map(|key| item.get(key).filter(|value| !crate::ops::is_empty(value)).and_then(Node::text).unwrap_or("").into()).collect();
+            let tuple: Vec<SmolStr> = keys
+                .iter()
+                .map(|key| item.get(key).filter(|value| !crate::ops::is_empty(value)).and_then(Node::text).unwrap_or("").into())
+                .collect();
             if !values.contains(&tuple) {
                 values.push(tuple);
             }

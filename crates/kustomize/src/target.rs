@@ -14,10 +14,7 @@ use crate::{
     vars,
 };
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What has been gathered so far: objects, where transformers look, vars.
 #[derive(Default)]
@@ -48,7 +45,11 @@ impl Gathered {
         for object in objects {
             if let Err((at, object)) = self.objects.append(object, &scopes) {
                 let (first, second) = (context.place_of(self.objects.list[at].node.place), context.place_of(object.node.place));
-                return Err(Error::Object { place: second, object: object.id().to_string(), problem: format!("an object of this id was added before, from {first}") });
+                return Err(Error::Object {
+                    place: second,
+                    object: object.id().to_string(),
+                    problem: format!("an object of this id was added before, from {first}"),
+                });
             }
         }
         Ok(())
@@ -164,7 +165,8 @@ impl<'c, 't> Target<'c, 't> {
         if version.is_some() {
             return Err(self.in_file(problem("openapi can have a path or a version, not both")));
         }
-        let value = yaml::to_json(&text, yaml::Dialect::Sigs).map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
+        let value = yaml::to_json(&text, yaml::Dialect::Sigs)
+            .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
         let base = context.options.extend_schema.then(Schema::built_in);
         let schema = Schema::from_open_api(&value, base.as_deref()).map_err(|error| error.or_in(&file))?;
         *context.scopes.borrow_mut() = Scopes::with(schema.scopes());
@@ -224,7 +226,12 @@ impl<'c, 't> Target<'c, 't> {
         target.origin = self.origin.as_ref().map(|origin| join_relative(origin, path));
         target.set_schema(false)?;
         match (component, target.kustomization.is_component()) {
-            (true, false) => return Err(Error::invalid(&target.file, format!("components may name components only, but the kind is {}", target.kustomization.kind))),
+            (true, false) => {
+                return Err(Error::invalid(
+                    &target.file,
+                    format!("components may name components only, but the kind is {}", target.kustomization.kind),
+                ));
+            }
             (false, true) => return Err(Error::invalid(&target.file, "a component cannot stand in resources; name it in components")),
             _ => {}
         }
@@ -242,7 +249,10 @@ impl<'c, 't> Target<'c, 't> {
     }
 
     fn add_components(&self, into: &mut Gathered) -> Result<()> {
-        self.kustomization.components.iter().try_for_each(|path| self.add_directory(into, path, true).map_err(|error| named_in("components", error)))
+        self.kustomization
+            .components
+            .iter()
+            .try_for_each(|path| self.add_directory(into, path, true).map_err(|error| named_in("components", error)))
     }
 
     // --- configuration ----------------------------------------------------------------------------------------------
@@ -251,7 +261,8 @@ impl<'c, 't> Target<'c, 't> {
         let mut config = Config::defaults();
         for path in &self.kustomization.configurations {
             let (file, text) = self.root.read_text(self.context, path).map_err(|error| self.in_file(error))?;
-            let value = yaml::to_json_strict(&text, yaml::Dialect::Sigs).map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
+            let value = yaml::to_json_strict(&text, yaml::Dialect::Sigs)
+                .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
             let custom = config_of(&value).map_err(|error| error.or_in(&file))?;
             Arc::make_mut(&mut config).merge(&custom).map_err(|error| error.or_in(&file))?;
         }
@@ -261,7 +272,8 @@ impl<'c, 't> Target<'c, 't> {
     fn merge_crds(&self, into: &mut Gathered) -> Result<()> {
         for path in &self.kustomization.crds {
             let (file, text) = self.root.read_text(self.context, path)?;
-            let value = yaml::to_json(&text, yaml::Dialect::Sigs).map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
+            let value = yaml::to_json(&text, yaml::Dialect::Sigs)
+                .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
             let config = crate::crds::config(&value).map_err(|error| error.or_in(&file))?;
             into.merge_config(&Arc::new(config)).map_err(|error| error.or_in(&file))?;
         }
@@ -274,7 +286,11 @@ impl<'c, 't> Target<'c, 't> {
     fn builtin_origin(&self, kind: &str) -> Option<Arc<Origin>> {
         let origin = self.origin.as_ref()?;
         let file = self.file.rsplit('/').next().unwrap_or(&self.file);
-        Some(Arc::new(Origin { configured_in: join_relative(origin, file), configured_by: Some(Plugin::builtin(kind)), ..Origin::default() }))
+        Some(Arc::new(Origin {
+            configured_in: join_relative(origin, file),
+            configured_by: Some(Plugin::builtin(kind)),
+            ..Origin::default()
+        }))
     }
 
     fn run_generators(&self, into: &mut Gathered) -> Result<()> {
@@ -362,7 +378,8 @@ impl<'c, 't> Target<'c, 't> {
             self.note(into, self.builtin_origin("PatchStrategicMergeTransformer"));
         }
         for (at, patch) in k.patches.iter().enumerate() {
-            patches::apply(&self.run(&format!("patches[{at}]")), &self.root, &mut into.objects, patch).map_err(|error| error.or_in(&format!("{}: patches[{at}]", self.file)))?;
+            patches::apply(&self.run(&format!("patches[{at}]")), &self.root, &mut into.objects, patch)
+                .map_err(|error| error.or_in(&format!("{}: patches[{at}]", self.file)))?;
             self.note(into, self.builtin_origin("PatchTransformer"));
         }
         if !k.namespace.is_empty() {
@@ -384,7 +401,14 @@ impl<'c, 't> Target<'c, 't> {
             self.note(into, self.builtin_origin("AnnotationsTransformer"));
         }
         for patch in k.patches_json6902.as_deref().unwrap_or_default() {
-            patches::apply_json6902(&self.run("patchesJson6902"), &self.root, &mut into.objects, &patch.path, &patch.patch, patch.target.as_ref())?;
+            patches::apply_json6902(
+                &self.run("patchesJson6902"),
+                &self.root,
+                &mut into.objects,
+                &patch.path,
+                &patch.patch,
+                patch.target.as_ref(),
+            )?;
             self.note(into, self.builtin_origin("PatchJson6902Transformer"));
         }
         for replica in &k.replicas {
@@ -445,7 +469,9 @@ impl<'c, 't> Target<'c, 't> {
             let same = before.len() == into.objects.list.len()
                 && before.iter().zip(&into.objects.list).all(|(before, after)| {
                     let mut after = after.node.clone();
-                    if let Some(labels) = after.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels")).and_then(yaml::Node::as_map_mut) {
+                    if let Some(labels) =
+                        after.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels")).and_then(yaml::Node::as_map_mut)
+                    {
                         labels.remove("validated-by");
                     }
                     yaml::node_json(before).ok() == yaml::node_json(&after).ok()
@@ -473,7 +499,9 @@ pub(crate) fn parse(context: &Context<'_>, file: &str, text: &str) -> Result<Kus
 
 fn named_in(field: &str, error: Error) -> Error {
     match error {
-        Error::Path { place, path, why } if place.file.is_empty() => Error::Path { place, path: path.clone(), why: format!("in {field} {why}") },
+        Error::Path { place, path, why } if place.file.is_empty() => {
+            Error::Path { place, path: path.clone(), why: format!("in {field} {why}") }
+        }
         other => other,
     }
 }
@@ -487,7 +515,12 @@ fn plugin_origin(plugin: &Object) -> Option<Arc<Origin>> {
     let gvk = plugin.gvk();
     Some(Arc::new(Origin {
         configured_in: origin.path.clone(),
-        configured_by: Some(Plugin { api_version: gvk.api_version(), kind: gvk.kind, name: plugin.name().into(), namespace: plugin.namespace().into() }),
+        configured_by: Some(Plugin {
+            api_version: gvk.api_version(),
+            kind: gvk.kind,
+            name: plugin.name().into(),
+            namespace: plugin.namespace().into(),
+        }),
         ..Origin::default()
     }))
 }

@@ -95,7 +95,8 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
 
 /// Kinds whose names mean something to the API server.
 fn keeps_its_name(_affix: Affix, gvk: &Gvk) -> bool {
-    matches!(gvk.kind.as_str(), "CustomResourceDefinition" | "Namespace") || (gvk.kind == "APIService" && gvk.group == "apiregistration.k8s.io")
+    matches!(gvk.kind.as_str(), "CustomResourceDefinition" | "Namespace")
+        || (gvk.kind == "APIService" && gvk.group == "apiregistration.k8s.io")
 }
 
 /// Which subjects of role bindings follow a namespace.
@@ -113,7 +114,9 @@ impl Subjects {
             "" | "defaultOnly" => Self::DefaultOnly,
             "allServiceAccounts" => Self::AllServiceAccounts,
             "none" => Self::None,
-            other => return Err(problem(format!("setRoleBindingSubjects is \"{other}\"; it can be defaultOnly, allServiceAccounts or none"))),
+            other => {
+                return Err(problem(format!("setRoleBindingSubjects is \"{other}\"; it can be defaultOnly, allServiceAccounts or none")));
+            }
         })
     }
 }
@@ -151,7 +154,13 @@ pub(crate) fn set_namespace(run: &Run<'_, '_>, objects: &mut Objects, with: &Nam
 }
 
 /// Sets the namespace in one object without touching its history.
-pub(crate) fn set_namespace_of(run: &Run<'_, '_>, object: &mut Object, with: &Namespacing, metadata: &FieldSpec, scopes: &Scopes) -> Result<()> {
+pub(crate) fn set_namespace_of(
+    run: &Run<'_, '_>,
+    object: &mut Object,
+    with: &Namespacing,
+    metadata: &FieldSpec,
+    scopes: &Scopes,
+) -> Result<()> {
     let mut set = |node: &mut Node| -> Result<()> {
         if with.unset_only && node.as_scalar().is_some_and(|scalar| scalar.tag != Tag::Null && !scalar.text.is_empty()) {
             return Ok(());
@@ -205,7 +214,8 @@ pub(crate) fn set_replicas(run: &Run<'_, '_>, objects: &mut Objects, replica: &R
                 continue;
             }
             let count = replica.count.to_string();
-            let result = spec.apply(&mut object.node, Make::Scalar(Tag::Int), run.place, &mut |node| ops::set_tagged(node, &count, Tag::Int, run.place));
+            let result = spec
+                .apply(&mut object.node, Make::Scalar(Tag::Int), run.place, &mut |node| ops::set_tagged(node, &count, Tag::Int, run.place));
             if let Err(error) = result {
                 return Err(run.fail(object, error));
             }
@@ -340,7 +350,8 @@ fn in_containers(node: &mut Node, rule: &ImageRule<'_>, place: Place) -> Result<
                         continue;
                     }
                     let found = item.describe();
-                    let map = item.as_map_mut().ok_or_else(|| problem(format!("an element of {} must be a map, but is {found}", entry.key)))?;
+                    let map =
+                        item.as_map_mut().ok_or_else(|| problem(format!("an element of {} must be a map, but is {found}", entry.key)))?;
                     if let Some(image) = map.get_mut("image") {
                         rule.set(image, place)?;
                     }
@@ -372,7 +383,14 @@ mod tests {
     fn image_names_match_whole_references() {
         let image = Image { name: "nginx".to_owned(), ..Image::default() };
         let rule = ImageRule::new(&image).unwrap();
-        for (text, expected) in [("nginx", true), ("nginx:1", true), ("nginx:1@sha256:ab", true), ("nginx@sha512:ab", false), ("nginx-x", false), ("a/nginx", false)] {
+        for (text, expected) in [
+            ("nginx", true),
+            ("nginx:1", true),
+            ("nginx:1@sha256:ab", true),
+            ("nginx@sha512:ab", false),
+            ("nginx-x", false),
+            ("a/nginx", false),
+        ] {
             assert_eq!(rule.matches(text), expected, "{text}");
         }
     }

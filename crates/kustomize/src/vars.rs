@@ -43,7 +43,9 @@ pub(crate) fn collect(run: &Run<'_, '_>, objects: &mut Objects, vars: &mut BTree
             .enumerate()
             .filter(|(_, object)| {
                 object.former_ids().chain([object.id()]).any(|other| {
-                    other.name == id.name && other.gvk == id.gvk && (any_namespace || other.effective_namespace(&scopes) == id.effective_namespace(&scopes))
+                    other.name == id.name
+                        && other.gvk == id.gvk
+                        && (any_namespace || other.effective_namespace(&scopes) == id.effective_namespace(&scopes))
                 })
             })
             .map(|(at, _)| at)
@@ -87,7 +89,11 @@ pub(crate) fn resolve(run: &Run<'_, '_>, objects: &mut Objects, vars: &BTreeMap<
     }
     let mut values: BTreeMap<&str, Value> = BTreeMap::new();
     for (name, var) in vars {
-        let object = objects.list.iter().find(|object| object.vars.contains(name)).ok_or_else(|| problem(format!("var {name}: its objref matches no object")))?;
+        let object = objects
+            .list
+            .iter()
+            .find(|object| object.vars.contains(name))
+            .ok_or_else(|| problem(format!("var {name}: its objref matches no object")))?;
         let parts: Vec<_> = path::split(&var.fieldref.field_path).into_iter().flat_map(|part| split_index(&part)).collect();
         let found = path::lookup(&object.node, &parts).map_err(|error| error.on(object.id()))?;
         let found = found.ok_or_else(|| problem(format!("var {name}: there is no field {}", var.fieldref.field_path)).on(object.id()))?;
