@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Compares our controllers with what the real Flux answered to recorded scenarios.
+
+    tests/answers/run.py --kubeconfig KC [--sets ks,src] [--only GLOB[,GLOB]] [--jobs N] [--profile debug|release]
+
+Starts source-controller and kustomize-controller as separate processes against the API server of KC, and Debian's
+docker-registry on loopback, runs the scenarios of ../shared/corpus/flux-answers-*.tar.xz, and fails when one that is not
+listed in tests/answers/differences.txt (pattern, reason) differs. Guard rails are off: they hold back what Flux would do.
+"""
+import argparse, fnmatch, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def differences():
+    known = []
+    for line in (HERE / "differences.txt").read_text().splitlines():
+        line = line.split("#")[0].strip() if line.startswith("#") else line.strip()
+        if line:
+            pattern, _, reason = line.partition(" ")
+            known.append((pattern, reason.strip()))
+    return known
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--sets", default="ks,src")
+    parser.add_argument("--only", default="*")
+    parser.add_argument("--jobs", type=int, default=6)
+    parser.add_argument("--profile", default="debug")
+    parser.add_argument("--all", action="store_true", help="run the listed differences too")
+    parser.add_argument("--json", default=str(ROOT / "target" / "answers.json"))
+    args = parser.parse_args()
+    shared = pathlib.Path(os.environ.get("SLUICE_SHARED", ROOT.parent / "shared"))
+    runner = shared / "corpus" / "flux_answers.py"
+    if not runner.exists():
+        print("SKIPPED: no recorded answers (set SLUICE_SHARED to the folder that holds corpus/)")
+        return 0
+    if shutil.which("docker-registry") is None:
+        print("SKIPPED: docker-registry is not installed (Debian package docker-registry)")
+        return 0
+    work = pathlib.Path(tempfile.mkdtemp(prefix="answers-"))
+    for name in args.sets.split(","):
+        subprocess.run(["tar", "-C", str(work), "-xf", str(shared / "corpus" / ("flux-answers-%s.tar.xz" % name))], check=True)
+    corpus = work / "flux-answers"
+    known = differences()
+    wanted = [d for d in sorted(os.listdir(corpus)) if any(fnmatch.fnmatchcase(d, g) for g in args.only.split(","))]
+    skipped = {d: reason for d in wanted for pattern, reason in known if fnmatch.fnmatchcase(d, pattern)}
+    for scenario in os.listdir(corpus):
+        if scenario not in wanted or (scenario in skipped and not args.all):
+            shutil.rmtree(corpus / scenario)
+    processes = []
+
+    def start(name, command, **environment):
+        log = open(work / (name + ".log"), "w")
+        processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ, **environment)))
+
+    try:
+        port = free_port()
+        (work / "registry.yml").write_text(
+            "version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: \"127.0.0.1:%d\"}\nlog: {level: error}\n" % (work / "registry", port))
+        start("registry", ["docker-registry", "serve", str(work / "registry.yml")])
+        kubectl = ["kubectl", "--kubeconfig", args.kubeconfig]
+        subprocess.run(kubectl + ["apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds")], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(kubectl + ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(kubectl + ["create", "namespace", "flux-system"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        binaries = ROOT / "target" / args.profile
+        storage = "127.0.0.1:%d" % free_port()
+        environment = dict(KUBECONFIG=args.kubeconfig, RUNTIME_NAMESPACE="flux-system")
+        (work / "artifacts").mkdir()
+        quiet = ["--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0"]
+        start("source-controller", [str(binaries / "source-controller"), "--storage-path=%s" % (work / "artifacts"), "--storage-addr=" + storage,
+                                    "--storage-adv-addr=" + storage, "--concurrent=10", *quiet], **environment)
+        start("kustomize-controller", [str(binaries / "kustomize-controller"), "--guard-rails=off", "--concurrent=20", *quiet], **environment)
+        time.sleep(1)
+        for process in processes:
+            if process.poll() is not None:
+                print("a process ended at once; logs in", work)
+                return 1
+        subprocess.run([sys.executable, str(runner), "check", "--corpus", str(corpus), "--kubeconfig", args.kubeconfig, "--registry",
+                        "127.0.0.1:%d" % port, "--jobs", str(args.jobs), "--json", args.json])
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    results = json.loads(pathlib.Path(args.json).read_text())
+    failed = [r["name"] for r in results if not r["passed"]]
+    unexpected = [name for name in failed if name not in skipped]
+    reasons = {}
+    for name, reason in skipped.items():
+        reasons.setdefault(reason, []).append(name)
+    for reason, names in sorted(reasons.items()):
+        print("listed: %3d scenarios: %s" % (len(names), reason))
+    for name in unexpected:
+        print("unexpected:", name)
+    print("recorded answers of Flux: %d run, %d same, %d differ; %d more listed as different with a reason" % (
+        len(results), len(results) - len(failed), len(failed), 0 if args.all else len(skipped)))
+    print("logs:", work)
+    return 1 if unexpected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
