@@ -69,3 +69,55 @@ impl Cluster {
         }
     }
 }
+
+/// Connects to the cluster that the user named, or starts one of our own.
+pub async fn connect(args: &UpArgs, data: &DataDir, screen: &Screen) -> Result<Cluster, Error> {
+    if args.kubeconfig.is_some() || args.context.is_some() {
+        let options = kube::config::KubeConfigOptions { context: args.context.clone(), ..Default::default() };
+        let failed = |e: kube::config::KubeconfigError| Error::Kubeconfig(e.to_string());
+        let config = match &args.kubeconfig {
+            Some(path) => {
+                let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
+                kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
+            }
+            None => kube::Config::from_kubeconfig(&options).await.map_err(failed)?,
+        };
+        screen.say("►", &format!("using the cluster at {}", config.cluster_url));
+        let client = Client::new(config.clone()).map_err(|source| Error::Api { what: "the connection", source })?;
+        return Ok(Cluster { client, config, embedded: None });
+    }
+    todo_embedded(args, data, screen).await
+}
+
+/// Two sets of controllers over the same objects would undo each other's work for ever.
+pub async fn refuse_second_owner(client: &Client) -> Result<(), Error> {
+    for namespace in ["flux-system", "sluice-system"] {
+        let selection = Selection { namespace: namespace.to_owned(), ..Default::default() };
+        let deployments = client.list(&kinds::deployment(), &selection).await.unwrap_or_default();
+        for raw in deployments {
+            let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else { continue };
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let runs = object["spec"]["replicas"].as_i64().unwrap_or(1) > 0;
+            if runs && matches!(name, "kustomize-controller" | "source-controller") {
+                return Err(Error::Occupied(format!("Deployment {namespace}/{name}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The first Ctrl-C or SIGTERM.
+pub async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
