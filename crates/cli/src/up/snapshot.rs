@@ -1,10 +1,8 @@
 //! A directory as it is saved now, read into memory.
 
 use std::{fs, io, path::Path};
-use tree::MemoryTree;
+use tree::{Kind, MemoryTree, ignore::Rules};
 
-/// Directories that are never part of a revision.
-const SKIPPED: &[&str] = &[".git", "node_modules", "target"];
 /// A platform repository is small; more than this is a wrong directory.
 const BYTES_MAX: u64 = 256 << 20;
 const FILES_MAX: usize = 100_000;
@@ -18,10 +16,12 @@ pub enum Error {
     TooLarge(String),
 }
 
-/// Reads every regular file below `directory`. Symbolic links that stay inside are followed by content, others are left out.
+/// Reads every regular file below `directory`, but `.git` and what its `.gitignore` names.
+/// Symbolic links to files inside are followed by content, others are left out.
 pub fn read(directory: &Path) -> Result<MemoryTree, Error> {
     let at = |path: &Path, source| Error::Read { path: path.display().to_string(), source };
     let root = directory.canonicalize().map_err(|e| at(directory, e))?;
+    let ignored = fs::read_to_string(root.join(".gitignore")).ok().and_then(|text| Rules::only(&text).ok()).unwrap_or_default();
     let mut tree = MemoryTree::new();
     let (mut files, mut bytes) = (0usize, 0u64);
     let mut pending = vec![(root.clone(), String::new())];
@@ -42,8 +42,12 @@ pub fn read(directory: &Path) -> Result<MemoryTree, Error> {
             };
             let Ok(meta) = fs::metadata(&target) else { continue };
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let kind = if meta.is_dir() { Kind::Dir } else { Kind::File };
+            if name == ".git" || ignored.excludes(&inner, kind) {
+                continue;
+            }
             if meta.is_dir() {
-                if !SKIPPED.contains(&name.as_str()) && !is_link {
+                if !is_link {
                     pending.push((entry.path(), inner));
                 }
             } else if meta.is_file() {
@@ -90,6 +94,10 @@ mod tests {
         fs::create_dir_all(root.join("apps/.git")).unwrap();
         fs::write(root.join("apps/a.yaml"), "a: 1\n").unwrap();
         fs::write(root.join("apps/.git/HEAD"), "ref").unwrap();
+        fs::create_dir_all(root.join("out/deep")).unwrap();
+        fs::write(root.join("out/deep/x.yaml"), "x").unwrap();
+        fs::write(root.join(".gitignore"), "/out/\n*.tmp\n").unwrap();
+        fs::write(root.join("apps/a.tmp"), "x").unwrap();
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink(outside.path().join("secret"), root.join("leak")).unwrap();
@@ -98,7 +106,7 @@ mod tests {
         let tree = read(root).unwrap();
         assert_eq!(tree.read("apps/a.yaml").as_deref(), Some(b"a: 1\n".as_slice()));
         assert_eq!(tree.kind("apps/.git/HEAD"), None);
-        assert_eq!(tree.kind("leak"), None);
+        assert_eq!((tree.kind("leak"), tree.kind("out/deep/x.yaml"), tree.kind("apps/a.tmp")), (None, None, None));
         #[cfg(unix)]
         assert_eq!(tree.read("link.yaml").as_deref(), Some(b"a: 1\n".as_slice()));
         assert!(matches!(read(&root.join("nope")), Err(Error::Read { .. })));
