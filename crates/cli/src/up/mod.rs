@@ -18,23 +18,28 @@ mod snapshot;
 mod source;
 mod view;
 
-use clap::Args;
+use crate::shell::{Context, Failure, Flags, Outcome, flags};
+use clap::{ArgMatches, Command};
 use feed::Feed;
 use screen::Screen;
 use source::{Source, Target};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 use types::GoDuration;
 use view::View;
 
-/// Reconcile a directory or Git repository, with no cluster at all.
-///
-/// Starts an embedded Kubernetes API server, source-controller and kustomize-controller in this process, makes a
-/// GitRepository and a Kustomization of what you name, shows what is fetched, built, applied and waited for, and keeps
-/// reconciling until Ctrl-C: a saved file or a new commit is applied within a second.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  # A directory; edit a file and watch it being applied
+pub fn command() -> Command {
+    flags::leaf("up", "Reconcile a directory or Git repository, with no cluster at all")
+        .long_about(
+            "Reconcile a directory or Git repository, with no cluster at all.
+
+Starts an embedded Kubernetes API server, source-controller and kustomize-controller in this process, makes a
+GitRepository and a Kustomization of what you name (up PATH|URL), shows what is fetched, built, applied and waited
+for, and keeps reconciling until Ctrl-C: a saved file or a new commit is applied within a second.
+With --kubeconfig or --context a real cluster takes the place of the embedded API server.",
+        )
+        .after_help(
+            "  # A directory; edit a file and watch it being applied
   sluice up examples/podinfo
 
   # A Git repository, from one of its folders
@@ -44,87 +49,87 @@ use view::View;
   sluice up . --path clusters/staging --exit-when-ready --timeout 2m
 
   # On a real cluster
-  sluice up . --kubeconfig ~/.kube/config --context kind-dev")]
+  sluice up . --kubeconfig ~/.kube/config --context kind-dev",
+        )
+        .args([
+            flags::string("path", "the folder to build, from the root of the repository").default_value("./"),
+            flags::string("branch", "the branch of a URL (default: the repository's own default branch)").conflicts_with_all(["tag", "tag-semver"]),
+            flags::string("tag", "the tag of a URL").conflicts_with("tag-semver"),
+            flags::string("tag-semver", "a range of tags of a URL, the newest of which is taken"),
+            flags::string("secret-ref", "a Secret in the namespace with the credentials of a URL"),
+            flags::duration("poll", "how often a URL is asked for new commits (default 500ms on this machine, 15s elsewhere)"),
+            flags::string("name", "the name of the source and of the root Kustomization").default_value("flux-system"),
+            flags::switch("exit-when-ready", "leave when everything is ready, or with an error when it is not within --timeout"),
+            flags::string("write-kubeconfig", "where the kubeconfig of the embedded API server goes (default: in the data directory)"),
+            flags::string("data-dir", "keep objects, artifacts and the Git cache in this folder and take them up next time"),
+            flags::duration("ready-after", "how long a simulated workload takes to become ready").default_value("1s"),
+            flags::one_of("guard-rails", "string", "guard rails mode", &["enforce", "warn", "off"], "what holds back dangerous changes: enforce, warn or off")
+                .default_value("enforce"),
+            flags::switch("force", "run even where other controllers seem to reconcile the same objects"),
+            flags::one_of("output", "string", "output format", &["table", "json", "yaml"], "the form of the final table").short('o').default_value("table"),
+            flags::switch("quiet", "no progress, only the result").short('q'),
+        ])
+}
+
+pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> Outcome {
+    reconcile(UpArgs::read(context, matches)?).await
+}
+
+/// What the command line says.
+#[derive(Debug)]
 pub struct UpArgs {
-    /// A directory, or the URL of a Git repository
-    #[arg(value_name = "PATH|URL")]
     target: String,
-
-    /// The folder to build, from the root of the repository
-    #[arg(long, default_value = "./")]
     path: String,
-
-    /// The branch of a URL [default: the repository's own default branch]
-    #[arg(long, conflicts_with_all = ["tag", "semver"])]
-    branch: Option<String>,
-
-    /// The tag of a URL
-    #[arg(long, conflicts_with = "semver")]
-    tag: Option<String>,
-
-    /// A range of tags of a URL, the newest of which is taken
-    #[arg(long)]
-    semver: Option<String>,
-
-    /// A Secret in the namespace with the credentials of a URL
-    #[arg(long, value_name = "NAME")]
-    secret_ref: Option<String>,
-
-    /// How often a URL is asked for new commits [default: 500ms on this machine, 15s elsewhere]
-    #[arg(long, value_name = "DURATION")]
+    branch: String,
+    tag: String,
+    semver: String,
+    secret_ref: String,
     poll: Option<GoDuration>,
-
-    /// The namespace of the source and of the root Kustomization
-    #[arg(long, short, default_value = "flux-system")]
     namespace: String,
-
-    /// The name of the source and of the root Kustomization
-    #[arg(long, default_value = "flux-system")]
     name: String,
-
-    /// Leave when everything is ready, or with an error when it is not within --timeout
-    #[arg(long)]
     exit_when_ready: bool,
-
-    /// How long to wait with --exit-when-ready
-    #[arg(long, default_value = "5m", value_name = "DURATION")]
     timeout: GoDuration,
-
-    /// Use the cluster of this kubeconfig instead of the embedded API server
-    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-
-    /// The context of the kubeconfig; alone, it means the default kubeconfig
-    #[arg(long)]
     context: Option<String>,
-
-    /// Where the kubeconfig of the embedded API server goes [default: in the data directory]
-    #[arg(long, value_name = "FILE")]
     write_kubeconfig: Option<PathBuf>,
-
-    /// Keep the state here (objects, artifacts, Git cache) and take it up next time [default: a folder removed at the end]
-    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-
-    /// How long a simulated workload takes to become ready
-    #[arg(long, default_value = "1s", value_name = "DURATION")]
     ready_after: GoDuration,
-
-    /// What holds back dangerous changes: enforce, warn or off
-    #[arg(long, default_value = "enforce", value_name = "MODE", value_parser = ["enforce", "warn", "off"])]
     guard_rails: String,
-
-    /// Run even where other controllers seem to reconcile the same objects
-    #[arg(long)]
     force: bool,
-
-    /// The form of the final table
-    #[arg(long, short, value_parser = ["table", "json", "yaml"], default_value = "table")]
     output: String,
-
-    /// No progress, only the result
-    #[arg(long, short)]
     quiet: bool,
+}
+
+impl UpArgs {
+    fn read(context: &Context, matches: &ArgMatches) -> Result<Self, Failure> {
+        let arguments = matches.arguments();
+        let [target] = arguments.as_slice() else {
+            return Err(Failure::new(format!("name one directory or Git URL: sluice up PATH|URL (got {} arguments)", arguments.len())));
+        };
+        let given = |name: &str| Some(matches.text(name).to_owned()).filter(|text| !text.is_empty());
+        Ok(Self {
+            target: target.clone(),
+            path: matches.text("path").to_owned(),
+            branch: matches.text("branch").to_owned(),
+            tag: matches.text("tag").to_owned(),
+            semver: matches.text("tag-semver").to_owned(),
+            secret_ref: matches.text("secret-ref").to_owned(),
+            poll: matches.length("poll"),
+            namespace: context.namespace.clone(),
+            name: matches.text("name").to_owned(),
+            exit_when_ready: matches.is_set("exit-when-ready"),
+            timeout: context.timeout,
+            kubeconfig: given("kubeconfig").map(PathBuf::from),
+            context: given("context"),
+            write_kubeconfig: given("write-kubeconfig").map(PathBuf::from),
+            data_dir: given("data-dir").map(PathBuf::from),
+            ready_after: matches.length("ready-after").unwrap_or(GoDuration::from_secs(1)),
+            guard_rails: matches.text("guard-rails").to_owned(),
+            force: matches.is_set("force"),
+            output: matches.text("output").to_owned(),
+            quiet: matches.is_set("quiet"),
+        })
+    }
 }
 
 /// Why `up` cannot go on.
@@ -154,8 +159,20 @@ pub enum Error {
     Controller(&'static str, String),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self::new(text)
+    }
+}
+
 /// Runs until Ctrl-C, or with `--exit-when-ready` until everything is ready or the time is over.
-pub async fn run(args: UpArgs) -> Result<ExitCode, Error> {
+async fn reconcile(args: UpArgs) -> Outcome {
     let deadline = Instant::now() + args.timeout.to_std();
     let mut screen = Screen::new(args.quiet);
     let data = server::DataDir::open(args.data_dir.as_deref())?;
@@ -182,19 +199,20 @@ pub async fn run(args: UpArgs) -> Result<ExitCode, Error> {
         poll: &poll,
         interval: "10m",
         retry_interval: "10s",
-        secret: args.secret_ref.as_deref(),
+        secret: Some(args.secret_ref.as_str()).filter(|name| !name.is_empty()),
     };
     install::root(&cluster.client, &root).await.map_err(api("the root source and Kustomization"))?;
     screen.say("►", &format!("reconciling {} ({})", source.shown, args.path));
     source.follow(cluster.client.clone(), args.namespace.clone(), args.name.clone(), &mut tasks);
     let feed = Feed::start(&cluster.client, &mut tasks);
 
+    let names = cluster::Mapper::new(cluster.client.clone());
     let mut interrupt = std::pin::pin!(server::interrupted());
     let mut announced = None;
     let mut waiting = Default::default();
     let mut look_again = tokio::time::interval(Duration::from_millis(400));
     look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let code = loop {
+    let outcome = loop {
         let snapshot = feed.snapshot();
         let view = View::of(&snapshot, &waiting);
         screen.show(&view);
@@ -205,9 +223,10 @@ pub async fn run(args: UpArgs) -> Result<ExitCode, Error> {
             if inventories.iter().all(|id| snapshot.contains_key(id)) {
                 announced = revision;
                 screen.rest();
-                objects::print(&cluster.client, &snapshot, &args.output).await.map_err(api("the final table"))?;
+                // A closed pipe is the reader's choice, not our failure.
+                let _ = objects::print(&cluster.client, &names, &snapshot, &args.output).await;
                 if args.exit_when_ready {
-                    break ExitCode::SUCCESS;
+                    break Ok(());
                 }
                 cluster.explain(&screen);
                 screen.say("◎", &format!("watching {}; Ctrl-C stops", source.shown));
@@ -215,34 +234,35 @@ pub async fn run(args: UpArgs) -> Result<ExitCode, Error> {
         }
         tokio::select! {
             () = feed.changed() => {}
-            _ = look_again.tick() => waiting = objects::waiting(&cluster.client, &snapshot).await,
+            _ = look_again.tick() => waiting = objects::waiting(&cluster.client, &names, &snapshot).await,
             () = &mut interrupt => {
                 screen.rest();
-                break if args.exit_when_ready { ExitCode::from(130) } else { ExitCode::SUCCESS };
+                break if args.exit_when_ready { Err(Failure::with_code(130, "interrupted")) } else { Ok(()) };
             }
             Some(ended) = controllers.tasks.join_next() => {
                 let (name, why) = ended.unwrap_or_else(|e| ("a controller", e.to_string()));
-                return Err(Error::Controller(name, why));
+                break Err(Error::Controller(name, why).into());
             }
             () = tokio::time::sleep_until(deadline), if args.exit_when_ready => {
                 screen.rest();
-                report_failure(&view, &args);
-                break ExitCode::FAILURE;
+                break Err(Failure::new(not_ready(&view, args.timeout)));
             }
         }
     };
     tasks.shutdown().await;
     controllers.stop().await;
     cluster.stop().await;
-    Ok(code)
+    outcome
 }
 
-fn report_failure(view: &View, args: &UpArgs) {
-    eprintln!("✗ not everything is ready after {}:", args.timeout);
+/// What is missing, one line each.
+fn not_ready(view: &View, timeout: GoDuration) -> String {
+    let mut text = format!("not everything is ready after {timeout}:");
     if view.rows.is_empty() {
-        eprintln!("  no object was seen: is the API server reachable?");
+        text.push_str("\n  no object was seen: is the API server reachable?");
     }
     for row in view.not_ready() {
-        eprintln!("  {}  {}", row.id, row.text);
+        text.push_str(&format!("\n  {}  {}", row.id, row.text));
     }
+    text
 }

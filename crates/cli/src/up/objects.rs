@@ -1,15 +1,13 @@
 //! The applied objects: what is waited for while work goes on, and the table at the end.
 
 use super::view::Id;
-use cluster::{Client, Resource};
+use cluster::{Client, Mapper};
 use health::Status;
 use object::Object;
-use serde::{Deserialize, Serialize};
+use plan::Entry;
+use serde::Serialize;
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, HashMap},
-    io::Write,
-};
+use std::{collections::BTreeMap, io::Write};
 
 /// One applied object, as the table shows it.
 #[derive(Debug, Serialize)]
@@ -20,39 +18,9 @@ pub struct Applied {
     pub message: String,
 }
 
-/// An entry of an inventory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    namespace: String,
-    name: String,
-    group: String,
-    kind: String,
-    version: String,
-}
-
-impl Entry {
-    /// Reads `namespace_name_group_kind`; a double underscore in the name stands for a colon.
-    fn parse(entry: &Value) -> Option<Self> {
-        let id = entry["id"].as_str()?;
-        let (namespace, rest) = id.split_once('_')?;
-        let (rest, kind) = rest.rsplit_once('_')?;
-        let (name, group) = rest.rsplit_once('_')?;
-        Some(Self {
-            namespace: namespace.to_owned(),
-            name: name.replace("__", ":"),
-            group: group.to_owned(),
-            kind: kind.to_owned(),
-            version: entry["v"].as_str()?.to_owned(),
-        })
-    }
-
-    fn shown(&self) -> String {
-        if self.namespace.is_empty() { format!("{}/{}", self.kind, self.name) } else { format!("{}/{}/{}", self.kind, self.namespace, self.name) }
-    }
-}
-
 fn inventory(kustomization: &Value) -> Vec<Entry> {
-    kustomization["status"]["inventory"]["entries"].as_array().into_iter().flatten().filter_map(Entry::parse).collect()
+    let entries = kustomization["status"]["inventory"]["entries"].as_array();
+    entries.into_iter().flatten().filter_map(|entry| Entry::parse(entry["id"].as_str()?, entry["v"].as_str()?)).collect()
 }
 
 /// The Kustomizations that the applied ones have made.
@@ -61,13 +29,14 @@ pub fn expected_kustomizations(objects: &BTreeMap<Id, Value>) -> Vec<Id> {
         .iter()
         .filter(|(id, _)| id.kind == "Kustomization")
         .flat_map(|(_, object)| inventory(object))
-        .filter(|entry| entry.kind == "Kustomization" && entry.group == "kustomize.toolkit.fluxcd.io")
-        .map(|entry| Id { kind: entry.kind, namespace: entry.namespace, name: entry.name })
+        .map(|entry| entry.key)
+        .filter(|key| key.kind == "Kustomization" && key.group == "kustomize.toolkit.fluxcd.io")
+        .map(|key| Id { kind: key.kind, namespace: key.namespace, name: key.name })
         .collect()
 }
 
 /// For each Kustomization that runs health checks: the first objects that are not ready, with their reasons.
-pub async fn waiting(client: &Client, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, String> {
+pub async fn waiting(client: &Client, names: &Mapper, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, String> {
     let mut found = BTreeMap::new();
     for (id, object) in objects {
         let checking = object["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
@@ -76,12 +45,11 @@ pub async fn waiting(client: &Client, objects: &BTreeMap<Id, Value>) -> BTreeMap
         if !checking {
             continue;
         }
-        let mut names = Names::default();
         let mut reasons = Vec::new();
         for entry in inventory(object) {
-            let health = assess(client, &mut names, &entry).await;
+            let health = assess(client, names, &entry).await;
             if health.0 != Status::Current {
-                reasons.push(format!("{}: {}", entry.shown(), health.1));
+                reasons.push(format!("{}: {}", entry.key, health.1));
             }
         }
         if let Some(first) = reasons.first() {
@@ -93,24 +61,21 @@ pub async fn waiting(client: &Client, objects: &BTreeMap<Id, Value>) -> BTreeMap
 }
 
 /// Prints every applied object and how it is.
-pub async fn print(client: &Client, objects: &BTreeMap<Id, Value>, form: &str) -> Result<(), cluster::Error> {
-    let mut names = Names::default();
+pub async fn print(client: &Client, names: &Mapper, objects: &BTreeMap<Id, Value>, form: &str) -> std::io::Result<()> {
     let mut applied = Vec::new();
     for (id, object) in objects.iter().filter(|(id, _)| id.kind == "Kustomization") {
         for entry in inventory(object) {
-            let (status, message) = assess(client, &mut names, &entry).await;
+            let (status, message) = assess(client, names, &entry).await;
             let kustomization = format!("{}/{}", id.namespace, id.name);
-            applied.push(Applied { kustomization, object: entry.shown(), status: status.to_string(), message });
+            applied.push(Applied { kustomization, object: entry.key.to_string(), status: status.to_string(), message });
         }
     }
     let mut out = std::io::stdout().lock();
-    // A closed pipe is the reader's choice, not our failure.
-    let _ = match form {
+    match form {
         "json" => serde_json::to_writer_pretty(&mut out, &applied).map_err(std::io::Error::from).and_then(|()| writeln!(out)),
         "yaml" => write!(out, "{}", yaml::emit(&serde_json::to_value(&applied).unwrap_or_default())),
         _ => table(&mut out, &applied),
-    };
-    Ok(())
+    }
 }
 
 fn table(out: &mut impl Write, applied: &[Applied]) -> std::io::Result<()> {
@@ -130,11 +95,12 @@ fn table(out: &mut impl Write, applied: &[Applied]) -> std::io::Result<()> {
     applied.iter().try_for_each(|row| line(cells(row)))
 }
 
-async fn assess(client: &Client, names: &mut Names, entry: &Entry) -> (Status, String) {
-    let Some(resource) = names.resource(client, entry).await else {
-        return (Status::Unknown, format!("the API server knows no {} in {}/{}", entry.kind, entry.group, entry.version));
+async fn assess(client: &Client, names: &Mapper, entry: &Entry) -> (Status, String) {
+    let resource = match names.resource(&entry.gvk()).await {
+        Ok(resource) => resource,
+        Err(error) => return (Status::Unknown, error.to_string()),
     };
-    match client.get_opt(&resource, &entry.namespace, &entry.name).await {
+    match client.get_opt(&resource, &entry.key.namespace, &entry.key.name).await {
         Ok(Some(bytes)) => match serde_json::from_slice(&bytes).ok().and_then(|value| Object::new(value).ok()) {
             Some(object) => {
                 let health = health::assess(&object, jiff::Timestamp::now());
@@ -147,51 +113,19 @@ async fn assess(client: &Client, names: &mut Names, entry: &Entry) -> (Status, S
     }
 }
 
-/// What kinds are called in URLs, asked once per group and version.
-#[derive(Default)]
-struct Names(HashMap<String, Vec<Resource>>);
-
-impl Names {
-    async fn resource(&mut self, client: &Client, entry: &Entry) -> Option<Resource> {
-        #[derive(Deserialize)]
-        struct List {
-            resources: Vec<Item>,
-        }
-        #[derive(Deserialize)]
-        struct Item {
-            name: String,
-            kind: String,
-            namespaced: bool,
-        }
-        let path = if entry.group.is_empty() { format!("/api/{}", entry.version) } else { format!("/apis/{}/{}", entry.group, entry.version) };
-        if !self.0.contains_key(&path) {
-            let bytes = client.get_path(&path, "application/json").await.ok()?;
-            let list: List = serde_json::from_slice(&bytes).ok()?;
-            let resources = list.resources.into_iter().filter(|item| !item.name.contains('/')).map(|item| Resource {
-                group: entry.group.clone(),
-                version: entry.version.clone(),
-                kind: item.kind,
-                plural: item.name,
-                namespaced: item.namespaced,
-            });
-            self.0.insert(path.clone(), resources.collect());
-        }
-        self.0.get(&path)?.iter().find(|resource| resource.kind == entry.kind).cloned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn inventory_ids_are_read_as_flux_writes_them() {
-        let entry = Entry::parse(&json!({"id": "_apps__crb_rbac.authorization.k8s.io_ClusterRoleBinding", "v": "v1"})).unwrap();
-        assert_eq!((entry.namespace.as_str(), entry.name.as_str(), entry.group.as_str()), ("", "apps:crb", "rbac.authorization.k8s.io"));
-        let core = Entry::parse(&json!({"id": "ns_name__ConfigMap", "v": "v1"})).unwrap();
-        assert_eq!(core.shown(), "ConfigMap/ns/name");
-        assert_eq!(Entry::parse(&json!({"id": "nonsense", "v": "v1"})), None);
+    fn kustomizations_that_others_have_made_are_expected() {
+        let root = json!({
+            "kind": "Kustomization", "metadata": {"name": "root", "namespace": "ns"},
+            "status": {"inventory": {"entries": [{"id": "ns_apps_kustomize.toolkit.fluxcd.io_Kustomization", "v": "v1"}, {"id": "ns_a__ConfigMap", "v": "v1"}]}},
+        });
+        let expected = expected_kustomizations(&[(Id::of(&root), root)].into());
+        assert_eq!(expected.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Kustomization/ns/apps"]);
     }
 
     #[test]

@@ -73,20 +73,48 @@ impl Cluster {
 /// Connects to the cluster that the user named, or starts one of our own.
 pub async fn connect(args: &UpArgs, data: &DataDir, screen: &Screen) -> Result<Cluster, Error> {
     if args.kubeconfig.is_some() || args.context.is_some() {
-        let options = kube::config::KubeConfigOptions { context: args.context.clone(), ..Default::default() };
-        let failed = |e: kube::config::KubeconfigError| Error::Kubeconfig(e.to_string());
-        let config = match &args.kubeconfig {
-            Some(path) => {
-                let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
-                kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)?
-            }
-            None => kube::Config::from_kubeconfig(&options).await.map_err(failed)?,
-        };
+        let config = runtime::kube_config(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+        let config = config.map_err(|e| Error::Kubeconfig(e.to_string()))?;
         screen.say("►", &format!("using the cluster at {}", config.cluster_url));
-        let client = Client::new(config.clone()).map_err(|source| Error::Api { what: "the connection", source })?;
+        let client = client(&config)?;
         return Ok(Cluster { client, config, embedded: None });
     }
-    todo_embedded(args, data, screen).await
+    embedded(args, data, screen).await
+}
+
+fn client(config: &kube::Config) -> Result<Client, Error> {
+    Client::new(config.clone()).map_err(|source| Error::Api { what: "the connection", source })
+}
+
+async fn embedded(args: &UpArgs, data: &DataDir, screen: &Screen) -> Result<Cluster, Error> {
+    let failed = |error: &dyn std::error::Error| Error::Server(error.to_string());
+    let options = apiserver::Options {
+        data_dir: data.is_kept().then(|| data.path().join("apiserver")),
+        simulator: apiserver::Simulator::After(args.ready_after.to_std()),
+        ..Default::default()
+    };
+    let running = apiserver::Server::start(options).await.map_err(|e| failed(&e))?;
+    let path = args.write_kubeconfig.clone().unwrap_or_else(|| data.path().join("kubeconfig"));
+    let text = running.kubeconfig();
+    crate::apiserver::write_secret_file(&path, &text).map_err(|e| failed(&e))?;
+    let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).map_err(|e| failed(&e))?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.map_err(|e| failed(&e))?;
+    screen.say("✔", &format!("embedded Kubernetes API server at https://{} (kubeconfig {})", running.address, path.display()));
+    Ok(Cluster { client: client(&config)?, config, embedded: Some((running, path)) })
+}
+
+/// The controllers of this process; each is a task that ends when it is asked to.
+pub struct Controllers {
+    pub tasks: JoinSet<(&'static str, String)>,
+    stop: CancellationToken,
+}
+
+impl Controllers {
+    /// Lets them finish what they hold, for a few seconds.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(5), async { while self.tasks.join_next().await.is_some() {} }).await;
+    }
 }
 
 /// Two sets of controllers over the same objects would undo each other's work for ever.

@@ -66,11 +66,11 @@ impl Source {
     pub async fn open(target: Target, args: &UpArgs, data: &DataDir, tasks: &mut JoinSet<()>) -> Result<Self, Error> {
         match target {
             Target::Url(url) => {
-                let reference = match (&args.branch, &args.tag, &args.semver) {
-                    (_, Some(tag), _) => json!({"tag": tag}),
-                    (_, _, Some(range)) => json!({"semver": range}),
-                    (Some(branch), ..) => json!({"branch": branch}),
-                    (None, None, None) => json!({"branch": default_branch(&url, data).await}),
+                let reference = match (args.branch.as_str(), args.tag.as_str(), args.semver.as_str()) {
+                    ("", "", "") => json!({"branch": default_branch(&url, data).await}),
+                    ("", "", range) => json!({"semver": range}),
+                    ("", tag, _) => json!({"tag": tag}),
+                    (branch, ..) => json!({"branch": branch}),
                 };
                 let local = ["://127.", "://localhost", "://[::1]"].iter().any(|host| url.contains(host));
                 let poll = args.poll.unwrap_or(GoDuration::from_nanos(if local { 500_000_000 } else { 15_000_000_000 }));
