@@ -3,9 +3,9 @@
 //! ```text
 //! Args -> Options ─┐
 //! Process ─────────┴─> set_up ─┬─ Store + server   artifacts: one folder, served over HTTP, by the leader
-//!                              └─ one module per kind: git_repository (observe -> plan -> act -> report)
+//!                              └─ one module per kind: git_repository, oci_repository (observe -> plan -> act -> report)
 //!
-//! shared by the kinds: draft (conditions and their summary), problem, secret
+//! shared by the kinds: draft (conditions and their summary), story (a status on its way), kept (the storage), problem, secret
 //! ```
 //!
 //! As a program: `source-controller`. Inside of another one: [`set_up`] on a process of its own, or [`run`].
@@ -13,9 +13,12 @@
 mod args;
 mod draft;
 mod git_repository;
+mod kept;
+mod oci_repository;
 mod options;
 mod problem;
 mod secret;
+mod story;
 
 pub use args::{Args, GATES};
 pub use options::{Options, Storage};
@@ -48,6 +51,8 @@ pub enum Error {
     DefaultServiceAccount,
     #[error(transparent)]
     Http(#[from] http_client::Error),
+    #[error("cannot make the client for registries")]
+    Registries(#[from] reqwest::Error),
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
     #[error(transparent)]
@@ -99,6 +104,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
     let store = Arc::new(store);
     serve(&process, listener, address, store.clone());
 
+    oci_repositories(&process, &options, store.clone())?;
     let repositories = git_repository::repositories();
     let beats = git_repository::Beats {
         client: process.client().clone(),
@@ -128,6 +134,20 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
     });
     process.run(controller, process.settings().selection());
     Ok(Running { storage_addr, advertised })
+}
+
+fn oci_repositories(process: &Process, options: &Options, store: Arc<store::Store>) -> Result<(), Error> {
+    let beats = oci_repository::Beats {
+        client: process.client().clone(),
+        store,
+        http: oci_repository::http_client()?,
+        workload_identity: process.gates().enabled(WORKLOAD_IDENTITY_GATE),
+    };
+    let watched = runtime::Store::new(oci_repository::resource());
+    let controller =
+        Controller::new("ocirepository", watched, beats, process.settings().backoff).concurrent(options.concurrent).finalizer(FINALIZER);
+    process.run(controller, process.settings().selection());
+    Ok(())
 }
 
 fn is_waiting(repositories: &runtime::Store<api::source::GitRepository>, key: &NamespacedName) -> bool {

@@ -9,6 +9,8 @@ pub(crate) struct Problem {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     pub(crate) verdict: Verdict,
+    /// A reason and a text that are told beside the problem itself, for people only.
+    pub(crate) told: Option<(&'static str, String)>,
 }
 
 /// What to do about a problem.
@@ -25,7 +27,7 @@ pub(crate) enum Verdict {
 impl Problem {
     /// A problem that a condition of bad news says.
     pub(crate) fn of(condition: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { condition: Some((condition, TRUE)), reason, message: message.into(), verdict: Verdict::Retry }
+        Self { condition: Some((condition, TRUE)), reason, message: message.into(), verdict: Verdict::Retry, told: None }
     }
 
     /// A problem that makes a condition of good news False.
@@ -34,7 +36,12 @@ impl Problem {
     }
 
     pub(crate) fn plain(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { condition: None, reason, message: message.into(), verdict: Verdict::Retry }
+        Self { condition: None, reason, message: message.into(), verdict: Verdict::Retry, told: None }
+    }
+
+    /// Tells something else first.
+    pub(crate) fn told(self, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { told: Some((reason, message.into())), ..self }
     }
 
     pub(crate) fn waits(self, after: Duration) -> Self {

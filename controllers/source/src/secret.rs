@@ -53,6 +53,10 @@ impl Secret {
         self.get(key).filter(|value| !value.is_empty())
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.data.keys().map(String::as_str)
+    }
+
     pub(crate) fn text(&self, key: &str) -> String {
         self.get(key).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
     }

@@ -168,6 +168,22 @@ impl Store {
         fs::read(self.local(path)?).map_err(|source| Error::Io { verb: "read", path: path.to_owned(), source })
     }
 
+    /// Makes `alias`, beside the file at `path`, lead to it: a symbolic link, put in place in one step.
+    pub fn link(&self, path: &str, alias: &str) -> Result<(), Error> {
+        let failed = |source| Error::Io { verb: "link to", path: path.to_owned(), source };
+        let link = self.local(alias)?;
+        if tree::parent(path) != tree::parent(alias) {
+            return Err(Error::Path(alias.to_owned()));
+        }
+        let temporary = link.with_file_name(format!("{TEMPORARY}{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed)));
+        std::os::unix::fs::symlink(path.rsplit('/').next().unwrap_or(path), &temporary).map_err(failed)?;
+        let outcome = fs::rename(&temporary, &link).map_err(failed);
+        if outcome.is_err() {
+            fs::remove_file(&temporary).ok();
+        }
+        outcome
+    }
+
     /// Removes a file; it may be gone already.
     pub fn remove(&self, path: &str) -> Result<(), Error> {
         self.hashed.lock().unwrap_or_else(PoisonError::into_inner).remove(path);

@@ -105,7 +105,7 @@ fn provider(spec: &GitRepositorySpec, namespace: &str, secret: Option<&Secret>, 
 }
 
 /// The proxy that a Secret describes; `name` is `namespace/name`.
-pub(super) fn proxy(data: &Secret, name: &str) -> Result<Proxy, String> {
+pub(crate) fn proxy(data: &Secret, name: &str) -> Result<Proxy, String> {
     let Some(address) = data.get("address") else { return Err(format!("secret '{name}': key 'address' not found")) };
     let address = String::from_utf8_lossy(address).into_owned();
     if address.is_empty() {

@@ -7,7 +7,7 @@
 //! report   conditions, status, events, next visit                   pure
 //! ```
 
-mod access;
+pub(crate) mod access;
 mod act;
 mod include;
 mod observe;
