@@ -10,7 +10,6 @@ use api::meta::{FETCH_FAILED, SOURCE_VERIFIED, STORAGE_OPERATION_FAILED, Time};
 use api::source::{OCIRepository, OCIRepositoryVerification};
 use bytes::Bytes;
 use oci::Manifest;
-use std::io::Write;
 use std::sync::Arc;
 use store::Store;
 use tree::{archive, ignore};
