@@ -117,7 +117,8 @@ impl<'a, S: SourceStatus> Story<'a, S> {
     /// Whether somebody changed the object or asked for this visit: then an answer is due even when nothing was done.
     pub(crate) fn is_asked(&mut self) -> bool {
         let parts = self.status.parts();
-        self.about.generation != *parts.observed_generation || self.about.requested_at.is_some_and(|at| at != parts.last_handled_reconcile_at)
+        self.about.generation != *parts.observed_generation
+            || self.about.requested_at.is_some_and(|at| at != parts.last_handled_reconcile_at)
     }
 
     /// Something is in the way: its condition, its event, and what follows from it.

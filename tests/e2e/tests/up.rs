@@ -20,7 +20,11 @@ fn up(arguments: &[&str]) -> Output {
 
 fn kubectl(kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new("kubectl").arg("--kubeconfig").arg(kubeconfig).args(arguments).output().map_err(|e| e.to_string())?;
-    if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 #[test]
@@ -31,7 +35,13 @@ fn the_example_becomes_ready_and_every_object_is_listed() {
     let (table, progress) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
     assert!(output.status.success(), "{table}\n{progress}");
     println!("ready after {:?}", started.elapsed());
-    for object in ["Namespace/podinfo", "Deployment/podinfo/podinfo", "Service/podinfo/podinfo", "HorizontalPodAutoscaler/podinfo/podinfo", "Kustomization/flux-system/apps"] {
+    for object in [
+        "Namespace/podinfo",
+        "Deployment/podinfo/podinfo",
+        "Service/podinfo/podinfo",
+        "HorizontalPodAutoscaler/podinfo/podinfo",
+        "Kustomization/flux-system/apps",
+    ] {
         assert!(table.lines().any(|line| line.contains(object) && line.contains("Current")), "{object} is not listed as current:\n{table}");
     }
     assert!(progress.contains("Kustomization/flux-system/apps"), "{progress}");
@@ -108,7 +118,10 @@ fn a_git_url_is_followed_commit_by_commit() {
     let _up = Process::start("up", state.path(), &mut command);
     let message = |wanted: &str| {
         until(wanted, || {
-            let found = kubectl(&kubeconfig, &["get", "kustomization", "apps", "-n", "flux-system", "-o", "jsonpath={.status.lastAppliedRevision}"])?;
+            let found = kubectl(
+                &kubeconfig,
+                &["get", "kustomization", "apps", "-n", "flux-system", "-o", "jsonpath={.status.lastAppliedRevision}"],
+            )?;
             if found.ends_with(wanted) { Ok(()) } else { Err(found) }
         });
     };

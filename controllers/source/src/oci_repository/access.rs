@@ -188,7 +188,12 @@ mod tests {
     fn an_address_names_a_repository_and_no_tag() {
         let parsed = repository("oci://127.0.0.1:5000/team/app").unwrap();
         assert_eq!((parsed.registry(), parsed.repository()), ("127.0.0.1:5000", "team/app"));
-        for bad in ["https://x/y", "oci://h/app:v1", "oci://h/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "oci://H_/A"] {
+        for bad in [
+            "https://x/y",
+            "oci://h/app:v1",
+            "oci://h/app@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "oci://H_/A",
+        ] {
             assert_eq!(repository(bad).unwrap_err().reason, "URLInvalid", "{bad}");
         }
     }

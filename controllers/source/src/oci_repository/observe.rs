@@ -81,8 +81,9 @@ async fn find(client: &Client, spec: &OCIRepositorySpec, repository: &Reference)
     let tag = if wanted.semver.is_empty() {
         if wanted.tag.is_empty() { "latest".to_owned() } else { wanted.tag.clone() }
     } else {
-        let undetermined =
-            |why: String| Problem::of(FETCH_FAILED, "ReadOperationFailed", format!("failed to determine the artifact tag for '{}': {why}", spec.url));
+        let undetermined = |why: String| {
+            Problem::of(FETCH_FAILED, "ReadOperationFailed", format!("failed to determine the artifact tag for '{}': {why}", spec.url))
+        };
         let tags = client.tags(repository).await.map_err(|e| undetermined(e.to_string()))?;
         let is_chart = select::is_chart(spec.layer_selector.as_ref().map(|selector| selector.media_type.as_str()));
         select::newest(&tags, &wanted.semver, &wanted.semver_filter, is_chart).map_err(|e| undetermined(e.to_string()))?.to_owned()

@@ -6,11 +6,11 @@ use super::plan::Plan;
 use crate::draft::{Outcome, Polarity};
 use crate::problem::Problem;
 use crate::story::{About, Story};
+use api::Artifact;
 use api::meta::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, RECONCILING, SOURCE_VERIFIED, STALLED, STORAGE_OPERATION_FAILED, TRUE, reason,
 };
 use api::source::{OCIRepository, OCIRepositoryStatus};
-use api::Artifact;
 use oci::annotation;
 use runtime::{Event, Report};
 

@@ -46,7 +46,9 @@ pub fn layer<'a>(manifest: &'a Manifest, wanted: Option<&str>) -> Result<&'a Des
     }
     match wanted.filter(|wanted| !wanted.is_empty()) {
         None => Ok(&manifest.layers[0]),
-        Some(wanted) => manifest.layers.iter().find(|layer| layer.media_type == wanted).ok_or_else(|| Error::NoSuchLayer(wanted.to_owned())),
+        Some(wanted) => {
+            manifest.layers.iter().find(|layer| layer.media_type == wanted).ok_or_else(|| Error::NoSuchLayer(wanted.to_owned()))
+        }
     }
 }
 
