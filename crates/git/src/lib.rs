@@ -7,6 +7,7 @@
 //!   Client::resolve -> Target   Client::fetch -> Checkout { commit, GitTree: tree::Tree }
 //!
 //! write::commit_tree   a tree as the next commit of a bare repository
+//! serve                bare repositories over smart HTTP, read only
 //! ```
 //!
 //! gix stays behind this crate. It never reads the user's or system's Git configuration, runs no hook, no helper, no
@@ -22,6 +23,7 @@ mod client;
 mod error;
 mod http;
 mod reference;
+pub mod serve;
 mod submodules;
 mod tree;
 pub mod write;
