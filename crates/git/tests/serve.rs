@@ -100,5 +100,10 @@ fn pushes_unknown_repositories_and_old_protocols_are_refused() {
     let outside = world.url.replace("app.git", "..%2f..%2fapp.git");
     assert!(world.git(&["ls-remote", &outside]).is_err());
     assert!(world.git(&["-c", "protocol.version=0", "ls-remote", &world.url]).is_err());
-    assert!(world.git(&["-C", "clone", "fetch", "--quiet", "origin", "1234567890123456789012345678901234567890"]).unwrap_err().contains("not our ref"));
+    assert!(
+        world
+            .git(&["-C", "clone", "fetch", "--quiet", "origin", "1234567890123456789012345678901234567890"])
+            .unwrap_err()
+            .contains("not our ref")
+    );
 }

@@ -196,10 +196,8 @@ async fn write_to_cluster(client: Client, controller: String, mut queue: Queue) 
             Action::Drop => continue,
             Action::Create { message } => message,
             Action::Repeat { name, message, count } => {
-                let mut patch = json!({"count": count, "lastTimestamp": rfc3339_secs(record.time), "message": cut(&message)});
-                if !record.annotations.is_empty() {
-                    patch["metadata"] = json!({"annotations": record.annotations});
-                }
+                // Annotations stay those of the first time, as client-go leaves them; recorded in src-git-revision-change and others.
+                let patch = json!({"count": count, "lastTimestamp": rfc3339_secs(record.time), "message": cut(&message)});
                 let body = patch.to_string().into_bytes();
                 match client.patch(&events, namespace, &name, "", PatchKind::Merge, &controller, body).await {
                     Ok(_) => continue,

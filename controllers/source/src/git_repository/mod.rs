@@ -70,7 +70,7 @@ impl Reconciler for Beats {
         }
         let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
         if this.spec.suspend {
-            return report::suspended(&this, about);
+            return report::suspended(&this, about).into();
         }
         let seen = observe::observe(self, &this, context.key()).await;
         let plan = plan::plan(&this, &seen);
@@ -81,7 +81,7 @@ impl Reconciler for Beats {
             }
             Plan::Stop(_) | Plan::Keep { .. } => None,
         };
-        report::report(&this, &seen, &plan, done.as_ref(), about)
+        report::report(&this, &seen, &plan, done.as_ref(), about).into()
     }
 
     /// Two looks at the server, each within the timeout, and the archive.

@@ -35,6 +35,20 @@ pub(super) struct About<'a> {
     pub(super) now: Time,
 }
 
+/// What a reconcile has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Told {
+    pub(super) status: GitRepositoryStatus,
+    pub(super) events: Vec<Event>,
+    pub(super) visit: Visit,
+}
+
+impl From<Told> for Report {
+    fn from(told: Told) -> Self {
+        Self::new(told.visit).status(&told.status).events(told.events)
+    }
+}
+
 /// A status on its way: the story is told in the order in which things happened.
 struct Story<'a> {
     this: &'a GitRepository,
@@ -52,7 +66,7 @@ pub(super) fn under_way(this: &GitRepository, seen: &Seen, about: About<'_>) -> 
 }
 
 /// A suspended object: the request is answered, and nothing else said.
-pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Report {
+pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Told {
     let mut story = Story::new(this, about);
     // An object that was never looked at has no conditions, and nothing to have observed.
     if !story.status.conditions.is_empty() {
@@ -64,7 +78,7 @@ pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Report {
 }
 
 /// The whole story of a reconcile.
-pub(super) fn report(this: &GitRepository, seen: &Seen, plan: &Plan, done: Option<&Done>, about: About<'_>) -> Report {
+pub(super) fn report(this: &GitRepository, seen: &Seen, plan: &Plan, done: Option<&Done>, about: About<'_>) -> Told {
     let mut story = Story::begin(this, seen, about);
     let told = match (plan, done) {
         (Plan::Stop(problem), _) => Err(problem.clone()),
@@ -233,7 +247,7 @@ impl<'a> Story<'a> {
             || self.about.requested_at.is_some_and(|at| at != self.status.last_handled_reconcile_at)
     }
 
-    fn end(mut self, outcome: Outcome, fetched: Option<&Fetched>) -> Report {
+    fn end(mut self, outcome: Outcome, fetched: Option<&Fetched>) -> Told {
         self.draft.end(&outcome);
         self.draft.summarize(&ORDER, &[SOURCE_VERIFIED]);
         let success = matches!(outcome, Outcome::Stored | Outcome::Unchanged);
@@ -271,11 +285,205 @@ impl<'a> Story<'a> {
         self.events.push(event.with("revision", &artifact.revision).with("digest", &artifact.digest));
     }
 
-    fn finish(mut self, visit: Visit) -> Report {
+    fn finish(mut self, visit: Visit) -> Told {
         if let Some(requested_at) = self.about.requested_at {
             self.status.last_handled_reconcile_at = requested_at.to_owned();
         }
         self.status.conditions = self.draft.finish();
-        Report::new(visit).status(&self.status).events(self.events)
+        Told { status: self.status, events: self.events, visit }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::source::GitRepositorySpec;
+    use git::{Access, Address};
+    use runtime::Severity;
+    use std::time::Duration;
+
+    const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
+
+    fn now() -> Time {
+        Time(jiff::Timestamp::from_second(1_000).unwrap())
+    }
+
+    fn about(generation: i64) -> About<'static> {
+        About { generation, requested_at: None, now: now() }
+    }
+
+    fn artifact(revision: &str, digest: &str) -> Artifact {
+        Artifact {
+            revision: revision.into(),
+            digest: digest.into(),
+            path: "p".into(),
+            url: "u".into(),
+            last_update_time: now(),
+            ..Artifact::default()
+        }
+    }
+
+    fn seen(artifact: Kept) -> Seen {
+        let address = Address::parse("https://example.com/x").unwrap().0;
+        Seen {
+            collected: 0,
+            artifact,
+            access: Ok((address, Access::default())),
+            includes: Ok(vec![]),
+            head: super::super::observe::Head::Unknown,
+            keys: None,
+        }
+    }
+
+    fn fetched(result: Result<Written, Problem>) -> Done {
+        Done { fetched: Some(Fetched { revision: REVISION.into(), subject: "subject".into() }), verified: None, result }
+    }
+
+    fn failed(problem: Problem) -> Done {
+        Done { fetched: None, verified: None, result: Err(problem) }
+    }
+
+    fn object(status: Option<GitRepositoryStatus>) -> GitRepository {
+        let interval = types::GoDuration::from_secs(60);
+        GitRepository { spec: GitRepositorySpec { interval, ..GitRepositorySpec::default() }, status, ..GitRepository::default() }
+    }
+
+    /// An object whose artifact was stored at generation 1.
+    fn stored() -> GitRepository {
+        let done = fetched(Ok(Written::New(artifact(REVISION, "sha256:ab"))));
+        let told = report(&object(None), &seen(Kept::Never), &Plan::Fetch, Some(&done), about(1));
+        object(Some(told.status))
+    }
+
+    fn intact() -> Kept {
+        Kept::Intact(artifact(REVISION, "sha256:ab"))
+    }
+
+    fn shown(told: &Told) -> Vec<String> {
+        told.status.conditions.iter().map(|c| format!("{} {} {}: {}", c.r#type, c.status, c.reason, c.message)).collect()
+    }
+
+    fn events(told: &Told) -> Vec<(Severity, &str, &str)> {
+        told.events.iter().map(|e| (e.severity, e.reason.as_str(), e.message.as_str())).collect()
+    }
+
+    fn missing() -> Problem {
+        Problem::of(FETCH_FAILED, "GitOperationFailed", "no such branch")
+    }
+
+    #[test]
+    fn a_first_artifact_makes_the_object_ready() {
+        let done = fetched(Ok(Written::New(artifact(REVISION, "sha256:ab"))));
+        let told = report(&object(None), &seen(Kept::Never), &Plan::Fetch, Some(&done), about(1));
+        let message = format!("stored artifact for revision '{REVISION}'");
+        assert_eq!(shown(&told), [format!("Ready True Succeeded: {message}"), format!("ArtifactInStorage True Succeeded: {message}")]);
+        assert_eq!((told.status.observed_generation, told.visit), (1, Visit::Interval(Duration::from_secs(60))));
+        assert_eq!(events(&told), [(Severity::Info, "NewArtifact", "stored artifact for commit 'subject'")]);
+        assert_eq!(told.events[0].metadata["revision"], REVISION);
+    }
+
+    #[test]
+    fn a_visit_that_finds_nothing_new_tells_nothing_and_changes_nothing() {
+        let this = stored();
+        let later = About { now: Time(jiff::Timestamp::from_second(9_000).unwrap()), ..about(1) };
+        for (plan, done) in [(Plan::Keep { revision: REVISION.into() }, None), (Plan::Fetch, Some(fetched(Ok(Written::UpToDate))))] {
+            let told = report(&this, &seen(intact()), &plan, done.as_ref(), later);
+            assert_eq!(Some(&told.status), this.status.as_ref());
+            assert_eq!(told.events, []);
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_spec_that_needs_no_fetch_is_answered() {
+        let told = report(&stored(), &seen(intact()), &Plan::Keep { revision: REVISION.into() }, None, about(2));
+        assert_eq!(told.status.observed_generation, 2);
+        assert!(told.status.conditions.iter().all(|c| c.observed_generation == 2));
+        let message = format!("no changes since last reconciliation: observed revision '{REVISION}'");
+        assert_eq!(events(&told), [(Severity::Trace, "GitOperationSucceeded", message.as_str())]);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_artifact_and_says_how_far_it_came() {
+        let told = report(&stored(), &seen(intact()), &Plan::Fetch, Some(&failed(missing())), about(2));
+        assert_eq!(
+            shown(&told)[..2],
+            [
+                "Reconciling True ProgressingWithRetry: processing object: new generation 1 -> 2",
+                "Ready False GitOperationFailed: no such branch"
+            ]
+        );
+        assert_eq!((told.status.observed_generation, told.visit), (1, Visit::Backoff));
+        assert!(told.status.artifact.is_some());
+        assert_eq!(events(&told), [(Severity::Error, "GitOperationFailed", "no such branch")]);
+    }
+
+    #[test]
+    fn a_recovery_with_the_same_artifact_is_told_once() {
+        let broken = report(&stored(), &seen(intact()), &Plan::Stop(missing()), None, about(1));
+        let told = report(&object(Some(broken.status)), &seen(intact()), &Plan::Keep { revision: REVISION.into() }, None, about(1));
+        assert_eq!(events(&told), [(Severity::Info, "Succeeded", format!("stored artifact for commit '{REVISION}'").as_str())]);
+        assert_eq!(shown(&told).len(), 2, "nothing of the failure is left: {:?}", shown(&told));
+    }
+
+    #[test]
+    fn an_artifact_that_vanished_is_built_again_without_news() {
+        let done = fetched(Ok(Written::New(artifact(REVISION, "sha256:ab"))));
+        let gone = failed(missing());
+        let told = report(&stored(), &seen(Kept::Gone), &Plan::Fetch, Some(&gone), about(1));
+        assert_eq!(shown(&told)[0], "Reconciling True ProgressingWithRetry: building artifact: disappeared from storage");
+        assert!(told.status.artifact.is_none() && told.status.conditions.condition(ARTIFACT_IN_STORAGE).is_none());
+        let told = report(&stored(), &seen(Kept::Gone), &Plan::Fetch, Some(&done), about(1));
+        assert_eq!(told.events, []);
+        let damaged = report(&stored(), &seen(Kept::Damaged("computed digest doesn't match".into())), &Plan::Fetch, Some(&done), about(1));
+        let message = "failed to verify integrity of artifact: computed digest doesn't match";
+        assert_eq!(events(&damaged), [(Severity::Error, "ArtifactVerificationFailed", message)]);
+    }
+
+    #[test]
+    fn waiting_for_an_include_is_told_once_and_looked_at_again_after_its_time() {
+        let wait =
+            || Problem::of(INCLUDE_UNAVAILABLE, "NoArtifact", "no artifact available for include 'lib'").waits(Duration::from_secs(30));
+        let seen = || Seen { includes: Err(wait()), ..seen(Kept::Never) };
+        let told = report(&object(None), &seen(), &Plan::Stop(wait()), None, about(1));
+        assert_eq!(told.visit, Visit::After(Duration::from_secs(30)));
+        assert_eq!(events(&told), [(Severity::Trace, "NoArtifact", "no artifact available for include 'lib'")]);
+        let quiet = GitRepositoryStatus { observed_generation: 1, ..told.status };
+        let again = report(&object(Some(quiet.clone())), &seen(), &Plan::Stop(wait()), None, about(1));
+        assert_eq!((again.events, again.status), (vec![], quiet));
+    }
+
+    #[test]
+    fn a_stall_is_final_and_a_failed_verification_decides_over_ready() {
+        let stall = Problem::not(SOURCE_VERIFIED, "InvalidVerificationMode", "no tag").stalls();
+        let told = report(&object(None), &seen(Kept::Never), &Plan::Fetch, Some(&failed(stall)), about(3));
+        assert_eq!(
+            shown(&told),
+            [
+                "Stalled True InvalidVerificationMode: no tag",
+                "Ready False InvalidVerificationMode: no tag",
+                "SourceVerified False InvalidVerificationMode: no tag"
+            ]
+        );
+        assert_eq!((told.status.observed_generation, told.visit), (3, Visit::Never));
+        let bad = Problem::not(SOURCE_VERIFIED, "InvalidCommitSignature", "unsigned");
+        let told = report(&stored(), &seen(intact()), &Plan::Fetch, Some(&failed(bad)), about(1));
+        assert_eq!(shown(&told)[1], "Ready False InvalidCommitSignature: unsigned");
+    }
+
+    #[test]
+    fn a_suspended_object_answers_requests_and_nothing_else() {
+        let asked = About { requested_at: Some("t1"), ..about(2) };
+        let told = suspended(&stored(), asked);
+        assert_eq!((told.status.observed_generation, told.status.last_handled_reconcile_at.as_str(), told.visit), (2, "t1", Visit::Never));
+        assert_eq!(told.status.conditions.condition(ARTIFACT_IN_STORAGE).unwrap().observed_generation, 1);
+        let new = suspended(&object(None), about(1));
+        assert_eq!((new.status.observed_generation, new.status.conditions), (-1, vec![]));
+    }
+
+    #[test]
+    fn progress_shows_what_is_being_built() {
+        let status = under_way(&object(None), &seen(Kept::Never), about(1));
+        assert!(status.conditions.condition(RECONCILING).is_some_and(|c| c.message == "building artifact" && c.reason == "Progressing"));
+        assert!(status.conditions.condition(READY).is_some_and(|c| c.status == "Unknown"));
     }
 }

@@ -66,7 +66,12 @@ pub(super) fn select(repository: &gix::Repository, fetch: &Fetch) -> gix::Result
 }
 
 /// The commit that an object leads to; tags on the way are sent along.
-fn peel(repository: &gix::Repository, mut id: ObjectId, known: &mut HashSet<ObjectId>, objects: &mut Vec<ObjectId>) -> gix::Result<ObjectId> {
+fn peel(
+    repository: &gix::Repository,
+    mut id: ObjectId,
+    known: &mut HashSet<ObjectId>,
+    objects: &mut Vec<ObjectId>,
+) -> gix::Result<ObjectId> {
     loop {
         let object = repository.find_object(id)?;
         if object.kind != Kind::Tag {
