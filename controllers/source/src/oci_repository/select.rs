@@ -89,7 +89,7 @@ mod tests {
         let manifest = Manifest { layers: vec![descriptor("a"), descriptor("b")], ..Default::default() };
         assert_eq!(layer(&manifest, None).unwrap().media_type, "a");
         assert_eq!(layer(&manifest, Some("b")).unwrap().media_type, "b");
-        assert_eq!(layer(&manifest, Some("c")), Err(Error::NoSuchLayer("c".into())));
-        assert_eq!(layer(&Manifest::default(), None), Err(Error::NoLayers));
+        assert_eq!(layer(&manifest, Some("c")).err(), Some(Error::NoSuchLayer("c".into())));
+        assert_eq!(layer(&Manifest::default(), None).err(), Some(Error::NoLayers));
     }
 }
