@@ -36,8 +36,24 @@ pub enum Order {
     Fifo,
 }
 
+/// What a file is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    Kustomization,
+    /// Objects, and everything else that a kustomization names.
+    Resource,
+    Patch,
+    /// `files` of a generator.
+    GeneratorFile,
+    /// `envs` of a generator.
+    GeneratorEnv,
+}
+
 /// A hook on files as they are read: the new content, or `None` to take it as it is.
-pub type OnRead<'a> = &'a (dyn Fn(&str, &[u8]) -> std::result::Result<Option<Vec<u8>>, String> + Sync);
+pub type OnRead<'a> = &'a (dyn Fn(&str, Use, &[u8]) -> std::result::Result<Option<Vec<u8>>, String> + Sync);
+
+/// Makes the first kustomization of a build, and says which file it stands for.
+pub(crate) type Prepare<'a> = &'a dyn Fn(&Context<'_>, &str) -> Result<(String, Kustomization)>;
 
 /// How to build.
 #[derive(Clone)]
@@ -103,25 +119,28 @@ pub fn build(tree: &dyn Tree, path: &str, options: &Options<'_>) -> Result<Build
     run(tree, path, options, None)
 }
 
-/// Builds a directory, with a kustomization in the place of the one it has.
-pub(crate) fn run(tree: &dyn Tree, path: &str, options: &Options<'_>, given: Option<(String, Kustomization)>) -> Result<Build> {
+/// Builds a directory, with another first kustomization than its own where one is prepared.
+pub(crate) fn run(tree: &dyn Tree, path: &str, options: &Options<'_>, prepare: Option<Prepare<'_>>) -> Result<Build> {
     let dir = tree::clean(path).ok_or_else(|| problem(format!("\"{path}\" is not in the tree")))?;
     if tree.kind(&dir) != Some(tree::Kind::Dir) {
         return Err(problem(format!("\"{path}\" is no directory")));
     }
     let dir = tree.resolve(&dir).unwrap_or(dir);
     let context = Context::new(tree, options);
-    let result = build_in(&context, &dir, given);
+    let result = build_in(&context, &dir, prepare);
     let (files_read, sources, warnings) = context.finish();
     let sources = Arc::new(sources);
     let resources = result?.into_iter().map(|object| Resource { node: object.node, sources: sources.clone() }).collect();
     Ok(Build { resources, files_read, warnings })
 }
 
-fn build_in(context: &Context<'_>, dir: &str, given: Option<(String, Kustomization)>) -> Result<Vec<Object>> {
+fn build_in(context: &Context<'_>, dir: &str, prepare: Option<Prepare<'_>>) -> Result<Vec<Object>> {
     let root = Root::top(dir);
-    let mut target = match given {
-        Some((file, kustomization)) => Target::with(context, root, file, kustomization),
+    let mut target = match prepare {
+        Some(prepare) => {
+            let (file, kustomization) = prepare(context, dir)?;
+            Target::with(context, root, file, kustomization)
+        }
         None => Target::load(context, root)?,
     };
     target.set_schema(true)?;
@@ -230,6 +249,13 @@ impl Resource {
         let place = crate::Place { file: file.to_owned(), line: 0 };
         let name = self.name();
         Error::Object { place, object: format!("{} {} \"{name}\"", self.api_version(), self.kind()), problem: source.to_string() }
+    }
+
+    /// Takes other content; what it says comes from where the object came from.
+    pub(crate) fn replace(&mut self, value: &Value) {
+        let place = self.node.place;
+        self.node = yaml::from_json(value);
+        crate::ops::stamp(&mut self.node, place);
     }
 
     pub fn to_json(&self) -> Result<Value> {

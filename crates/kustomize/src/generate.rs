@@ -1,6 +1,7 @@
 //! ConfigMaps and Secrets from files, env files and literals; the hash that their names end with.
 
 use crate::{
+    build::Use,
     error::{Error, Result, problem},
     kustomization::{GeneratorArgs, GeneratorOptions, Pairs},
     load::Root,
@@ -56,6 +57,7 @@ pub(crate) fn generate(
             Err(error) if kind == Kind::ConfigMap => (&mut binary, base64_lines(error.as_bytes())),
             Err(error) => (&mut plain, base64_lines(error.as_bytes())),
         };
+        check_tab(&key, &value)?;
         into.entries.push(Entry { key: key.into(), tag: Tag::Str, value: Node::string(value).at(place) });
     }
     if kind == Kind::Secret {
@@ -74,6 +76,18 @@ pub(crate) fn generate(
     object.behavior = Behavior::parse(&args.behavior);
     object.needs_hash = !options.disable_name_suffix_hash;
     Ok(object)
+}
+
+/// kustomize 5.8.1 cannot print text of several lines that begins with a tab, and fails; so that a build does not depend on which of the two
+/// ran, it fails here too.
+fn check_tab(key: &str, value: &str) -> Result<()> {
+    let literal = value.contains('\n') && !value.contains(" \n") && !value.ends_with(' ');
+    if value.starts_with('\t') && literal {
+        return Err(problem(format!(
+            "the content of \"{key}\" has several lines and begins with a tab, which kustomize cannot print; begin it with a space or an empty line"
+        )));
+    }
+    Ok(())
 }
 
 fn strings(pairs: &Pairs, place: Place) -> Node {
@@ -98,7 +112,7 @@ fn load(run: &Run<'_, '_>, root: &Root, args: &GeneratorArgs) -> Result<Loaded> 
         Ok(())
     };
     for path in &args.envs {
-        let (file, bytes) = root.read(run.context, path)?;
+        let (file, bytes) = root.read(run.context, path, Use::GeneratorEnv)?;
         let source = run.context.source(&file);
         for (line, text) in lines(&bytes).enumerate() {
             let text = std::str::from_utf8(text).map_err(|_| Error::invalid(&file, format!("line {} is not UTF-8", line + 1)))?;
@@ -120,7 +134,7 @@ fn load(run: &Run<'_, '_>, root: &Root, args: &GeneratorArgs) -> Result<Loaded> 
     }
     for source in &args.files {
         let (key, path) = file_source(source)?;
-        let (file, bytes) = root.read(run.context, path)?;
+        let (file, bytes) = root.read(run.context, path, Use::GeneratorFile)?;
         let place = Place { source: run.context.source(&file), line: 1 };
         add(key, bytes.into_owned(), place)?;
     }

@@ -42,12 +42,11 @@ impl Patch {
         for item in list {
             let Value::Object(map) = item else { return Err("an operation of a JSON patch is a map".to_owned()) };
             let text = |key: &str| map.get(key).and_then(Value::as_str).map(str::to_owned);
-            operations.push(Operation {
-                op: text("op").unwrap_or_else(|| "unknown".to_owned()),
-                path: text("path"),
-                from: text("from"),
-                value: map.get("value").map(yaml::from_json),
-            });
+            let op = text("op").unwrap_or_else(|| "unknown".to_owned());
+            if matches!(op.as_str(), "add" | "replace") && !map.contains_key("value") {
+                return Err(format!("operation \"{op}\" of the JSON patch has no value"));
+            }
+            operations.push(Operation { op, path: text("path"), from: text("from"), value: map.get("value").map(yaml::from_json) });
         }
         Ok(Self { operations })
     }

@@ -260,11 +260,17 @@ impl GeneratorOptions {
 }
 
 impl Kustomization {
-    /// Reads a kustomization file. Errors name no file yet.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Reads a kustomization file, and says whether it has a list or a map, be it empty: such a file is not empty. Errors name no file yet.
+    pub fn parse(text: &str) -> Result<(Self, bool)> {
         let value =
             yaml::to_json(text, yaml::Dialect::Sigs).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
-        Self::decode(&value, "", Mode::FILE)
+        let lists = |map: &serde_json::Map<String, Value>| {
+            map.iter().any(|(key, value)| {
+                (value.is_array() || value.is_object()) && !matches!(key.to_lowercase().as_str(), "bases" | "imagetags")
+            })
+        };
+        let wrote_lists = value.as_object().is_some_and(lists);
+        Ok((Self::decode(&value, "", Mode::FILE)?, wrote_lists))
     }
 
     pub fn is_component(&self) -> bool {
@@ -309,9 +315,9 @@ impl Kustomization {
     }
 
     /// Refuses an empty file, and types of other tools. To be called after [`Self::fix`].
-    pub fn check(&self) -> Result<()> {
+    pub fn check(&self, wrote_lists: bool) -> Result<()> {
         let nothing = Self { api_version: self.api_version.clone(), kind: self.kind.clone(), ..Self::default() };
-        if *self == nothing {
+        if *self == nothing && !wrote_lists {
             return Err(problem("the kustomization is empty; it needs at least resources"));
         }
         if self.kind != "Kustomization" && !self.is_component() {

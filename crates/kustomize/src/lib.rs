@@ -21,6 +21,7 @@ mod decode;
 mod error;
 mod explain;
 mod fields;
+pub mod flux;
 mod generate;
 mod id;
 mod json;
@@ -45,6 +46,12 @@ mod transform;
 mod vars;
 
 pub use budget::Limits;
-pub use build::{Build, LoadRestriction, OnRead, Options, Order, Resource, build};
+pub use build::{Build, LoadRestriction, OnRead, Options, Order, Resource, Use, build};
 pub use error::{Error, Place, Result};
 pub use explain::Touch;
+pub use strategic::Options as MergeOptions;
+
+/// Merges a strategic merge patch into an object, both as YAML; an empty text when the patch deletes it.
+pub fn merge(object: &str, patch: &str, options: MergeOptions) -> Result<String> {
+    strategic::merge_texts(object, patch, options)
+}

@@ -1,6 +1,6 @@
 use crate::{
     budget::Budget,
-    build::{LoadRestriction, Options},
+    build::{LoadRestriction, Options, Use},
     error::{Error, Place, Result, problem},
     id::Scopes,
     schema::Schema,
@@ -111,7 +111,7 @@ impl Root {
     }
 
     /// Reads a file named in a kustomization of this directory.
-    pub fn read<'t>(&self, context: &Context<'t>, path: &str) -> Result<(String, Cow<'t, [u8]>)> {
+    pub fn read<'t>(&self, context: &Context<'t>, path: &str, use_of: Use) -> Result<(String, Cow<'t, [u8]>)> {
         if path.is_empty() {
             return Err(problem("a path is empty"));
         }
@@ -134,13 +134,13 @@ impl Root {
                 ));
             }
         }
-        let bytes = context.read(&full)?.ok_or_else(|| refused(path, "cannot be read"))?;
+        let bytes = context.read(&full, use_of)?.ok_or_else(|| refused(path, "cannot be read"))?;
         Ok((full, bytes))
     }
 
     /// Reads a text file.
-    pub fn read_text<'t>(&self, context: &Context<'t>, path: &str) -> Result<(String, Cow<'t, str>)> {
-        let (full, bytes) = self.read(context, path)?;
+    pub fn read_text<'t>(&self, context: &Context<'t>, path: &str, use_of: Use) -> Result<(String, Cow<'t, str>)> {
+        let (full, bytes) = self.read(context, path, use_of)?;
         let text = into_text(bytes).map_err(|source| Error::Yaml { place: Place { file: full.clone(), line: 0 }, source })?;
         Ok((full, text))
     }
@@ -178,7 +178,7 @@ impl Root {
 
 impl<'t> Context<'t> {
     /// Reads a file of the tree, through the caller's hook, and notes it.
-    pub fn read(&self, path: &str) -> Result<Option<Cow<'t, [u8]>>> {
+    pub fn read(&self, path: &str, use_of: Use) -> Result<Option<Cow<'t, [u8]>>> {
         let Some(bytes) = self.tree.read(path) else { return Ok(None) };
         self.budget.read(bytes.len())?;
         if self.options.note_files && !self.files.borrow().contains_key(path) {
@@ -186,7 +186,7 @@ impl<'t> Context<'t> {
         }
         match self.options.on_read {
             None => Ok(Some(bytes)),
-            Some(hook) => match hook(path, &bytes) {
+            Some(hook) => match hook(path, use_of, &bytes) {
                 Ok(None) => Ok(Some(bytes)),
                 Ok(Some(changed)) => Ok(Some(Cow::Owned(changed))),
                 Err(message) => Err(Error::Hook { place: Place { file: path.to_owned(), line: 0 }, message }),

@@ -41,7 +41,7 @@ pub(crate) struct Former {
 
 /// An object in the making: its data, and the history that name references are resolved from.
 ///
-/// kustomize keeps the history in annotations; here it stands beside the data, so that no input can forge it.
+/// kustomize keeps the history in annotations; here it stands beside the data, where patches do not reach it.
 #[derive(Debug, Clone)]
 pub(crate) struct Object {
     pub node: Node,
@@ -78,7 +78,7 @@ impl Object {
         object
     }
 
-    /// Annotations by which generators of other tools ask for a hash or a behavior; all of the build's own are dropped.
+    /// Reads the annotations by which other tools hand over history, or ask for a hash or a behavior; none of them stays.
     fn take_build_annotations(&mut self) {
         let Some(annotations) =
             self.node.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations")).and_then(Node::as_map_mut)
@@ -88,6 +88,8 @@ impl Object {
         if !annotations.entries.iter().any(|entry| is_build_annotation(&entry.key)) {
             return;
         }
+        let (mut names, mut namespaces, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+        let words = |value: &str| value.split(',').map(SmolStr::from).collect::<Vec<_>>();
         for entry in &annotations.entries {
             let value = entry.value.text().unwrap_or("");
             match entry.key.as_str() {
@@ -95,8 +97,18 @@ impl Object {
                 "internal.config.kubernetes.io/generatorBehavior" => self.behavior = Behavior::parse(value),
                 "internal.config.kubernetes.io/allowNameChange" => self.allow_name_change = value == "enabled",
                 "internal.config.kubernetes.io/allowKindChange" => self.allow_kind_change = value == "enabled",
+                "internal.config.kubernetes.io/previousNames" => names = words(value),
+                "internal.config.kubernetes.io/previousNamespaces" => namespaces = words(value),
+                "internal.config.kubernetes.io/previousKinds" => kinds = words(value),
+                "internal.config.kubernetes.io/prefixes" => self.prefixes = words(value),
+                "internal.config.kubernetes.io/suffixes" => self.suffixes = words(value),
                 _ => {}
             }
+        }
+        // The output of another build that was cut short carries its history; the lists go together.
+        if names.len() == namespaces.len() && names.len() == kinds.len() {
+            let formers = names.into_iter().zip(namespaces).zip(kinds);
+            self.former = formers.map(|((name, namespace), kind)| Former { name, namespace, kind }).collect();
         }
         annotations.entries.retain(|entry| !is_build_annotation(&entry.key));
     }

@@ -1,4 +1,5 @@
 use crate::{
+    build::Use,
     error::{Error, Place, Result, problem},
     json_patch,
     kustomization::{Patch, PatchOptions},
@@ -23,7 +24,7 @@ fn text_of(run: &Run<'_, '_>, root: &Root, path: &str, inline: &str) -> Result<(
     if path.is_empty() {
         return Ok((run.context.place_of(run.place).file, inline.to_owned()));
     }
-    let (file, text) = root.read_text(run.context, path)?;
+    let (file, text) = root.read_text(run.context, path, Use::Patch)?;
     Ok((file, text.into_owned()))
 }
 
@@ -152,7 +153,11 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
     let schema = run.context.schema.borrow().clone();
     let at = {
         let gvk = &id.gvk;
-        schema.of_type(&gvk.api_version(), &gvk.kind)
+        // A patch of another kind brings its own schema where the object's is unknown.
+        schema.of_type(&gvk.api_version(), &gvk.kind).or_else(|| {
+            let gvk = patch.gvk();
+            schema.of_type(&gvk.api_version(), &gvk.kind)
+        })
     };
     let (allow_name, allow_kind) = (patch.allow_name_change, patch.allow_kind_change);
     let api_version_place = object.node.get("apiVersion").map(|node| node.place);
@@ -226,7 +231,7 @@ pub(crate) fn apply_strategic(run: &Run<'_, '_>, root: &Root, objects: &mut Obje
             Ok(found) => patches.extend(found),
             Err(error) if entry.contains('\n') => return Err(error),
             Err(_) => {
-                let (file, text) = root.read_text(run.context, entry)?;
+                let (file, text) = root.read_text(run.context, entry, Use::Patch)?;
                 patches.extend(read::objects(run.context, &text, &file)?);
             }
         }

@@ -237,6 +237,11 @@ fn blank(kind: Create, place: Place) -> Node {
     }
 }
 
+/// Whether a scalar was just made at the end of a path: it has no type yet, and takes that of its text.
+pub(crate) fn is_blank(scalar: &Scalar) -> bool {
+    scalar.text.is_empty() && scalar.tag == Tag::Str && scalar.style == Style::Plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //! refused.
 
 use crate::{
+    build::Use,
     decode::{Decode, Mode, record},
     error::{Error, Result, problem},
     fields::{FieldSpec, Make},
@@ -279,7 +280,7 @@ fn add_value(run: &Run<'_, '_>, root: &Root, mut with: ValueAddPlugin, objects: 
         value = root.dir.rsplit('/').next().unwrap_or("").to_owned();
     }
     if !with.target_file_path.is_empty() {
-        let (file, text) = root.read_text(run.context, &with.target_file_path)?;
+        let (file, text) = root.read_text(run.context, &with.target_file_path, Use::Resource)?;
         let json = yaml::to_json(&text, yaml::Dialect::Sigs).map_err(|error| Error::invalid(&file, error.to_string()))?;
         let more = ValueAddPlugin::decode(&json, "", Mode::PLUGIN).map_err(|error| error.or_in(&file))?;
         with.targets.extend(more.targets);

@@ -1,4 +1,5 @@
 use crate::{
+    build::Use,
     decode::{Decode, Mode},
     error::{Error, Place, Result, problem},
     id::{Gvk, Id},
@@ -26,7 +27,7 @@ pub(crate) fn load(run: &Run<'_, '_>, root: &Root, fields: &[ReplacementField]) 
         if field.replacement.source.is_some() || field.replacement.targets.as_ref().is_some_and(|targets| !targets.is_empty()) {
             return Err(problem("a replacement can have a path or stand inline, not both"));
         }
-        let (file, text) = root.read_text(run.context, &field.path)?;
+        let (file, text) = root.read_text(run.context, &field.path, Use::Resource)?;
         let yaml_error = |source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source };
         let value = yaml::to_json(&text, Dialect::Sigs).map_err(yaml_error)?;
         match value {
@@ -141,7 +142,7 @@ fn copy_to(run: &Run<'_, '_>, node: &mut Node, value: &Node, text: &str, parts: 
         (true, Data::Map(_)) => Create::Map,
         (true, Data::List(_)) => Create::List,
     };
-    if set_in_text(run, node, value, parts, create, options).is_ok() {
+    if set_in_text(run, node, value, parts, create).is_ok() {
         return Ok(());
     }
     let what = if create == Create::Never { "find" } else { "find or create" };
@@ -178,10 +179,14 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
     match (&mut field.data, &value.data) {
         (Data::Scalar(old), new) => {
             // The old tag stays: text in the place of a number must still be one.
-            old.text = match new {
+            let new_text = match new {
                 Data::Scalar(new) => new.text.clone(),
                 _ => SmolStr::default(),
             };
+            if path::is_blank(old) {
+                old.tag = yaml::plain_tag(Dialect::Kyaml, &new_text);
+            }
+            old.text = new_text;
             field.place = value.place;
         }
         _ => *field = value,
@@ -190,14 +195,7 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
 }
 
 /// A path may lead into YAML or JSON that stands in a string (kustomize setValueInStructuredData).
-fn set_in_text(
-    run: &Run<'_, '_>,
-    node: &mut Node,
-    value: &Node,
-    parts: &[SmolStr],
-    create: Create,
-    options: Option<&FieldOptions>,
-) -> Result<()> {
+fn set_in_text(run: &Run<'_, '_>, node: &mut Node, value: &Node, parts: &[SmolStr], create: Create) -> Result<()> {
     if parts.len() < 2 {
         return Err(problem("not a path into text"));
     }
@@ -206,7 +204,8 @@ fn set_in_text(
         let Some(scalar) = found.as_scalar() else { continue };
         let text = scalar.text.clone();
         let Ok(Some(mut inner)) = yaml::node(&text, Dialect::Kyaml, yaml::Limits::default(), found.place.source) else { continue };
-        let count = path::for_each(&mut inner, &parts[len..], create, run.place, &mut |field| set(field, value, options))?;
+        // Options but create do not reach into text (kustomize 5.8.1).
+        let count = path::for_each(&mut inner, &parts[len..], create, run.place, &mut |field| set(field, value, None))?;
         if count == 0 {
             return Err(problem("nothing there"));
         }

@@ -25,6 +25,26 @@ pub(crate) fn merge(dest: Node, patch: Node, schema: Option<At<'_>>, options: Op
     walker.walk(Some(dest), Some(patch), Position { schema, known: schema.is_some() }).map(|node| node.filter(|node| !node.is_null()))
 }
 
+/// [`merge`] for texts, with the built-in schema of the object's type.
+pub(crate) fn merge_texts(object: &str, patch: &str, options: Options) -> Result<String> {
+    let read = |text: &str| {
+        let node = yaml::node(text, yaml::Dialect::Kyaml, yaml::Limits::default(), 0)
+            .map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
+        Ok(node.unwrap_or_else(Node::null))
+    };
+    let (object, patch): (Node, Node) = (read(object)?, read(patch)?);
+    let schema = crate::schema::Schema::built_in();
+    let text = |node: &Node, key: &str| node.get(key).and_then(Node::text).unwrap_or("").to_owned();
+    let of = |node: &Node| schema.of_type(&text(node, "apiVersion"), &text(node, "kind"));
+    let at = of(&object).or_else(|| of(&patch));
+    let merged = merge(object, patch, at, options, &Budget::new(crate::Limits::default()))?;
+    let mut out = String::new();
+    if let Some(merged) = merged {
+        yaml::emit_node(&merged, &mut out).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
+    }
+    Ok(out)
+}
+
 struct Walker<'a> {
     options: Options,
     budget: &'a Budget,

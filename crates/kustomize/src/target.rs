@@ -1,4 +1,5 @@
 use crate::{
+    build::Use,
     decode::{Decode, Mode, Record, fill},
     error::{Error, Place, Result, problem},
     fields::{self, Config, FieldSpec, Reference},
@@ -27,7 +28,14 @@ pub(crate) struct Gathered {
 impl Gathered {
     fn merge_config(&mut self, other: &Arc<Config>) -> Result<()> {
         match &mut self.config {
-            None => self.config = Some(other.clone()),
+            None if Arc::ptr_eq(other, &Config::defaults()) => self.config = Some(other.clone()),
+            // Narrower types come first in the order, and what they cover is not added for wider ones again: a custom entry thereby takes the
+            // place of a default for all types (kustomize ResAccumulator.MergeConfig).
+            None => {
+                let mut config = Config::default();
+                config.merge(other)?;
+                self.config = Some(Arc::new(config));
+            }
             Some(known) if Arc::ptr_eq(known, other) => {}
             Some(known) => Arc::make_mut(known).merge(other)?,
         }
@@ -107,7 +115,7 @@ pub(crate) fn find_file<'t>(context: &Context<'t>, dir: &str) -> Result<(String,
     if let Some(second) = found.next() {
         return Err(Error::invalid(&path, format!("\"{shown}\" has several kustomization files; {second} is another")));
     }
-    let bytes = context.read(&path)?.ok_or_else(|| Error::NoKustomization { dir: shown.to_owned() })?;
+    let bytes = context.read(&path, Use::Kustomization)?.ok_or_else(|| Error::NoKustomization { dir: shown.to_owned() })?;
     let text = crate::load::into_text(bytes).map_err(|source| Error::Yaml { place: Place { file: path.clone(), line: 0 }, source })?;
     Ok((path, text.into_owned()))
 }
@@ -147,7 +155,7 @@ impl<'c, 't> Target<'c, 't> {
         let open_api = &self.kustomization.openapi;
         let (path, version) = (open_api.get("path"), open_api.get("version"));
         let text = match path {
-            Some(path) => Some(self.root.read_text(context, path).map_err(|error| self.in_file(error))?),
+            Some(path) => Some(self.root.read_text(context, path, Use::Resource).map_err(|error| self.in_file(error))?),
             None => None,
         };
         if context.schema_is_set.get() && !top {
@@ -199,7 +207,7 @@ impl<'c, 't> Target<'c, 't> {
                 self.add_directory(into, path, false)?;
                 continue;
             }
-            match self.root.read_text(self.context, path) {
+            match self.root.read_text(self.context, path, Use::Resource) {
                 Ok((file, text)) => {
                     let mut objects = read::objects(self.context, &text, &file).map_err(|error| error.or_in(&file))?;
                     if let Some(origin) = &self.origin {
@@ -260,7 +268,7 @@ impl<'c, 't> Target<'c, 't> {
     fn configuration(&self) -> Result<Arc<Config>> {
         let mut config = Config::defaults();
         for path in &self.kustomization.configurations {
-            let (file, text) = self.root.read_text(self.context, path).map_err(|error| self.in_file(error))?;
+            let (file, text) = self.root.read_text(self.context, path, Use::Resource).map_err(|error| self.in_file(error))?;
             let value = yaml::to_json_strict(&text, yaml::Dialect::Sigs)
                 .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
             let custom = config_of(&value).map_err(|error| error.or_in(&file))?;
@@ -271,7 +279,7 @@ impl<'c, 't> Target<'c, 't> {
 
     fn merge_crds(&self, into: &mut Gathered) -> Result<()> {
         for path in &self.kustomization.crds {
-            let (file, text) = self.root.read_text(self.context, path)?;
+            let (file, text) = self.root.read_text(self.context, path, Use::Resource)?;
             let value = yaml::to_json(&text, yaml::Dialect::Sigs)
                 .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
             let config = crate::crds::config(&value).map_err(|error| error.or_in(&file))?;
@@ -490,10 +498,10 @@ pub(crate) fn parse(context: &Context<'_>, file: &str, text: &str) -> Result<Kus
         Error::Yaml { source, .. } => Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source },
         other => other.or_in(file),
     };
-    let mut kustomization = Kustomization::parse(text).map_err(in_file)?;
+    let (mut kustomization, wrote_lists) = Kustomization::parse(text).map_err(in_file)?;
     context.warnings.borrow_mut().extend(kustomization.deprecations());
     kustomization.fix();
-    kustomization.check().map_err(in_file)?;
+    kustomization.check(wrote_lists).map_err(in_file)?;
     Ok(kustomization)
 }
 

@@ -31,8 +31,19 @@ pub(crate) fn not_a_string_key(key: &str, node: &Node) -> Error {
     Error::value(mark(node), problem, "json: unsupported type: map[interface {}]interface {}")
 }
 
-fn mark(node: &Node) -> Mark {
+pub(crate) fn mark(node: &Node) -> Mark {
     Mark { index: 0, line: node.place.line.saturating_sub(1) as usize, column: 0 }
+}
+
+/// The text of a string after yaml.v3 wrote and read it again: it adds a line break to folded scalars that keep theirs.
+pub(crate) fn rewritten(scalar: &Scalar) -> std::borrow::Cow<'_, str> {
+    let text = scalar.text.as_str();
+    if scalar.style != crate::Style::Folded || !text.ends_with("\n\n") {
+        return text.into();
+    }
+    let body = text.trim_end_matches('\n');
+    let last = body.rsplit('\n').next().unwrap_or("");
+    if last.is_empty() || last.starts_with([' ', '\t']) { text.into() } else { format!("{text}\n").into() }
 }
 
 /// A scalar as JSON would hold it.
@@ -48,7 +59,7 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
     let text = scalar.text.as_str();
     let value_tag = scalar.tag;
     Ok(match value_tag {
-        Tag::Str | Tag::Merge => Json::Str(text.into()),
+        Tag::Str | Tag::Merge => Json::Str(rewritten(scalar)),
         Tag::Null => Json::Null,
         Tag::Timestamp => match dialect {
             // yaml.v2 hands timestamps on as their text.

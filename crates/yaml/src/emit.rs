@@ -111,7 +111,11 @@ impl<'a> Emitter<'a> {
 
     fn node(&mut self, node: &Node, place: Place) -> Result<(), Error> {
         match &node.data {
-            Data::Scalar(scalar) if scalar.tag == Tag::Str => self.string(&scalar.text, place),
+            Data::Scalar(scalar) if scalar.tag == Tag::Str => {
+                let text = decode::rewritten(scalar);
+                check_json(&text, node)?;
+                self.string(&text, place);
+            }
             Data::Scalar(scalar) => match decode::scalar(scalar, node, Dialect::Kyaml)? {
                 Json::Null => self.text("null", place),
                 Json::Bool(value) => self.text(if value { "true" } else { "false" }, place),
@@ -136,6 +140,7 @@ impl<'a> Emitter<'a> {
                     if entry.tag != Tag::Str {
                         return Err(decode::not_a_string_key(&entry.key, &entry.value));
                     }
+                    check_json(&entry.key, &entry.value)?;
                     self.key(&entry.key);
                     self.node(&entry.value, Place::Value)?;
                 }
@@ -208,8 +213,9 @@ impl<'a> Emitter<'a> {
     }
 
     fn string(&mut self, text: &str, place: Place) {
-        let (analysis, plain) = self.plan(text);
-        self.scalar(text, &analysis, plain, place);
+        let text = as_json_text(text);
+        let (analysis, plain) = self.plan(&text);
+        self.scalar(&text, &analysis, plain, place);
     }
 
     /// Analyses a string, and asks whether it would be read back as one without quotes.
@@ -317,8 +323,10 @@ impl<'a> Emitter<'a> {
         self.indicator("\"", true, false, false);
         let mut spaces = false;
         let len = text.len();
+        // go-yaml asks for a byte order mark at the beginning of the text, whatever character it is at.
+        let marked = text.starts_with('\u{FEFF}');
         for (at, c) in text.char_indices() {
-            if !is_printable(c) || matches!(c, '\u{FEFF}' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '"' | '\\') {
+            if marked || !is_printable(c) || matches!(c, '\u{FEFF}' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' | '"' | '\\') {
                 self.write_escape(c);
                 spaces = false;
             } else if c == ' ' {
@@ -453,6 +461,36 @@ impl<'a> Emitter<'a> {
         self.column += text.len();
         self.whitespace = is_whitespace;
         self.indention = self.indention && is_indention;
+    }
+}
+
+/// What JSON that is read as YAML makes of a text: Go writes NEL as it is, and YAML folds it as a line break.
+fn as_json_text(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains('\u{85}') {
+        return text.into();
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{85}') {
+        out.push_str(rest[..at].trim_end_matches([' ', '\t']));
+        let after = rest[at..].trim_start_matches(['\u{85}', ' ', '\t']);
+        let breaks = rest[at..rest.len() - after.len()].matches('\u{85}').count();
+        out.push_str(&if breaks == 1 { " ".to_owned() } else { "\n".repeat(breaks - 1) });
+        rest = after;
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// Go's JSON writes some characters as they are that YAML does not let in.
+fn check_json(text: &str, node: &Node) -> Result<(), Error> {
+    let refused = |c: char| matches!(c, '\u{7F}' | '\u{80}'..='\u{84}' | '\u{86}'..='\u{9F}' | '\u{FFFE}' | '\u{FFFF}');
+    match text.chars().find(|c| !c.is_ascii_graphic() && refused(*c)) {
+        None => Ok(()),
+        Some(c) => {
+            let problem = format!("the control character U+{:04X} cannot be printed", c as u32);
+            Err(Error::value(decode::mark(node), problem, "yaml: control characters are not allowed"))
+        }
     }
 }
 

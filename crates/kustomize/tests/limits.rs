@@ -1,0 +1,314 @@
+//! Bad input: nothing but the tree is read, everything ends, and every end is an error that says what and where.
+
+use kustomize::{Error, Limits, Options, build, flux};
+use tree::MemoryTree;
+
+fn tree(files: &[(&str, &str)]) -> MemoryTree {
+    MemoryTree::from_iter(files.iter().map(|(path, content)| (*path, content.as_bytes().to_vec())))
+}
+
+fn error(files: &[(&str, &str)]) -> String {
+    build(&tree(files), "app", &Options::flux()).expect_err("the build fails").to_string()
+}
+
+const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n";
+
+/// SEC-37
+#[test]
+fn yaml_bombs_end_in_errors() {
+    let mut laughs = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        laughs.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
+    }
+    let deep = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\ndata: {}", "[".repeat(100_000));
+    for (content, expected) in [
+        (laughs.as_str(), "excessive aliasing"),
+        (&deep, "max depth"),
+        ("a: &a [*a]\n", "contains itself"),
+        ("a: &a\n  <<: *a\n", "contains itself"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  a: b\n  a: c\n", "already defined at line 5"),
+        ("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: \u{0}}\n", "line 4, column 11: control characters"),
+        ("a:\n\tb: 1\n", "cannot start any token"),
+        ("!!python/object:os.system {a: b}\n", "has neither kind nor metadata"),
+    ] {
+        let message = error(&[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", content)]);
+        assert!(message.contains(expected) && message.contains("app/a.yaml"), "{message}");
+    }
+    let mut utf16 = MemoryTree::new();
+    utf16.insert("app/kustomization.yaml", b"\xff\xfer\0e\0s\0".to_vec(), false);
+    assert!(build(&utf16, "app", &Options::flux()).is_err_and(|error| error.to_string().contains("not UTF-8")));
+}
+
+/// SEC-38
+#[test]
+fn cycles_and_chains_end_in_errors() {
+    let cycle = |files: &[(&str, &str)]| matches!(build(&tree(files), "app", &Options::flux()), Err(Error::Cycle { .. }));
+    assert!(cycle(&[("app/kustomization.yaml", "resources: [.]")]));
+    assert!(cycle(&[("app/kustomization.yaml", "resources: [..]"), ("kustomization.yaml", "resources: [app]")]));
+    assert!(cycle(&[("app/kustomization.yaml", "resources: [../b]"), ("b/kustomization.yaml", "resources: [../app]")]));
+    let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\ncomponents: [../c]\n";
+    assert!(cycle(&[("app/kustomization.yaml", "components: [../c]"), ("c/kustomization.yaml", component)]));
+    let mut chain = MemoryTree::new();
+    chain.insert("app/kustomization.yaml", "resources: [../d0]", false);
+    for at in 0..10_000 {
+        chain.insert(&format!("d{at}/kustomization.yaml"), format!("resources: [../d{}]", at + 1), false);
+    }
+    assert!(matches!(build(&chain, "app", &Options::flux()), Err(Error::Limit { .. })));
+    let many = format!("resources: [{}]", (0..100_000).map(|at| format!("r{at}.yaml")).collect::<Vec<_>>().join(", "));
+    assert!(error(&[("app/kustomization.yaml", &many)]).contains("r0.yaml"));
+    let limits = Limits { objects: 10, ..Limits::default() };
+    let objects: String = (0..20).map(|at| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{at}}}\n")).collect();
+    let tree = tree(&[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", &objects)]);
+    assert!(matches!(build(&tree, "app", &Options { limits, ..Options::flux() }), Err(Error::Limit { what: "objects", .. })));
+}
+
+/// SEC-39
+#[test]
+fn no_path_leaves_the_tree() {
+    let fields: &[&str] = &[
+        "resources: [PATH]",
+        "bases: [PATH]",
+        "components: [PATH]",
+        "crds: [PATH]",
+        "configMapGenerator: [{name: g, files: [PATH]}]",
+        "configMapGenerator: [{name: g, files: [key=PATH]}]",
+        "configMapGenerator: [{name: g, envs: [PATH]}]",
+        "secretGenerator: [{name: g, env: PATH}]",
+        "patches: [{path: PATH}]",
+        "patchesStrategicMerge: [PATH]",
+        "patchesJson6902: [{path: PATH, target: {name: x, kind: ConfigMap, version: v1}}]",
+        "replacements: [{path: PATH}]",
+        "transformers: [PATH]",
+        "generators: [PATH]",
+        "validators: [PATH]",
+        "openapi: {path: PATH}",
+        "configurations: [PATH]",
+    ];
+    let paths = ["/etc/passwd", "../../etc/passwd", "../../../../../../etc/passwd", "https://example.com/x.yaml", "missing.yaml", "dir"];
+    for field in fields {
+        for path in paths {
+            let content = format!("resources: [a.yaml]\n{field}").replace("PATH", path);
+            let content = if field.starts_with("resources") { field.replace("PATH", path) } else { content };
+            let message =
+                error(&[("app/kustomization.yaml", &content), ("app/a.yaml", CONFIG_MAP), ("app/dir/x.txt", ""), ("etc/passwd", "root")]);
+            assert!(message.contains("app/kustomization.yaml") || message.contains("no kustomization file"), "{field} {path}: {message}");
+        }
+    }
+    let helm = error(&[("app/kustomization.yaml", "helmGlobals: {chartHome: /etc}\nhelmCharts: [{name: x}]")]);
+    assert!(helm.contains("helmCharts is not supported"), "{helm}");
+}
+
+/// SEC-39: without the flag a kustomization reads below itself only.
+#[test]
+fn the_default_restrictor_keeps_files_in_their_root() {
+    let files = [("app/kustomization.yaml", "resources: [../a.yaml]"), ("a.yaml", CONFIG_MAP)];
+    let message = build(&tree(&files), "app", &Options::default()).expect_err("outside").to_string();
+    assert!(message.contains("not in or below"), "{message}");
+    assert!(build(&tree(&files), "app", &Options::flux()).is_ok());
+}
+
+/// SEC-40
+#[test]
+fn remote_bases_are_refused_and_their_credentials_are_not_shown() {
+    for path in [
+        "https://user:secret@github.com/x/y?ref=main",
+        "git::https://example.com/x",
+        "s3::https://example.com/x",
+        "file:///etc",
+        "github.com/org/repo//path?ref=v1",
+        "git@github.com:org/repo",
+        "ssh://git@example.com/x",
+    ] {
+        let message = error(&[("app/kustomization.yaml", &format!("resources: ['{path}']"))]);
+        assert!(message.contains("remote resource") && !message.contains("secret"), "{message}");
+    }
+}
+
+/// SEC-41
+#[test]
+fn programs_and_containers_are_refused() {
+    for annotation in ["exec: {path: ./x}", "container: {image: x}", "starlark: {path: x.star}"] {
+        let plugin = format!(
+            "apiVersion: example.com/v1\nkind: X\nmetadata:\n  name: x\n  annotations:\n    config.kubernetes.io/function: '{annotation}'\n"
+        );
+        for field in ["generators", "transformers", "validators"] {
+            let message = error(&[
+                ("app/kustomization.yaml", &format!("resources: [a.yaml]\n{field}: [p.yaml]")),
+                ("app/a.yaml", CONFIG_MAP),
+                ("app/p.yaml", &plugin),
+            ]);
+            assert!(message.contains("not supported") && message.contains("app/p.yaml"), "{message}");
+        }
+    }
+}
+
+/// SEC-42
+#[test]
+fn patches_and_replacements_are_bounded() {
+    let patch = |operations: &str, target: &str| {
+        let k = format!("resources: [a.yaml]\npatches: [{{path: p.yaml, target: {{{target}}}}}]");
+        error(&[("app/kustomization.yaml", &k), ("app/a.yaml", CONFIG_MAP), ("app/p.yaml", operations)])
+    };
+    let many: String = (0..100_000).map(|at| format!("- {{op: add, path: /data/k{at}, value: x}}\n")).collect();
+    assert!(patch(&many, "kind: ConfigMap").contains("may have 10000 operations"));
+    assert!(patch("- {op: move, from: /data, path: /data/a/b}", "kind: ConfigMap").contains("cannot move into itself"));
+    assert!(patch("- {op: add, path: /data/-/x, value: y}", "kind: ConfigMap").contains("JSON patch: add /data/-/x"));
+    assert!(patch("- {op: add, path: x, value: y}", "kind: ConfigMap").contains("JSON patch"));
+    assert!(patch("- {op: test, path: /data/a, value: c}", "kind: ConfigMap").contains("test failed"));
+    assert!(patch("- {op: remove, path: /data/zz}", "name: '((a{1000}){1000}){1000}'").contains("regular expression"));
+    // Doubling by copies stops at the step limit of what follows, not at the end of memory.
+    let objects: String =
+        (0..1000).map(|at| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{at}}}\ndata: {{a: b}}\n")).collect();
+    let targets: String = (0..1000).map(|_| "  - {select: {kind: ConfigMap}, fieldPaths: [data.a]}\n").collect();
+    let k = format!("resources: [a.yaml]\nreplacements:\n- sourceValue: x\n  targets:\n{targets}");
+    let limits = Limits { steps: 100_000, ..Limits::default() };
+    let tree = tree(&[("app/kustomization.yaml", &k), ("app/a.yaml", &objects)]);
+    assert!(matches!(build(&tree, "app", &Options { limits, ..Options::flux() }), Err(Error::Limit { what: "steps", .. })));
+}
+
+/// SEC-43
+#[test]
+fn the_spec_of_a_kustomization_stays_in_the_tree() {
+    let files = tree(&[("app/a.yaml", CONFIG_MAP)]);
+    for path in ["../..", "app/../../x", "nowhere", "app/a.yaml"] {
+        assert!(flux::build(&files, path, &flux::Spec::default(), &flux::NoHooks).is_err(), "{path}");
+    }
+    for component in ["/etc", "https://example.com/x", "git@github.com:x/y", "github.com/x/y", "../../x"] {
+        let spec = flux::Spec { components: vec![component.to_owned()], ..flux::Spec::default() };
+        assert!(flux::build(&files, "app", &spec, &flux::NoHooks).is_err(), "{component}");
+    }
+}
+
+/// SEC-44, as far as a build goes: values keep their type and place whatever stands in them.
+#[test]
+fn values_cannot_break_out_of_their_place() {
+    let hostile = "x\"\n---\nkind: Secret\n: }${a:=${b}}";
+    let k = format!(
+        "resources: [a.yaml]\nreplacements:\n- sourceValue: {}\n  targets: [{{select: {{kind: ConfigMap}}, fieldPaths: [data.a]}}]\n",
+        serde_json::Value::from(hostile)
+    );
+    let tree = tree(&[("app/kustomization.yaml", &k), ("app/a.yaml", CONFIG_MAP)]);
+    let built = build(&tree, "app", &Options::flux()).expect("it builds");
+    let text = built.to_yaml().expect("it prints");
+    let documents = yaml::documents(&text, yaml::Dialect::Kyaml).expect("it is YAML");
+    assert_eq!(documents.len(), 1);
+    assert_eq!(documents[0].to_json().expect("it is JSON")["data"]["a"], hostile);
+}
+
+#[test]
+fn errors_name_file_line_object_and_field() {
+    let table: &[(&[(&str, &str)], &str)] = &[
+        (&[("app/kustomization.yaml", "resource: [a.yaml]")], "app/kustomization.yaml: unknown field resource"),
+        (
+            &[("app/kustomization.yaml", "namespace: n\nresources: []")],
+            "app/kustomization.yaml: namespace must be a string, but is a boolean (YAML 1.1 reads y, n, yes, no, on and off as booleans; put it in quotes)",
+        ),
+        (
+            &[("app/kustomization.yaml", "resources: [deploy.yml]"), ("app/deploy.yaml", CONFIG_MAP)],
+            "app/kustomization.yaml: \"deploy.yml\" in resources does not exist; did you mean \"deploy.yaml\"?",
+        ),
+        (
+            &[("app/x.yaml", "")],
+            "no kustomization file in \"app\"; a directory needs one of kustomization.yaml, kustomization.yml or Kustomization",
+        ),
+        (
+            &[
+                ("app/kustomization.yaml", "resources: [a.yaml, b.yaml]"),
+                ("app/a.yaml", CONFIG_MAP),
+                ("app/b.yaml", "\n\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"),
+            ],
+            "app/b.yaml line 3: v1 ConfigMap \"x\": an object of this id was added before, from app/a.yaml line 1",
+        ),
+        (
+            &[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", "kind: ConfigMap\nmetadata: {}\n")],
+            "app/a.yaml line 1: ConfigMap has no metadata.name",
+        ),
+        (
+            &[
+                ("app/kustomization.yaml", "resources: [a.yaml]\npatches: [{path: p.yaml}]"),
+                ("app/a.yaml", CONFIG_MAP),
+                ("app/p.yaml", "# comment\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n"),
+            ],
+            "app/p.yaml line 2: no object matches the patch of v1 ConfigMap \"y\"",
+        ),
+    ];
+    for (files, expected) in table {
+        assert_eq!(error(files), *expected);
+    }
+}
+
+/// Mutated kustomizations and manifests never make a build panic.
+#[test]
+fn mutated_trees_never_panic() {
+    let kustomization = "namePrefix: p-\nnamespace: ns\nlabels: [{pairs: {a: b}, includeSelectors: true}]\ncommonAnnotations: {c: d}\nresources: [a.yaml, ../base]\n\
+        components: [../comp]\nimages: [{name: nginx, newTag: '2'}]\nreplicas: [{name: web, count: 3}]\nconfigMapGenerator: [{name: g, literals: [a=b], files: [f.txt], envs: [e.env]}]\n\
+        patches: [{path: p.yaml}, {patch: '[{\"op\": \"add\", \"path\": \"/spec/x\", \"value\": [1]}]', target: {kind: Deployment}}]\n\
+        replacements: [{source: {kind: ConfigMap, name: g, fieldPath: data.a}, targets: [{select: {kind: Deployment}, fieldPaths: ['spec.template.spec.containers.[name=web].image'], options: {delimiter: ':', index: 1, create: true}}]}]\n\
+        vars: [{name: V, objref: {kind: Service, name: web, apiVersion: v1}}]\nsortOptions: {order: legacy}\nbuildMetadata: [originAnnotations, transformerAnnotations]\n";
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        image: nginx:1\n        args: [$(V)]\n        \
+        envFrom: [{configMapRef: {name: g}}]\n        ports: [{containerPort: 80}]\n---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n";
+    let patch = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      containers:\n      - name: side\n        image: x\n      - $patch: delete\n        name: gone\n";
+    let base = "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: rb}\nsubjects: [{kind: ServiceAccount, name: default, namespace: x}]\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: r}\n";
+    let files = [
+        ("app/kustomization.yaml", kustomization),
+        ("app/a.yaml", deployment),
+        ("app/p.yaml", patch),
+        ("app/f.txt", "x\ny\n"),
+        ("app/e.env", "K=V\n"),
+        ("base/kustomization.yaml", "resources: [b.yaml]\nnameSuffix: -s\n"),
+        ("base/b.yaml", base),
+        ("comp/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: c-\n"),
+    ];
+    assert!(build(&tree(&files), "app", &Options::flux()).is_ok(), "{:?}", build(&tree(&files), "app", &Options::flux()).err());
+    let mut state = 11u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below.max(1)
+    };
+    let pieces = [
+        "null",
+        "[]",
+        "{}",
+        "- ",
+        ": ",
+        "~",
+        "'",
+        "\n",
+        "  ",
+        "1",
+        "[",
+        "}",
+        "$patch: replace\n",
+        "*",
+        "..",
+        "name",
+        "kind",
+        "&a ",
+        "*a",
+        "!!int ",
+        "\"\"",
+        ",",
+    ];
+    let (mut built, rounds) = (0, 3000);
+    for _ in 0..rounds {
+        let mut mutated: Vec<(&str, String)> = files.iter().map(|(path, content)| (*path, (*content).to_owned())).collect();
+        for _ in 0..1 + random(3) {
+            let at = random(mutated.len());
+            let mut chars: Vec<char> = mutated[at].1.chars().collect();
+            if chars.is_empty() {
+                continue;
+            }
+            let (from, len) = (random(chars.len()), random(12));
+            let to = (from + if random(2) == 0 { len } else { 0 }).min(chars.len());
+            let piece = pieces[random(pieces.len())];
+            drop(chars.splice(from..to, piece.chars()));
+            mutated[at].1 = chars.into_iter().collect();
+        }
+        let tree = MemoryTree::from_iter(mutated.iter().map(|(path, content)| (*path, content.clone().into_bytes())));
+        if let Ok(build) = build(&tree, "app", &Options::flux()) {
+            built += usize::from(build.to_yaml().is_ok());
+            build.resources.iter().for_each(|resource| drop(resource.explain()));
+        }
+    }
+    assert!(built > rounds / 20, "mutations leave too few builds whole to be of use: {built}");
+}
