@@ -87,7 +87,7 @@ pub(crate) fn write_yaml(node: &Node) -> String {
 fn yaml_into(node: &Node, depth: usize, out: &mut String) {
     let pad = "  ".repeat(depth);
     match &node.data {
-        Data::Map(map) if !map.is_empty() => {
+        Data::Map(map) if !map.is_empty() && !map.flow => {
             for (key, value) in map.iter() {
                 let _ = write!(out, "{pad}{}:", scalar_text(&Node::string(key)));
                 below(value, depth, matches!(value.data, Data::List(_)), out);
@@ -96,7 +96,9 @@ fn yaml_into(node: &Node, depth: usize, out: &mut String) {
         Data::List(items) if !items.is_empty() => {
             for item in items {
                 let mut inner = String::new();
-                if matches!(&item.data, Data::Map(map) if !map.is_empty()) || matches!(&item.data, Data::List(list) if !list.is_empty()) {
+                if matches!(&item.data, Data::Map(map) if !map.is_empty() && !map.flow)
+                    || matches!(&item.data, Data::List(list) if !list.is_empty())
+                {
                     yaml_into(item, depth + 1, &mut inner);
                     let _ = write!(out, "{pad}- {}", inner.trim_start());
                 } else {
@@ -112,7 +114,8 @@ fn yaml_into(node: &Node, depth: usize, out: &mut String) {
 }
 
 fn below(value: &Node, depth: usize, list: bool, out: &mut String) {
-    let block = matches!(&value.data, Data::Map(map) if !map.is_empty()) || matches!(&value.data, Data::List(items) if !items.is_empty());
+    let block = matches!(&value.data, Data::Map(map) if !map.is_empty() && !map.flow)
+        || matches!(&value.data, Data::List(items) if !items.is_empty());
     if block {
         out.push('\n');
         yaml_into(value, if list { depth } else { depth + 1 }, out);
@@ -128,8 +131,12 @@ fn below(value: &Node, depth: usize, list: bool, out: &mut String) {
 
 fn scalar_text(node: &Node) -> String {
     match &node.data {
-        Data::List(_) => "[]".to_owned(),
-        Data::Map(_) => "{}".to_owned(),
+        Data::List(items) => format!("[{}]", items.iter().map(scalar_text).collect::<Vec<_>>().join(", ")),
+        Data::Map(map) => {
+            let entries: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}: {}", scalar_text(&Node::string(key)), scalar_text(value))).collect();
+            format!("{{{}}}", entries.join(", "))
+        }
         Data::Scalar(scalar) => match scalar.style {
             Style::Single => format!("'{}'", scalar.text.replace('\'', "''")),
             Style::Double if scalar.tag == Tag::Str => {

@@ -19,12 +19,14 @@ pub(crate) fn set_text(node: &mut Node, text: &str, place: Place) -> Result<()> 
     Ok(())
 }
 
-/// Puts a value of a known type in the place of a scalar.
+/// Puts a value of a known type in the place of a scalar; what stood in quotes stays in quotes, and is a string.
 pub(crate) fn set_tagged(node: &mut Node, text: &str, tag: Tag, place: Place) -> Result<()> {
-    if node.as_scalar().is_none() {
-        return Err(problem(format!("expected a scalar, found {}", node.describe())));
-    }
-    *node = Node { data: Data::Scalar(Scalar { text: text.into(), tag, style: Style::Plain }), place };
+    let style = match &node.data {
+        Data::Scalar(scalar) => scalar.style,
+        _ => return Err(problem(format!("expected a scalar, found {}", node.describe()))),
+    };
+    let tag = if style == Style::Plain { tag } else { Tag::Str };
+    *node = Node { data: Data::Scalar(Scalar { text: text.into(), tag, style }), place };
     Ok(())
 }
 

@@ -201,11 +201,16 @@ impl Walker<'_> {
             }
             let value = std::mem::replace(&mut entry.value, Node::null());
             let explicit_null = value.is_null();
+            // Quotes around what is no string mean that its tag was written out; then that of the patch is, too.
+            let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str).map(|scalar| scalar.style);
             let patch = patches.remove(&entry.key);
             let patched = patch.is_some();
             match self.walk(Some(value), patch, at.field(&entry.key)) {
                 Ok(Some(merged)) if merged.is_null() && (patched || !explicit_null) => false,
-                Ok(Some(merged)) => {
+                Ok(Some(mut merged)) => {
+                    if let Some(style) = style.filter(|_| patched) {
+                        take_style(&mut merged, style);
+                    }
                     entry.value = merged;
                     true
                 }
@@ -394,6 +399,16 @@ impl Walker<'_> {
 /// Whether every element is a map with a value under the key.
 fn is_plain(items: &[Node], key: &str) -> bool {
     items.iter().all(|item| item.get(key).and_then(Node::as_scalar).is_some_and(|value| value.tag != Tag::Null && !value.text.is_empty()))
+}
+
+/// A new value is written the way the old one was: what stood in quotes stays in quotes, and is a string whatever it was in the patch.
+fn take_style(node: &mut Node, style: Style) {
+    if let Data::Scalar(scalar) = &mut node.data {
+        scalar.style = style;
+        if style != Style::Plain {
+            scalar.tag = Tag::Str;
+        }
+    }
 }
 
 fn keyed(mut node: Node, key: &str, value: &str) -> Node {

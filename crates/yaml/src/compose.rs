@@ -225,7 +225,11 @@ impl<'a> Composer<'a> {
                 Data::Scalar(self.scalar(&text, style, tag, mark)?)
             }
             Kind::FlowSequenceStart => Data::List(self.flow_list(depth)?),
-            Kind::FlowMappingStart => Data::Map(self.flow_map(depth)?),
+            Kind::FlowMappingStart => {
+                let mut map = self.flow_map(depth)?;
+                map.flow = true;
+                Data::Map(map)
+            }
             Kind::BlockSequenceStart if context != Context::Flow => Data::List(self.block_list(depth)?),
             Kind::BlockMappingStart if context != Context::Flow => Data::Map(self.block_map(depth)?),
             _ if anchored || tag.is_some() => Data::Scalar(self.scalar("", Style::Plain, tag, start)?),

@@ -71,6 +71,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Map {
     pub entries: Vec<Entry>,
+    /// Written in braces.
+    pub flow: bool,
 }
 
 impl Scalar {
