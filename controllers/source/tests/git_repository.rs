@@ -178,7 +178,13 @@ async fn a_restart_with_everything_in_place_writes_nothing_and_a_lost_storage_is
     let url = before.artifact.as_ref().unwrap().url.clone();
     options.storage.advertised_address = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     source_controller::set_up(process.clone(), options).await.unwrap();
-    world.until("the repository to be looked at", async || world.git.take_seen().len() >= 2).await;
+    let mut seen = 0;
+    world
+        .until("the repository to be looked at", async || {
+            seen += world.git.take_seen().len();
+            seen >= 2
+        })
+        .await;
     stop(process.clone()).await;
     assert_eq!((process.client().counts().writes(), world.version("app").await), (0, version));
 

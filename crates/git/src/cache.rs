@@ -12,6 +12,8 @@ use types::Digest;
 const PACKS_MAX: usize = 50;
 /// A cache that nobody asked for in this time is dropped.
 const IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// The folder of the repository without objects.
+const EMPTY: &str = "empty";
 /// The largest allocation that data of a repository may cause, in bytes.
 const ALLOCATION_MAX: u64 = 512 << 20;
 
@@ -32,9 +34,22 @@ impl Cache {
     pub(crate) fn lock(&self, address: &Address) -> (Arc<Mutex<()>>, PathBuf) {
         let key = Digest::sha256(address.url().as_str().as_bytes()).hex()[..32].to_owned();
         let path = self.root.join(&key);
+        (self.lock_of(&key), path)
+    }
+
+    fn lock_of(&self, key: &str) -> Arc<Mutex<()>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
         locks.retain(|other, lock| *other == key || Arc::strong_count(lock) > 1);
-        (locks.entry(key).or_default().clone(), path)
+        locks.entry(key.to_owned()).or_default().clone()
+    }
+
+    /// A repository without objects, for looking at references: that writes nothing, so nobody has to wait for anybody.
+    pub(crate) fn empty(&self) -> Result<gix::Repository, Error> {
+        let path = self.root.join(EMPTY);
+        let lock = self.lock_of(EMPTY);
+        let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        make_private(&self.root).map_err(Error::Cache)?;
+        open_bare(&path)
     }
 
     /// Opens the repository at `path`, making it where there is none.
@@ -68,8 +83,11 @@ impl Cache {
             let idle =
                 folder.metadata().and_then(|m| m.modified()).is_ok_and(|used| now.duration_since(used).is_ok_and(|idle| idle > IDLE_MAX));
             let key = folder.file_name().to_string_lossy().into_owned();
-            let lock = self.locks.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-            if idle && let Ok(_held) = lock.try_lock() {
+            if !idle || key == EMPTY {
+                continue;
+            }
+            let lock = self.lock_of(&key);
+            if let Ok(_held) = lock.try_lock() {
                 self.remove(&folder.path()).ok();
             }
         }

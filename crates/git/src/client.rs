@@ -68,10 +68,7 @@ impl Client {
             let Some(name) = reference.full_name() else { return Ok(None) };
             let session = self.session(address, access, timeout, &Limits::default())?;
             let list = |source| Error::List { url: address.to_string(), source };
-            let (lock, path) = self.cache.lock(address);
-            let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
-            let repository = self.cache.open(&path)?;
-            let refs = list_refs(&repository, &session, address, &name).map_err(list)?;
+            let refs = list_refs(&self.cache.empty()?, &session, address, &name).map_err(list)?;
             Ok(find(&refs, &name).map(|found| Target { name: Some(name), commit: found.commit.to_string() }))
         })
     }

@@ -186,6 +186,27 @@ fn resolving_asks_for_references_alone() {
 }
 
 #[test]
+fn a_look_at_the_references_does_not_wait_for_a_fetch_that_hangs() {
+    let world = World::new();
+    let id = world.server.repository("app").commit("main", &[("f", "1")], "one");
+    world.server.behave(Behaviour { hang: true, ..Behaviour::default() });
+    std::thread::scope(|scope| {
+        let fetch = scope.spawn(|| {
+            let timeout = Duration::from_secs(5);
+            world.client.fetch(&world.address("app"), &branch("main"), &Access::default(), timeout, &FetchOptions::default()).err()
+        });
+        while world.server.requests_begun() == 0 {
+            std::thread::yield_now();
+        }
+        world.server.behave(Behaviour::default());
+        let start = std::time::Instant::now();
+        let found = world.client.resolve(&world.address("app"), &branch("main"), &Access::default(), TIMEOUT).unwrap();
+        assert_eq!(found.unwrap().commit, id);
+        assert!(!fetch.is_finished(), "the fetch still hangs after {:?}", start.elapsed());
+    });
+}
+
+#[test]
 fn missing_things_are_told_in_the_words_of_flux() {
     let world = World::new();
     let url = world.server.url("app");

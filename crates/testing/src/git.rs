@@ -13,7 +13,7 @@ use std::{
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 use tokio::io::AsyncWriteExt as _;
@@ -53,6 +53,8 @@ pub struct Server {
 struct State {
     behaviour: Mutex<Behaviour>,
     seen: Mutex<Vec<Seen>>,
+    /// Requests that came in, answered or not.
+    begun: AtomicUsize,
     root: PathBuf,
 }
 
@@ -116,6 +118,11 @@ impl Server {
         *self.state.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
     }
 
+    /// How many requests came in so far, those that hang included.
+    pub fn requests_begun(&self) -> usize {
+        self.state.begun.load(Ordering::SeqCst)
+    }
+
     /// The requests since the last call.
     pub fn take_seen(&self) -> Vec<Seen> {
         std::mem::take(&mut *self.state.seen.lock().unwrap_or_else(PoisonError::into_inner))
@@ -124,6 +131,7 @@ impl Server {
 
 async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let behaviour = state.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    state.begun.fetch_add(1, Ordering::SeqCst);
     let authorization = request.headers().get("authorization").and_then(|v| v.to_str().ok()).map(str::to_owned);
     let path_and_query = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let mut seen = Seen { method: request.method().to_string(), path_and_query, authorization, sent_bytes: 0 };
