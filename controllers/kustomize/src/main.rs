@@ -1,1 +1,11 @@
-fn main() {}
+//! The kustomize-controller program.
+
+use clap::Parser;
+use kustomize_controller::{Arguments, FEATURE_GATES, Options, set_up};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options::from_arguments(&arguments);
+    runtime::program::run("kustomize-controller", &arguments.flags, FEATURE_GATES, move |process| set_up(process, options))
+}

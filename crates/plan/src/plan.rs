@@ -70,7 +70,7 @@ pub enum Why {
     PruneDisabled,
     /// Its labels name another owner, or none.
     NotOurs(Option<NamespacedName>),
-    /// Another Kustomization wants it and has it in its inventory.
+    /// Another Kustomization wants it and has taken it over.
     HandedOver(NamespacedName),
     /// Another Kustomization is about to take it.
     Awaited(NamespacedName),
@@ -190,8 +190,8 @@ pub enum GuardRails {
     Off,
 }
 
-/// Which other Kustomization wants an object, and whether its stored inventory already has it.
-pub type Claims<'a> = dyn Fn(&ObjectKey) -> Option<(NamespacedName, bool)> + 'a;
+/// Which other Kustomization wants an object.
+pub type Claims<'a> = dyn Fn(&ObjectKey) -> Option<NamespacedName> + Send + Sync + 'a;
 
 #[derive(Debug)]
 pub struct Policy {
@@ -210,7 +210,7 @@ pub struct Input<'a> {
     pub policy: &'a Policy,
     pub desired: Vec<Desired>,
     pub inventory: &'a Inventory,
-    pub live: &'a dyn Fn(&ObjectKey) -> Live,
+    pub live: &'a (dyn Fn(&ObjectKey) -> Live + Send + Sync),
     pub claims: &'a Claims<'a>,
 }
 
@@ -297,7 +297,7 @@ pub fn decide(desired: &Desired, live: &Live, policy: &Policy) -> Action {
     }
 }
 
-fn prunes(policy: &Policy, old: &Inventory, new: &Inventory, live: &dyn Fn(&ObjectKey) -> Live, claims: &Claims<'_>) -> Vec<Prune> {
+fn prunes(policy: &Policy, old: &Inventory, new: &Inventory, live: &(dyn Fn(&ObjectKey) -> Live + Send + Sync), claims: &Claims<'_>) -> Vec<Prune> {
     let wanted = new.keys();
     let mut gone: Vec<Entry> = old.entries().iter().filter(|entry| !wanted.contains(&entry.key)).cloned().collect();
     gone.sort_by(|a, b| crate::plan::compare_entries(b, a));
@@ -317,18 +317,14 @@ pub(crate) fn compare_entries(a: &Entry, b: &Entry) -> std::cmp::Ordering {
 
 /// What to do with an object that is no longer desired.
 pub fn decide_prune(key: &ObjectKey, live: &Live, policy: &Policy, claims: &Claims<'_>) -> PruneAction {
-    if policy.guard_rails != GuardRails::Off
-        && let Some((claimant, taken)) = claims(key)
-    {
-        let why = if taken { Why::HandedOver(claimant) } else { Why::Awaited(claimant) };
-        return if taken { PruneAction::Skip { why } } else { PruneAction::Defer { why } };
-    }
-    match live {
-        Live::Unseen | Live::Absent => PruneAction::Look,
-        Live::Present(record) => match kept(record, &policy.owner) {
-            Some(why) => PruneAction::Skip { why },
-            None => PruneAction::Delete { uid: record.uid.clone() },
-        },
+    let Live::Present(record) = live else { return PruneAction::Look };
+    let claimant = if policy.guard_rails == GuardRails::Off { None } else { claims(key) };
+    match (kept(record, &policy.owner), claimant) {
+        (Some(Why::NotOurs(Some(owner))), Some(claimant)) if owner == claimant => PruneAction::Skip { why: Why::HandedOver(claimant) },
+        (Some(why), _) => PruneAction::Skip { why },
+        // It leaves our inventory only when the other one's labels are on it: nobody may think that the other answers for it.
+        (None, Some(claimant)) => PruneAction::Defer { why: Why::Awaited(claimant) },
+        (None, None) => PruneAction::Delete { uid: record.uid.clone() },
     }
 }
 

@@ -52,7 +52,7 @@ struct World {
     policy: Policy,
     live: HashMap<ObjectKey, Object>,
     inventory: Inventory,
-    claims: HashMap<ObjectKey, (NamespacedName, bool)>,
+    claims: HashMap<ObjectKey, NamespacedName>,
 }
 
 impl World {
@@ -178,10 +178,12 @@ fn what_another_kustomization_wants_is_handed_over() {
     let keep = config("keep", json!({}));
     let other = NamespacedName::new("n", "other");
     let mut world = World::new().having(applied(&config("a", json!({})), json!({}))).having(applied(&keep, json!({})));
-    world.claims.insert(config("a", json!({})).key(), (other.clone(), false));
+    world.claims.insert(config("a", json!({})).key(), other.clone());
     assert_eq!(world.prune(std::slice::from_ref(&keep)), PruneAction::Defer { why: Why::Awaited(other.clone()) });
-    world.claims.insert(config("a", json!({})).key(), (other.clone(), true));
+    let set_owner = |world: &mut World, name: &str| world.live.get_mut(&config("a", json!({})).key()).expect("it lives").set_label("kustomize.toolkit.fluxcd.io/name", name);
+    set_owner(&mut world, "other");
     assert_eq!(world.prune(std::slice::from_ref(&keep)), PruneAction::Skip { why: Why::HandedOver(other) });
+    set_owner(&mut world, "apps");
     world.policy.guard_rails = GuardRails::Off;
     assert_eq!(world.prune(std::slice::from_ref(&keep)), PruneAction::Delete { uid: "u1".into() }, "as Flux");
 }

@@ -1,0 +1,79 @@
+use merge::{
+    builtin,
+    schema::{Schema, TypeId},
+};
+use object::Object;
+use serde_json::Value;
+
+/// Takes out of an object of a built-in kind what its type does not know, and what says nothing, as a round trip through
+/// Go's types does; an object of another kind, or one whose values do not fit their types, stays as it is.
+pub(crate) fn known_fields(object: &mut Object) {
+    let Some(handle) = builtin::type_of(&object.gvk()) else { return };
+    let schema = handle.schema();
+    let mut value = Value::Object(std::mem::take(object.as_map_mut()));
+    if fits(schema, handle.id(), &value) {
+        prune(schema, handle.id(), &mut value);
+    }
+    if let Value::Object(map) = value {
+        *object.as_map_mut() = map;
+    }
+}
+
+fn fits(schema: &Schema, id: TypeId, value: &Value) -> bool {
+    let ty = schema.get(id);
+    match value {
+        Value::Null => true,
+        Value::Object(map) => ty.map.as_ref().is_some_and(|known| map.iter().all(|(key, value)| known.type_of(key).is_none_or(|id| fits(schema, id, value)))),
+        Value::Array(list) => ty.list.as_ref().is_some_and(|known| list.iter().all(|value| fits(schema, known.element, value))),
+        Value::String(_) => matches!(ty.scalar, Some(merge::schema::Scalar::String | merge::schema::Scalar::Untyped)),
+        Value::Bool(_) => matches!(ty.scalar, Some(merge::schema::Scalar::Boolean | merge::schema::Scalar::Untyped)),
+        Value::Number(_) => matches!(ty.scalar, Some(merge::schema::Scalar::Numeric | merge::schema::Scalar::Untyped)),
+    }
+}
+
+fn prune(schema: &Schema, id: TypeId, value: &mut Value) {
+    let ty = schema.get(id);
+    match value {
+        Value::Object(map) => {
+            let Some(known) = &ty.map else { return };
+            map.retain(|key, value| known.type_of(key).is_some() && !value.is_null());
+            for (key, value) in map.iter_mut() {
+                if let Some(id) = known.type_of(key) {
+                    prune(schema, id, value);
+                }
+            }
+        }
+        Value::Array(list) => {
+            if let Some(known) = &ty.list {
+                list.iter_mut().for_each(|value| prune(schema, known.element, value));
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn known(value: Value) -> Value {
+        let mut object = Object::new(value).unwrap();
+        known_fields(&mut object);
+        object.into_value()
+    }
+
+    #[test]
+    fn unknown_fields_of_built_in_kinds_go_and_those_of_others_stay() {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": 80, "nope": 1}], "nope": {}}});
+        assert_eq!(known(service)["spec"], json!({"ports": [{"port": 80}]}));
+        let widget = json!({"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"nope": 1}});
+        assert_eq!(known(widget.clone()), widget);
+    }
+
+    #[test]
+    fn an_object_with_a_value_of_the_wrong_type_is_left_for_the_server_to_refuse() {
+        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": "x", "nope": 1}]}});
+        assert_eq!(known(service.clone()), service);
+    }
+}
