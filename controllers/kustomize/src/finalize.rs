@@ -1,6 +1,11 @@
 //! The last visit: what becomes of the applied objects when their Kustomization goes.
 
-use crate::{identity, observe, reconcile::Reconciler, spec, status};
+use crate::{
+    identity, observe,
+    reconcile::Reconciler,
+    spec,
+    status::{self, Attempt},
+};
 use api::{
     Conditions,
     kustomize::Kustomization,
@@ -17,6 +22,23 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Deletes what was applied, as the deletion policy says, and lets the object go.
 pub(crate) async fn finalize(reconciler: &Reconciler, this: &Kustomization, context: &Context) -> Report {
+    let started = context.now();
+    let report = prune_all(reconciler, this, context).await;
+    let stored = status::stored(this);
+    if this.spec.suspend || !stored.conditions.is_ready() || report.visit() != Visit::Never {
+        return report;
+    }
+    // Flux ends the last visit of a Kustomization that was ready with the same words as any other.
+    let attempt = Attempt {
+        started,
+        revision: stored.last_applied_revision.clone(),
+        origin_revision: stored.last_applied_origin_revision.clone(),
+        digest: String::new(),
+    };
+    report.event(status::finished(this, &attempt, context.now()))
+}
+
+async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Context) -> Report {
     let stored = status::stored(this);
     let inventory = status::inventory(&stored);
     let deletes = match this.spec.deletion_policy.as_str() {
@@ -92,7 +114,7 @@ async fn account_gone(reconciler: &Reconciler, this: &Kustomization, inventory: 
 
 async fn watch(access: &observe::Access, inventory: &Inventory) {
     for entry in inventory.entries() {
-        if let Ok(resource) = access.target.discovery.resolve(&entry.gvk()).await
+        if let Ok(resource) = access.target.mapper.resource(&entry.gvk()).await
             && let Err(error) = access.target.owned.ensure(&resource).await
         {
             tracing::debug!(%resource, %error, "applied objects of this kind are not watched");

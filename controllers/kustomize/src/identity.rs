@@ -2,7 +2,7 @@ use crate::options::Options;
 use api::kustomize::Kustomization;
 use apply::Target;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use cluster::{Client, Identity, Resource};
+use cluster::{Client, Identity, RemoteOptions, Resource, remote_config};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
@@ -39,10 +39,6 @@ impl Targets {
         Self { own: Arc::new(Target::new(client, changed.clone())), remote: Mutex::default(), changed }
     }
 
-    pub(crate) fn own(&self) -> &Arc<Target> {
-        &self.own
-    }
-
     /// The cluster that a Kustomization is applied to. The text of an error is shown on the Kustomization.
     pub(crate) async fn of(&self, this: &Kustomization, options: &Options) -> Result<Arc<Target>, String> {
         let Some(reference) = &this.spec.kube_config else { return Ok(self.own.clone()) };
@@ -67,18 +63,18 @@ impl Targets {
         let found = keys.iter().find_map(|key| object.pointer("/data")?.get(key)?.as_str());
         let encoded =
             found.ok_or_else(|| format!("KubeConfig secret '{place}' does not contain a '{}' key with a kubeconfig", keys[0]))?;
-        let text = BASE64_STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let text = text.ok_or_else(|| format!("KubeConfig secret '{place}' holds no text"))?;
+        let text = BASE64_STANDARD.decode(encoded).map_err(|_| format!("KubeConfig secret '{place}' cannot be read"))?;
         self.remote((namespace, format!("{}/{}", secret.name, secret.key)), &text, options).await.map_err(|error| format!("KubeConfig secret '{place}': {error}"))
     }
 
-    async fn remote(&self, key: (String, String), kubeconfig: &str, options: &Options) -> Result<Arc<Target>, String> {
+    async fn remote(&self, key: (String, String), kubeconfig: &[u8], options: &Options) -> Result<Arc<Target>, String> {
         let mut digest = [0; 32];
-        digest.copy_from_slice(&Sha256::digest(kubeconfig.as_bytes()));
+        digest.copy_from_slice(&Sha256::digest(kubeconfig));
         if let Some(known) = self.lock().get(&key).filter(|known| known.digest == digest) {
             return Ok(known.target.clone());
         }
-        let config = safe_config(kubeconfig, options.insecure_kubeconfig_tls).await?;
+        let limits = RemoteOptions { exec: options.insecure_kubeconfig_exec, insecure_tls: options.insecure_kubeconfig_tls };
+        let config = remote_config(kubeconfig, limits).await.map_err(|error| error.to_string())?;
         let client = Client::new(config).map_err(|error| error.chain())?;
         let target = Arc::new(Target::new(client, self.changed.clone()));
         let mut remote = self.lock();
@@ -92,32 +88,6 @@ impl Targets {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, String), Remote>> {
         self.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A client configuration from a kubeconfig that somebody else wrote: nothing is run, no file is read, certificates are checked.
-async fn safe_config(text: &str, insecure_tls: bool) -> Result<kube::Config, String> {
-    let mut kubeconfig = kube::config::Kubeconfig::from_yaml(text).map_err(|error| error.to_string())?;
-    for named in &mut kubeconfig.clusters {
-        if let Some(cluster) = &mut named.cluster {
-            cluster.certificate_authority = None;
-            if !insecure_tls {
-                cluster.insecure_skip_tls_verify = None;
-            }
-        }
-    }
-    for named in &mut kubeconfig.auth_infos {
-        if let Some(user) = &mut named.auth_info {
-            user.exec = None;
-            user.auth_provider = None;
-            user.token_file = None;
-            user.client_certificate = None;
-            user.client_key = None;
-        }
-    }
-    let options = kube::config::KubeConfigOptions::default();
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| error.to_string())?;
-    config.connect_timeout = Some(std::time::Duration::from_secs(30));
-    Ok(config)
 }
 
 /// Whose rights are used, and the ServiceAccount's name when it is one.

@@ -73,7 +73,7 @@ pub struct OwnFlags {
     /// Kinds to apply in a stage of their own, as group/kind
     #[arg(long, value_delimiter = ',', value_name = "GROUP/KIND")]
     pub custom_apply_stage_kinds: Vec<String>,
-    /// Allow kubeconfigs to run programs (not supported: such a kubeconfig is refused)
+    /// Allow kubeconfigs to run programs that get credentials
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     pub insecure_kubeconfig_exec: bool,
     /// Allow kubeconfigs to switch off the verification of certificates
@@ -109,6 +109,7 @@ pub struct Options {
     pub default_service_account: String,
     pub override_managers: Vec<String>,
     pub custom_stage_kinds: Vec<GroupKind>,
+    pub insecure_kubeconfig_exec: bool,
     pub insecure_kubeconfig_tls: bool,
     pub watch_configs_label_selector: String,
     pub feature_gates: String,
@@ -142,6 +143,7 @@ impl Options {
             default_service_account: own.default_service_account.clone(),
             override_managers: own.override_manager.clone(),
             custom_stage_kinds: own.custom_apply_stage_kinds.iter().map(group_kind).collect(),
+            insecure_kubeconfig_exec: own.insecure_kubeconfig_exec,
             insecure_kubeconfig_tls: own.insecure_kubeconfig_tls,
             watch_configs_label_selector: flags.watch_configs_label_selector.clone(),
             feature_gates: flags.feature_gates.clone(),

@@ -274,8 +274,7 @@ impl Reconciler {
         }
         let checks = checks(this, &plan, &changes);
         if checks.is_empty() {
-            let healthy = spec::checks_health(this).then_some(GoDuration::ZERO);
-            return self.done(this, &attempt, &inventory, healthy, changed, pruned.deferred, context);
+            return self.done(this, &attempt, &inventory, None, changed, pruned.deferred, context);
         }
         let timeout = spec::timeout(this);
         let now = context.now();
@@ -337,7 +336,7 @@ impl Reconciler {
     fn done(&self, this: &Kustomization, attempt: &Attempt, inventory: &Inventory, healthy: Option<GoDuration>, changed: bool, deferred: bool, context: &Context) -> Report {
         let visit = if deferred { Visit::After(DEFERRED_AFTER) } else { Visit::Interval(this.spec.interval.to_std()) };
         let stored = status::stored(this);
-        if !changed && is_told(this, &stored, attempt, inventory) {
+        if !changed && is_told(this, &stored, attempt, inventory, healthy.is_some()) {
             return Report::new(visit);
         }
         let now = context.now();
@@ -378,14 +377,14 @@ fn duration_since(since: Timestamp, now: Timestamp) -> Duration {
 }
 
 /// Whether the stored status already says all that there is to say.
-fn is_told(this: &Kustomization, stored: &KustomizationStatus, attempt: &Attempt, inventory: &Inventory) -> bool {
+fn is_told(this: &Kustomization, stored: &KustomizationStatus, attempt: &Attempt, inventory: &Inventory, checked: bool) -> bool {
     let request = spec::annotation(this, meta::RECONCILE_REQUEST).unwrap_or("");
     let settled = |kind: &str| stored.conditions.condition(kind).is_none();
     stored.conditions.is_ready()
         && settled(meta::RECONCILING)
         && settled(meta::STALLED)
         && settled(HELD)
-        && stored.conditions.condition(meta::HEALTHY).is_some_and(Condition::is_true) == spec::checks_health(this)
+        && stored.conditions.condition(meta::HEALTHY).is_some_and(Condition::is_true) == checked
         && stored.observed_generation == spec::generation(this)
         && stored.last_applied_revision == attempt.revision
         && stored.last_applied_origin_revision == attempt.origin_revision

@@ -36,7 +36,7 @@ fn prune(schema: &Schema, id: TypeId, value: &mut Value) {
     match value {
         Value::Object(map) => {
             let Some(known) = &ty.map else { return };
-            map.retain(|key, value| known.type_of(key).is_some() && !value.is_null());
+            map.retain(|key, value| known.type_of(key).is_some_and(|id| !is_left_out(schema, id, known.field(key), value)));
             for (key, value) in map.iter_mut() {
                 if let Some(id) = known.type_of(key) {
                     prune(schema, id, value);
@@ -49,6 +49,21 @@ fn prune(schema: &Schema, id: TypeId, value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// Empty lists and maps are not written, unless a kind cannot be without: of those that may, only roles write their rules.
+fn is_left_out(schema: &Schema, id: TypeId, field: Option<&merge::schema::Field>, value: &Value) -> bool {
+    let needed = field.is_some_and(|field| field.required || &*field.name == "rules");
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty() && !needed,
+        Value::Object(map) => {
+            // A struct is written even when it is empty: it says something, such as `emptyDir: {}`.
+            let is_map = schema.get(id).map.as_ref().is_some_and(|known| known.fields.is_empty() && known.element.is_some());
+            map.is_empty() && is_map && !needed
+        }
+        _ => false,
     }
 }
 
@@ -69,6 +84,17 @@ mod tests {
         assert_eq!(known(service)["spec"], json!({"ports": [{"port": 80}]}));
         let widget = json!({"apiVersion": "e.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"nope": 1}});
         assert_eq!(known(widget.clone()), widget);
+    }
+
+    #[test]
+    fn empty_lists_and_maps_are_not_written_but_empty_structs_are() {
+        let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "a", "labels": {}}, "subjects": [], "roleRef": {"kind": "ClusterRole", "name": "x", "apiGroup": ""}});
+        let sent = known(binding);
+        assert!(sent.get("subjects").is_none() && sent["metadata"].get("labels").is_none(), "{sent}");
+        let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "a"}, "rules": []});
+        assert_eq!(known(role)["rules"], json!([]));
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}});
+        assert_eq!(known(pod)["spec"], json!({"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}));
     }
 
     #[test]

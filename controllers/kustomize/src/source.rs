@@ -76,8 +76,4 @@ impl Sources {
             None => Ok(None),
         }
     }
-
-    pub(crate) fn known(&self, key: &SourceKey) -> Option<Arc<Source>> {
-        self.stores.iter().find(|store| store.resource().kind == key.kind)?.get(&key.name)
-    }
 }

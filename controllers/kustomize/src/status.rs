@@ -172,7 +172,10 @@ pub(crate) fn failed(this: &Kustomization, mut status: KustomizationStatus, atte
     }
     if failed.terminal {
         set(conditions, meta::STALLED, TRUE, failed.reason, &failed.message);
-        status.observed_generation = generation;
+        // What others have to allow may be allowed without a new generation.
+        if failed.reason != reason::ACCESS_DENIED {
+            status.observed_generation = generation;
+        }
     } else {
         conditions.remove_condition(meta::STALLED);
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Target (one per cluster)
-//!   |- Discovery   what a kind is called in URLs, following the definitions of custom resources
+//!   |- Mapper      what a kind is called in URLs
 //!   |- Owned       one label-selected watch per kind: Live records for plans, health for waits
 //!   `- Client      per identity
 //!
@@ -26,14 +26,14 @@ pub use error::{Failure, dry_run_error};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
 
-use cluster::{Client, Discovery};
+use cluster::{Client, Mapper};
 use std::sync::Arc;
 use types::NamespacedName;
 
 /// A cluster that objects are applied to.
 pub struct Target {
     pub client: Client,
-    pub discovery: Discovery,
+    pub mapper: Arc<Mapper>,
     pub owned: Owned,
 }
 
@@ -42,8 +42,6 @@ impl Target {
     ///
     /// Must be called within a Tokio runtime. The watches end when the target is dropped.
     pub fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
-        let discovery = Discovery::new(client.clone());
-        discovery.follow_definitions();
-        Self { discovery, owned: Owned::new(client.clone(), changed), client }
+        Self { mapper: Arc::new(Mapper::new(client.clone())), owned: Owned::new(client.clone(), changed), client }
     }
 }

@@ -1,4 +1,4 @@
-use cluster::{Client, Error, Resource, Selection, WatchEvent};
+use cluster::{Client, Error, Resource, Selection, WatchEvent, is_older_or_same};
 use futures::StreamExt;
 use health::Health;
 use object::{GroupKind, Object, ObjectKey};
@@ -250,7 +250,7 @@ impl Kind {
             if slot.content == content {
                 record.settled = settled.or(slot.record.settled);
             }
-            if is_older(&record.resource_version, &slot.record.resource_version) {
+            if record.resource_version != slot.record.resource_version && is_older_or_same(&record.resource_version, &slot.record.resource_version) {
                 // Late news of a write; what it settled still counts when nobody else wrote since.
                 if slot.content == content && settled.is_some() {
                     let settled = Record { settled, object: None, ..(*slot.record).clone() };
@@ -283,13 +283,6 @@ impl Kind {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let gone: Vec<_> = objects.keys().filter(|place| !listed.contains(*place)).cloned().collect();
         gone.iter().filter_map(|place| objects.remove(place)?.record.owner.clone()).collect()
-    }
-}
-
-fn is_older(version: &str, than: &str) -> bool {
-    match (version.parse::<u64>(), than.parse::<u64>()) {
-        (Ok(version), Ok(than)) => version < than,
-        _ => false,
     }
 }
 

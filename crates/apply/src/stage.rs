@@ -67,8 +67,7 @@ impl Session<'_> {
                 applied.written.insert(key.clone());
             }
             if done.written && key.kind == "CustomResourceDefinition" {
-                let group = job.desired.object.field(&["spec", "group"]).and_then(Value::as_str).unwrap_or("");
-                self.target.discovery.forget(group);
+                self.target.mapper.invalidate();
             }
             applied.changes.push(Change { key: key.clone(), verb: done.verb });
         }
@@ -101,7 +100,7 @@ impl Session<'_> {
             return Ok(Job { desired, resource: None, action });
         }
         let key = &desired.key;
-        let resource = self.target.discovery.resolve(&desired.object.gvk()).await.map_err(|error| Failure::of_apply(key, &error))?;
+        let resource = self.target.mapper.resource(&desired.object.gvk()).await.map_err(|error| Failure::of_apply(key, &error))?;
         if resource.namespaced && key.namespace.is_empty() {
             return Err(Failure::new(format!("{key} namespace not specified: the server could not find the requested resource")));
         }
@@ -353,7 +352,7 @@ impl Session<'_> {
     async fn wait(&self, jobs: &[Job], applied: &mut Applied) {
         let deadline = tokio::time::Instant::now() + STAY_FOR;
         for job in jobs.iter().filter(|job| !matches!(job.action, Action::Skip { .. })) {
-            if let Ok(resource) = self.target.discovery.resolve(&job.desired.object.gvk()).await {
+            if let Ok(resource) = self.target.mapper.resource(&job.desired.object.gvk()).await {
                 // Without the watch the object is read instead.
                 if let Err(error) = self.target.owned.ensure(&resource).await {
                     tracing::debug!(%resource, %error, "applied objects are not watched");

@@ -84,7 +84,7 @@ enum Token {
     Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
-/// Go's `path.Match` as fluxcd/pkg/envsubst changed it: `*` and `?` match slashes too; a malformed pattern matches nothing.
+/// Shell patterns, where `*` and `?` match a slash too; a malformed pattern matches nothing.
 fn glob(pattern: &[char], text: &[char]) -> bool {
     let Some(tokens) = tokens(pattern) else { return false };
     let (mut token, mut at) = (0, 0);

@@ -58,18 +58,11 @@ pub fn normalize(mut object: Object, owner: &Owner, known_fields: &dyn Fn(&mut O
     if object.kind() != "CustomResourceDefinition" {
         object.as_map_mut().remove("status");
     }
-    let gvk = object.gvk();
-    match (gvk.group.as_str(), gvk.kind.as_str()) {
-        ("", "Secret") => normalize_secret(object.as_map_mut()),
-        ("", "Service") => default_protocol(object.as_map_mut().get_mut("spec"), "ports"),
-        ("", "Pod") => default_pod_protocols(object.as_map_mut().get_mut("spec")),
-        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") => {
-            default_pod_protocols(object.as_map_mut().get_mut("spec").and_then(|spec| spec.pointer_mut("/template/spec")));
-        }
-        ("batch", "CronJob") => {
-            default_pod_protocols(object.as_map_mut().get_mut("spec").and_then(|spec| spec.pointer_mut("/jobTemplate/spec/template/spec")));
-        }
-        _ => {}
+    if object.gvk().group.is_empty() && object.kind() == "Secret" {
+        normalize_secret(object.as_map_mut());
+    }
+    if let Some(shape) = SHAPES.iter().find(|shape| shape.group == object.gvk().group && shape.kind == object.kind()) {
+        shape.complete(object.as_map_mut());
     }
     known_fields(&mut object);
     Desired::new(object)
@@ -94,11 +87,76 @@ fn normalize_secret(map: &mut Map<String, Value>) {
     }
 }
 
-fn default_pod_protocols(spec: Option<&mut Value>) {
-    let Some(spec) = spec else { return };
-    for list in ["containers", "initContainers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            default_protocol(Some(container), "ports");
+/// What Go writes for a kind even where a manifest says nothing.
+struct Shape {
+    group: &'static str,
+    kind: &'static str,
+    /// Fields that are structs in Go: an empty one is written as an empty map, and owned like any other field.
+    structs: &'static [&'static str],
+    /// Where a pod is specified.
+    pod: Option<&'static str>,
+}
+
+const fn shape(group: &'static str, kind: &'static str, structs: &'static [&'static str], pod: Option<&'static str>) -> Shape {
+    Shape { group, kind, structs, pod }
+}
+
+const SHAPES: &[Shape] = &[
+    shape("", "Namespace", &["/spec"], None),
+    shape("", "Service", &["/spec"], None),
+    shape("", "PersistentVolumeClaim", &["/spec", "/spec/resources"], None),
+    shape("", "Pod", &["/spec"], Some("/spec")),
+    shape("apps", "Deployment", &["/spec/strategy"], Some("/spec/template/spec")),
+    shape("apps", "StatefulSet", &["/spec/updateStrategy"], Some("/spec/template/spec")),
+    shape("apps", "DaemonSet", &["/spec/updateStrategy"], Some("/spec/template/spec")),
+    shape("apps", "ReplicaSet", &[], Some("/spec/template/spec")),
+    shape("batch", "Job", &[], Some("/spec/template/spec")),
+    shape("batch", "CronJob", &[], Some("/spec/jobTemplate/spec/template/spec")),
+];
+
+impl Shape {
+    fn complete(&self, object: &mut Map<String, Value>) {
+        let mut value = Value::Object(std::mem::take(object));
+        for path in self.structs {
+            complete(&mut value, path);
+        }
+        if self.kind == "Service" {
+            default_protocol(value.get_mut("spec"), "ports");
+            default_target_port(&mut value);
+        }
+        if let Some(spec) = self.pod.and_then(|path| value.pointer_mut(path)) {
+            for list in ["containers", "initContainers", "ephemeralContainers"] {
+                for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                    default_protocol(Some(container), "ports");
+                    complete(container, "/resources");
+                }
+            }
+        }
+        if let Value::Object(map) = value {
+            *object = map;
+        }
+    }
+}
+
+/// Puts an empty map where nothing is, when its parent is there.
+fn complete(value: &mut Value, path: &str) {
+    let Some((parent, key)) = path.rsplit_once('/') else { return };
+    if let Some(map) = value.pointer_mut(parent).and_then(Value::as_object_mut)
+        && matches!(map.get(key), None | Some(Value::Null))
+    {
+        map.insert(key.to_owned(), Value::Object(Map::new()));
+    }
+}
+
+/// Go writes a target port even where none is set, and the server then takes the port.
+fn default_target_port(service: &mut Value) {
+    let headless = service.pointer("/spec/type").and_then(Value::as_str) == Some("ExternalName");
+    let ports = service.pointer_mut("/spec/ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten().filter_map(Value::as_object_mut).filter(|_| !headless) {
+        if matches!(port.get("targetPort"), None | Some(Value::Null))
+            && let Some(number) = port.get("port").filter(|number| number.is_number()).cloned()
+        {
+            port.insert("targetPort".to_owned(), number);
         }
     }
 }
@@ -142,6 +200,14 @@ mod tests {
                 "spec": {"ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}]},
             })
         );
+    }
+
+    #[test]
+    fn empty_structs_are_written_as_go_writes_them() {
+        let sent = normalized(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}}}));
+        assert_eq!(sent["spec"], json!({"strategy": {}, "template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1, "protocol": "TCP"}], "resources": {}}]}}}));
+        let sent = normalized(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}));
+        assert_eq!(sent["spec"], json!({}));
     }
 
     #[test]
