@@ -77,7 +77,7 @@ async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Cont
     watch(&access, &inventory).await;
     let live = |key: &object::ObjectKey| access.target.owned.live(key);
     let plan = plan::plan(Input { policy: &policy, desired: Vec::new(), inventory: &inventory, live: &live, claims: &|_| None });
-    let session = Session { target: &access.target, client: access.client.clone(), policy: &policy, cautious: false, cancel: context.cancellation() };
+    let session = Session::new(&access.target, access.client.clone(), &policy, false, context.cancellation());
     let pruned = session.prune(&plan.prunes).await;
     if let Some(failure) = pruned.failure {
         let event = Event::error(word, format!("pruning for deleted resource failed: {}", failure.message));

@@ -178,13 +178,19 @@ pub(crate) async fn access(reconciler: &Reconciler, this: &Kustomization) -> Res
 }
 
 /// Begins to watch every kind that is wanted or was applied. A kind that cannot be watched is read object by object.
-pub(crate) async fn watch(target: &Target, built: &Built, inventory: &Inventory) {
+///
+/// Whoever asks for a visit has often just changed something: then the objects of `fresh` are read, since the watch may lag behind.
+pub(crate) async fn watch(target: &Target, built: &Built, inventory: &Inventory, fresh: Option<&NamespacedName>) {
     let wanted = built.desired.iter().map(|one| one.object.gvk());
     let kinds: HashSet<GroupVersionKind> = wanted.chain(inventory.entries().iter().map(Entry::gvk)).collect();
     let begin = kinds.iter().map(|gvk| async move {
         let Ok(resource) = target.mapper.resource(gvk).await else { return };
         if let Err(error) = target.owned.ensure(&resource).await {
             tracing::warn!(%resource, %error, "applied objects of this kind are not watched");
+        } else if let Some(owner) = fresh
+            && let Err(error) = target.owned.refresh(&resource, owner).await
+        {
+            tracing::info!(%resource, error = %error.chain(), "cannot read applied objects; the watch has to do");
         }
     });
     futures::future::join_all(begin).await;

@@ -187,7 +187,8 @@ impl Reconciler {
             Ok(policy) => policy,
             Err(message) => return self.warned(this, stored, &attempt, detecting(message), context),
         };
-        observe::watch(&access.target, built, &old).await;
+        let asked = spec::annotation(this, meta::RECONCILE_REQUEST).is_some_and(|request| stored.last_handled_reconcile_at != request);
+        observe::watch(&access.target, built, &old, asked.then(|| context.key())).await;
         let claimed = observe::claimed(self, this, &found.artifact, built, &old).await;
         let plan = plan::plan(Input {
             policy: &policy,
@@ -218,7 +219,7 @@ impl Reconciler {
             }
         }
         let cautious = stored.conditions.condition(meta::READY).is_some_and(|ready| ready.reason == reason::RECONCILIATION_FAILED);
-        let session = Session { target: &access.target, client: access.client.clone(), policy: &policy, cautious, cancel: context.cancellation() };
+        let session = Session::new(&access.target, access.client.clone(), &policy, cautious, context.cancellation());
         let earlier = self.stages.take(context.key(), &token);
         let mut applied = session.apply(&plan).await;
         let since = earlier.as_ref().map_or(context.now(), |(since, _)| *since);

@@ -101,10 +101,23 @@ impl Owned {
         }
     }
 
+    /// Reads what one owner has of a kind, so that a plan sees what was changed a moment before somebody asked for it.
+    pub async fn refresh(&self, resource: &Resource, owner: &NamespacedName) -> Result<(), Error> {
+        let Some(kind) = self.shared.kind(&resource.group_kind()) else { return Ok(()) };
+        let labels = format!("{}={},{}={}", metadata::NAME_LABEL, owner.name, metadata::NAMESPACE_LABEL, owner.namespace);
+        let listed = self.shared.client.list(resource, &Selection { labels, ..Selection::default() }).await?;
+        let objects: Vec<Object> = listed.iter().filter_map(|json| typed(json.get(), resource)).collect();
+        let places: HashSet<(String, String)> = objects.iter().map(|object| place(&object.key())).collect();
+        kind.retain(|place, record| record.owner.as_ref() != Some(owner) || places.contains(place));
+        for object in objects {
+            kind.put(&object.key(), object, None);
+        }
+        Ok(())
+    }
+
     /// Whether a kind is watched, so that an object that is not seen has no owner labels.
     fn kind(&self, key: &ObjectKey) -> Option<Arc<Kind>> {
-        let kinds = self.shared.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        kinds.get(&GroupKind { group: key.group.clone(), kind: key.kind.clone() }).cloned()
+        self.shared.kind(&GroupKind { group: key.group.clone(), kind: key.kind.clone() })
     }
 
     pub fn live(&self, key: &ObjectKey) -> Live {
@@ -165,6 +178,10 @@ fn decode(json: &str) -> Option<Object> {
 }
 
 impl Shared {
+    fn kind(&self, kind: &GroupKind) -> Option<Arc<Kind>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
+    }
+
     async fn feed(&self, kind: &Kind) {
         let selection = Selection { labels: metadata::NAME_LABEL.to_owned(), ..Selection::default() };
         let mut events = self.client.watch(&kind.resource, &selection);
@@ -184,7 +201,7 @@ impl Shared {
                     self.tell(before.as_ref(), after.as_ref());
                 }
                 WatchEvent::Synced => {
-                    for gone in listed.take().map(|listed| kind.retain(&listed)).unwrap_or_default() {
+                    for gone in listed.take().map(|listed| kind.retain(|place, _| listed.contains(place))).unwrap_or_default() {
                         self.tell(Some(&gone), None);
                     }
                     kind.state.send_replace(Listing::Complete);
@@ -195,6 +212,12 @@ impl Shared {
                     let before = kind.remove(&object.key(), Some(&uid));
                     self.tell(before.as_ref(), metadata::owner_of(&object).as_ref());
                 }
+                // The kind is not served any more, and none of its objects exists: what is known of them must not count.
+                WatchEvent::Failed(error) if error.is_not_found() => {
+                    self.drop_kind(kind);
+                    kind.state.send_replace(Listing::Failed(error.chain()));
+                    return;
+                }
                 WatchEvent::Failed(error) => {
                     if !error.is_expired() {
                         tracing::info!(resource = %kind.resource, error = %error.chain(), "the watch of applied objects broke off; trying again");
@@ -204,6 +227,15 @@ impl Shared {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends the watch of a kind; whoever needs the kind again begins a new one.
+    fn drop_kind(&self, kind: &Kind) {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = kind.resource.group_kind();
+        if kinds.get(&id).is_some_and(|known| std::ptr::eq(&**known, kind)) {
+            kinds.remove(&id);
         }
     }
 
@@ -219,7 +251,7 @@ impl Shared {
 
 /// The listing will not succeed by itself.
 fn refused(error: &Error) -> bool {
-    error.is_forbidden() || error.is_not_found() || error.status().is_some_and(|status| status.code == 405)
+    error.is_forbidden() || error.status().is_some_and(|status| status.code == 405)
 }
 
 fn typed(json: &str, resource: &Resource) -> Option<Object> {
@@ -279,9 +311,10 @@ impl Kind {
         }
     }
 
-    fn retain(&self, listed: &HashSet<(String, String)>) -> Vec<NamespacedName> {
+    /// Forgets what is gone, and returns whose it was.
+    fn retain(&self, keep: impl Fn(&(String, String), &Record) -> bool) -> Vec<NamespacedName> {
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<_> = objects.keys().filter(|place| !listed.contains(*place)).cloned().collect();
+        let gone: Vec<_> = objects.iter().filter(|(place, slot)| !keep(place, &slot.record)).map(|(place, _)| place.clone()).collect();
         gone.iter().filter_map(|place| objects.remove(place)?.record.owner.clone()).collect()
     }
 }

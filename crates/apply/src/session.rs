@@ -3,7 +3,10 @@ use cluster::{Client, Delete, Error};
 use object::{Object, ObjectKey};
 use plan::{Live, Plan, Policy, Prune, PruneAction, Record, decide_prune};
 use serde_json::Value;
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::AtomicBool},
+};
 use tokio_util::sync::CancellationToken;
 
 /// One reconcile's dealings with a cluster.
@@ -15,6 +18,8 @@ pub struct Session<'a> {
     /// The last attempt was refused: try as a dry run what would otherwise be made at once.
     pub cautious: bool,
     pub cancel: &'a CancellationToken,
+    /// A definition was written: kinds that are not served yet will be in a moment.
+    pub(crate) defined: AtomicBool,
 }
 
 /// What became of the desired objects.
@@ -37,6 +42,12 @@ pub struct Pruned {
     pub failure: Option<Failure>,
     /// Some wait to be taken over by another owner.
     pub deferred: bool,
+}
+
+impl<'a> Session<'a> {
+    pub fn new(target: &'a Target, client: Client, policy: &'a Policy, cautious: bool, cancel: &'a CancellationToken) -> Self {
+        Self { target, client, policy, cautious, cancel, defined: AtomicBool::new(false) }
+    }
 }
 
 impl Session<'_> {

@@ -8,10 +8,13 @@ use crate::{
 };
 use cluster::{Apply, Delete, Error, PatchKind, Resource};
 use futures::{StreamExt, stream};
-use object::{Object, ObjectKey};
+use object::{GroupVersionKind, Object, ObjectKey};
 use plan::{Action, Desired, FIELD_MANAGER, Live, Record, Stage, Step, decide, drift, ignore, managers, metadata::ApplyPolicy};
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// How many objects of a stage are under way at once; the client has a limit of its own over all of them.
 const AT_ONCE: usize = 16;
@@ -68,6 +71,7 @@ impl Session<'_> {
             }
             if done.written && key.kind == "CustomResourceDefinition" {
                 self.target.mapper.invalidate();
+                self.defined.store(true, Ordering::Relaxed);
             }
             applied.changes.push(Change { key: key.clone(), verb: done.verb });
         }
@@ -100,7 +104,7 @@ impl Session<'_> {
             return Ok(Job { desired, resource: None, action });
         }
         let key = &desired.key;
-        let resource = self.target.mapper.resource(&desired.object.gvk()).await.map_err(|error| Failure::of_apply(key, &error))?;
+        let resource = self.resource(&desired.object.gvk()).await.map_err(|error| Failure::of_apply(key, &error))?;
         if resource.namespaced && key.namespace.is_empty() {
             return Err(Failure::new(format!("{key} namespace not specified: the server could not find the requested resource")));
         }
@@ -109,6 +113,20 @@ impl Session<'_> {
             action = decide(&desired, &live.map_or(Live::Absent, Live::Present), self.policy);
         }
         Ok(Job { desired, resource: Some(resource), action })
+    }
+
+    /// The resource of a kind. A definition that is established is served a moment later.
+    async fn resource(&self, gvk: &GroupVersionKind) -> Result<Resource, Error> {
+        let deadline = tokio::time::Instant::now() + STAY_FOR;
+        loop {
+            match self.target.mapper.resource(gvk).await {
+                Err(Error::NoMatch { .. }) if self.defined.load(Ordering::Relaxed) && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                    self.target.mapper.invalidate();
+                }
+                found => return found,
+            }
+        }
     }
 
     /// Tries as dry runs what decides whether the stage may begin, so that a refusal finds nothing changed.
