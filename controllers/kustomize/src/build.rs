@@ -42,7 +42,13 @@ impl Builds {
     }
 
     /// The objects of `this`. The text of an error is shown on the Kustomization.
-    pub(crate) async fn get(&self, this: &Kustomization, artifact: &str, tree: &Arc<MemoryTree>, variables: Variables) -> Result<Arc<Built>, String> {
+    pub(crate) async fn get(
+        &self,
+        this: &Kustomization,
+        artifact: &str,
+        tree: &Arc<MemoryTree>,
+        variables: Variables,
+    ) -> Result<Arc<Built>, String> {
         let id = id(this, artifact, &variables);
         if let Some(built) = self.known(id) {
             return Ok(built);
@@ -52,7 +58,9 @@ impl Builds {
         let work = tokio::task::spawn_blocking(move || build(&this, &tree, &variables, no_remote_bases));
         let built = match work.await {
             Ok(built) => Arc::new(built?),
-            Err(error) if error.is_panic() => return Err("kustomize build failed: the build met a defect of its own; the log has the details".to_owned()),
+            Err(error) if error.is_panic() => {
+                return Err("kustomize build failed: the build met a defect of its own; the log has the details".to_owned());
+            }
             Err(error) => return Err(format!("kustomize build failed: {error}")),
         };
         self.keep(id, &built);
@@ -104,7 +112,12 @@ fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables, no_remo
     }
     let owner = owner(this);
     let encrypted = objects.iter().filter(|object| is_encrypted(object)).map(Object::key).collect();
-    let desired = objects.into_iter().flat_map(expanded).filter(|o| !is_kustomization_file(o)).map(|o| normalize(o, &owner, &schema::known_fields)).collect();
+    let desired = objects
+        .into_iter()
+        .flat_map(expanded)
+        .filter(|o| !is_kustomization_file(o))
+        .map(|o| normalize(o, &owner, &schema::known_fields))
+        .collect();
     Ok(Built { desired, digest: format!("sha256:{}", hex::encode(hash.finalize())), encrypted })
 }
 
@@ -121,7 +134,8 @@ fn substituted(object: Object, variables: &Variables) -> Result<Object, String> 
     let failed = |error: String| format!("post build failed for '{}.{}.{group}/{}': {error}", gvk.kind, gvk.version, object.name());
     let text = yaml::emit(&serde_json::Value::Object(object.as_map().clone()));
     let expanded = variables.expand(&text).map_err(&failed)?;
-    let value = yaml::to_json(&expanded, yaml::Dialect::Sigs).map_err(|error| failed(format!("envsubst error: YAMLToJSON: {}", error.go_message(yaml::Dialect::Sigs))))?;
+    let value = yaml::to_json(&expanded, yaml::Dialect::Sigs)
+        .map_err(|error| failed(format!("envsubst error: YAMLToJSON: {}", error.go_message(yaml::Dialect::Sigs))))?;
     Object::new(value).map_err(|error| failed(format!("envsubst error: {error}")))
 }
 
@@ -170,18 +184,29 @@ fn kustomize(this: &Kustomization, tree: &MemoryTree, _no_remote_bases: bool) ->
     fn walk(tree: &MemoryTree, dir: &str, out: &mut Vec<Object>) -> Result<(), String> {
         for name in tree.list(dir).unwrap_or_default() {
             let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
-            if tree.kind(&path) == Some(tree::Kind::Dir) { walk(tree, &path, out)?; continue; }
-            if !(name.ends_with(".yaml") || name.ends_with(".yml")) { continue; }
+            if tree.kind(&path) == Some(tree::Kind::Dir) {
+                walk(tree, &path, out)?;
+                continue;
+            }
+            if !(name.ends_with(".yaml") || name.ends_with(".yml")) {
+                continue;
+            }
             let text = String::from_utf8_lossy(&tree.read(&path).unwrap_or_default()).into_owned();
             for doc in text.split("\n---") {
                 let v = yaml::to_json(doc, yaml::Dialect::Sigs).map_err(|e| e.to_string())?;
-                if v.is_null() { continue; }
+                if v.is_null() {
+                    continue;
+                }
                 out.push(Object::new(v).map_err(|e| e.to_string())?);
             }
         }
         Ok(())
     }
     walk(tree, &inside(&this.spec.path), &mut out)?;
-    if !this.spec.target_namespace.is_empty() { for o in &mut out { o.set_namespace(&this.spec.target_namespace); } }
+    if !this.spec.target_namespace.is_empty() {
+        for o in &mut out {
+            o.set_namespace(&this.spec.target_namespace);
+        }
+    }
     Ok(out)
 }

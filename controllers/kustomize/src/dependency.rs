@@ -30,7 +30,8 @@ pub(crate) struct Lookup<'a> {
 }
 
 pub(crate) fn key_of(this: &Kustomization, reference: &api::meta::DependencyReference) -> NamespacedName {
-    let namespace = if reference.namespace.is_empty() { this.metadata.namespace.clone().unwrap_or_default() } else { reference.namespace.clone() };
+    let namespace =
+        if reference.namespace.is_empty() { this.metadata.namespace.clone().unwrap_or_default() } else { reference.namespace.clone() };
     NamespacedName::new(namespace, reference.name.clone())
 }
 
@@ -72,7 +73,9 @@ impl Lookup<'_> {
         };
         match expression.evaluate(&dependent, &dependency) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(NotReady::Wait(format!("dependency '{}/{name}' is not ready according to readyExpr eval", dependency.namespace()))),
+            Ok(false) => {
+                Err(NotReady::Wait(format!("dependency '{}/{name}' is not ready according to readyExpr eval", dependency.namespace())))
+            }
             Err(error) => Err(NotReady::Wait(error.to_string())),
         }
     }

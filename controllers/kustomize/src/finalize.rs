@@ -51,7 +51,8 @@ async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Cont
         return Report::new(Visit::Never).release();
     }
     let word = stored.conditions.condition(meta::READY).map_or(reason::RECONCILIATION_SUCCEEDED.to_owned(), |ready| ready.reason.clone());
-    let told = |event: Event| event.with("revision", &stored.last_applied_revision).with("originRevision", &stored.last_applied_origin_revision);
+    let told =
+        |event: Event| event.with("revision", &stored.last_applied_revision).with("originRevision", &stored.last_applied_origin_revision);
     if let Some(report) = account_gone(reconciler, this, &inventory, &word, &told).await {
         return report;
     }
@@ -97,7 +98,13 @@ async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Cont
 }
 
 /// Without the account there are no rights to delete with: what was applied stays, and people are told.
-async fn account_gone(reconciler: &Reconciler, this: &Kustomization, inventory: &Inventory, word: &str, told: &(dyn Fn(Event) -> Event + Send + Sync)) -> Option<Report> {
+async fn account_gone(
+    reconciler: &Reconciler,
+    this: &Kustomization,
+    inventory: &Inventory,
+    word: &str,
+    told: &(dyn Fn(Event) -> Event + Send + Sync),
+) -> Option<Report> {
     let (_, account) = identity::identity(this, &reconciler.options);
     let account = account.filter(|_| this.spec.kube_config.is_none())?;
     let accounts = Resource::namespaced("", "v1", "ServiceAccount", "serviceaccounts");

@@ -61,10 +61,11 @@ impl Targets {
         let object: Value = serde_json::from_slice(&bytes).map_err(|_| format!("KubeConfig secret '{place}' cannot be read"))?;
         let keys: Vec<&str> = if secret.key.is_empty() { vec!["value", "value.yaml"] } else { vec![secret.key.as_str()] };
         let found = keys.iter().find_map(|key| object.pointer("/data")?.get(key)?.as_str());
-        let encoded =
-            found.ok_or_else(|| format!("KubeConfig secret '{place}' does not contain a '{}' key with a kubeconfig", keys[0]))?;
+        let encoded = found.ok_or_else(|| format!("KubeConfig secret '{place}' does not contain a '{}' key with a kubeconfig", keys[0]))?;
         let text = BASE64_STANDARD.decode(encoded).map_err(|_| format!("KubeConfig secret '{place}' cannot be read"))?;
-        self.remote((namespace, format!("{}/{}", secret.name, secret.key)), &text, options).await.map_err(|error| format!("KubeConfig secret '{place}': {error}"))
+        self.remote((namespace, format!("{}/{}", secret.name, secret.key)), &text, options)
+            .await
+            .map_err(|error| format!("KubeConfig secret '{place}': {error}"))
     }
 
     async fn remote(&self, key: (String, String), kubeconfig: &[u8], options: &Options) -> Result<Arc<Target>, String> {

@@ -135,7 +135,9 @@ pub(crate) async fn build(reconciler: &Reconciler, this: &Kustomization, artifac
     let fetching = |message: String| Failed::new(meta::reason::ARTIFACT_FAILED, Some(Phase::Fetching), message);
     let tree = match reconciler.trees.get(artifact).await {
         Ok(tree) => tree,
-        Err(FetchError::NotFound) => return Err(Stopped::quiet(fetching("file not found".to_owned()), Some(reconciler.options.requeue_dependency))),
+        Err(FetchError::NotFound) => {
+            return Err(Stopped::quiet(fetching("file not found".to_owned()), Some(reconciler.options.requeue_dependency)));
+        }
         Err(FetchError::Failed(message)) => return Err(Stopped::warned(fetching(message))),
     };
     let path = crate::build::inside(&this.spec.path);
@@ -197,7 +199,13 @@ pub(crate) async fn watch(target: &Target, built: &Built, inventory: &Inventory,
 }
 
 /// Who else wants what `this` no longer does.
-pub(crate) async fn claimed(reconciler: &Reconciler, this: &Kustomization, artifact: &Artifact, built: &Built, inventory: &Inventory) -> HashMap<ObjectKey, NamespacedName> {
+pub(crate) async fn claimed(
+    reconciler: &Reconciler,
+    this: &Kustomization,
+    artifact: &Artifact,
+    built: &Built,
+    inventory: &Inventory,
+) -> HashMap<ObjectKey, NamespacedName> {
     let wanted = built.keys();
     let stale = inventory.filtered(|entry| !wanted.contains(&entry.key));
     if stale.is_empty() || !this.spec.prune || reconciler.options.guard_rails == crate::GuardRails::Off {

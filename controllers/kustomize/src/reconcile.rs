@@ -1,7 +1,7 @@
 //! One visit of one Kustomization: observe, plan, act, report.
 
 use crate::{
-    build::{Built, Builds},
+    build::{Builds, Built},
     claims::Wants,
     fetch::Trees,
     finalize,
@@ -179,7 +179,16 @@ impl Reconciler {
     }
 
     #[allow(clippy::too_many_arguments)]
-    async fn apply(&self, this: &Kustomization, found: &Found, access: &Access, built: &Built, attempt: Attempt, token: String, context: &Context) -> Report {
+    async fn apply(
+        &self,
+        this: &Kustomization,
+        found: &Found,
+        access: &Access,
+        built: &Built,
+        attempt: Attempt,
+        token: String,
+        context: &Context,
+    ) -> Report {
         let stored = status::stored(this);
         let old = status::inventory(&stored);
         let detecting = |message: String| Failed::new(reason::RECONCILIATION_FAILED, Some(Phase::Detecting), message);
@@ -200,7 +209,9 @@ impl Reconciler {
         if let Some(hold) = &plan.hold {
             let message = held_message(this, hold, &attempt.revision);
             match policy.guard_rails {
-                GuardRails::Enforce => return self.warned(this, stored, &attempt, Failed::new(HELD, Some(Phase::Detecting), message), context),
+                GuardRails::Enforce => {
+                    return self.warned(this, stored, &attempt, Failed::new(HELD, Some(Phase::Detecting), message), context);
+                }
                 _ => context.publish(status::of(Event::error(HELD, message), &attempt)),
             }
         }
@@ -271,7 +282,13 @@ impl Reconciler {
         if let Some(failure) = pruned.failure {
             let mut status = stored;
             status::set_inventory(&mut status, &inventory);
-            return self.warned(this, status, &attempt, Failed::new(reason::PRUNE_FAILED, Some(Phase::Detecting), failure.message), context);
+            return self.warned(
+                this,
+                status,
+                &attempt,
+                Failed::new(reason::PRUNE_FAILED, Some(Phase::Detecting), failure.message),
+                context,
+            );
         }
         let checks = checks(this, &plan, &changes);
         if checks.is_empty() {
@@ -334,7 +351,16 @@ impl Reconciler {
 
     /// All is applied and healthy. When nothing changed and nobody asked, nothing is written either.
     #[allow(clippy::too_many_arguments)]
-    fn done(&self, this: &Kustomization, attempt: &Attempt, inventory: &Inventory, healthy: Option<GoDuration>, changed: bool, deferred: bool, context: &Context) -> Report {
+    fn done(
+        &self,
+        this: &Kustomization,
+        attempt: &Attempt,
+        inventory: &Inventory,
+        healthy: Option<GoDuration>,
+        changed: bool,
+        deferred: bool,
+        context: &Context,
+    ) -> Report {
         let visit = if deferred { Visit::After(DEFERRED_AFTER) } else { Visit::Interval(this.spec.interval.to_std()) };
         let stored = status::stored(this);
         if !changed && is_told(this, &stored, attempt, inventory, healthy.is_some()) {
@@ -347,7 +373,8 @@ impl Reconciler {
 
     /// A failure that people are told of by an event.
     fn warned(&self, this: &Kustomization, status: KustomizationStatus, attempt: &Attempt, failed: Failed, context: &Context) -> Report {
-        let event = status::of(Event::error(failed.reason, failed.message.trim_end_matches('\n').to_owned() + trailing(&failed.message)), attempt);
+        let event =
+            status::of(Event::error(failed.reason, failed.message.trim_end_matches('\n').to_owned() + trailing(&failed.message)), attempt);
         let status = status::failed(this, status, attempt, &failed, context.now());
         Report::new(Visit::After(spec::retry_interval(this))).status(&status).event(event).failed()
     }
@@ -355,7 +382,8 @@ impl Reconciler {
     fn stopped(&self, this: &Kustomization, attempt: &Attempt, stopped: Stopped, context: &Context) -> Report {
         let stored = status::stored(this);
         let Stopped { failed, after, event } = stopped;
-        let known = stored.conditions.condition(meta::READY).is_some_and(|ready| ready.message == failed.message && ready.reason == failed.reason);
+        let known =
+            stored.conditions.condition(meta::READY).is_some_and(|ready| ready.message == failed.message && ready.reason == failed.reason);
         let visit = if failed.terminal { Visit::Never } else { Visit::After(after.unwrap_or_else(|| spec::retry_interval(this))) };
         let status = status::failed(this, stored, attempt, &failed, context.now());
         let report = Report::new(visit).status(&status).failed();
@@ -390,7 +418,10 @@ fn is_told(this: &Kustomization, stored: &KustomizationStatus, attempt: &Attempt
         && stored.last_applied_revision == attempt.revision
         && stored.last_applied_origin_revision == attempt.origin_revision
         && (request.is_empty() || stored.last_handled_reconcile_at == request)
-        && stored.history.first().is_some_and(|one| one.digest == attempt.digest && one.last_reconciled_status == reason::RECONCILIATION_SUCCEEDED)
+        && stored
+            .history
+            .first()
+            .is_some_and(|one| one.digest == attempt.digest && one.last_reconciled_status == reason::RECONCILIATION_SUCCEEDED)
         && status::inventory(stored) == *inventory
 }
 

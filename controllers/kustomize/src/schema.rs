@@ -23,7 +23,9 @@ fn fits(schema: &Schema, id: TypeId, value: &Value) -> bool {
     let ty = schema.get(id);
     match value {
         Value::Null => true,
-        Value::Object(map) => ty.map.as_ref().is_some_and(|known| map.iter().all(|(key, value)| known.type_of(key).is_none_or(|id| fits(schema, id, value)))),
+        Value::Object(map) => {
+            ty.map.as_ref().is_some_and(|known| map.iter().all(|(key, value)| known.type_of(key).is_none_or(|id| fits(schema, id, value))))
+        }
         Value::Array(list) => ty.list.as_ref().is_some_and(|known| list.iter().all(|value| fits(schema, known.element, value))),
         Value::String(_) => matches!(ty.scalar, Some(merge::schema::Scalar::String | merge::schema::Scalar::Untyped)),
         Value::Bool(_) => matches!(ty.scalar, Some(merge::schema::Scalar::Boolean | merge::schema::Scalar::Untyped)),
@@ -99,7 +101,8 @@ mod tests {
 
     #[test]
     fn an_object_with_a_value_of_the_wrong_type_is_left_for_the_server_to_refuse() {
-        let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": "x", "nope": 1}]}});
+        let service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"ports": [{"port": "x", "nope": 1}]}});
         assert_eq!(known(service.clone()), service);
     }
 }

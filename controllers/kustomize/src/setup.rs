@@ -2,8 +2,7 @@
 
 use crate::{
     build::Builds,
-    claims,
-    dependency,
+    claims, dependency,
     fetch::Trees,
     identity::Targets,
     options::{FEATURE_GATES, Options},
@@ -136,5 +135,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
 /// A dependent that was turned away: others need not be woken when a dependency changes.
 fn waits_for_dependency(this: &Kustomization) -> bool {
     use api::Conditions;
-    this.status.as_ref().is_none_or(|status| status.conditions.condition(meta::READY).is_none_or(|ready| ready.reason == meta::reason::DEPENDENCY_NOT_READY))
+    this.status.as_ref().is_none_or(|status| {
+        status.conditions.condition(meta::READY).is_none_or(|ready| ready.reason == meta::reason::DEPENDENCY_NOT_READY)
+    })
 }

@@ -37,7 +37,8 @@ pub(crate) struct SourceKey {
 impl SourceKey {
     pub(crate) fn of(this: &Kustomization) -> Self {
         let reference = &this.spec.source_ref;
-        let namespace = if reference.namespace.is_empty() { this.metadata.namespace.clone().unwrap_or_default() } else { reference.namespace.clone() };
+        let namespace =
+            if reference.namespace.is_empty() { this.metadata.namespace.clone().unwrap_or_default() } else { reference.namespace.clone() };
         Self { kind: reference.kind.clone(), name: NamespacedName::new(namespace, reference.name.clone()) }
     }
 

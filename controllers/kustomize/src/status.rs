@@ -101,7 +101,13 @@ fn answer_request(this: &Kustomization, status: &mut KustomizationStatus) {
 }
 
 /// A state on the way.
-pub(crate) fn progressing(this: &Kustomization, mut status: KustomizationStatus, phase: Phase, revision: &str, now: Timestamp) -> KustomizationStatus {
+pub(crate) fn progressing(
+    this: &Kustomization,
+    mut status: KustomizationStatus,
+    phase: Phase,
+    revision: &str,
+    now: Timestamp,
+) -> KustomizationStatus {
     let (generation, time, message) = (spec::generation(this), Time(now), phase_message(phase, this, revision));
     let conditions = &mut status.conditions;
     conditions.remove_condition(meta::STALLED);
@@ -152,7 +158,13 @@ pub(crate) fn succeeded(
 }
 
 /// Something is in the way.
-pub(crate) fn failed(this: &Kustomization, mut status: KustomizationStatus, attempt: &Attempt, failed: &Failed, now: Timestamp) -> KustomizationStatus {
+pub(crate) fn failed(
+    this: &Kustomization,
+    mut status: KustomizationStatus,
+    attempt: &Attempt,
+    failed: &Failed,
+    now: Timestamp,
+) -> KustomizationStatus {
     let (generation, time) = (spec::generation(this), Time(now));
     let conditions = &mut status.conditions;
     conditions.remove_condition(HELD);
@@ -202,7 +214,12 @@ fn remember(status: &mut KustomizationStatus, attempt: &Attempt, outcome: &str, 
     let at = status.history.iter().position(|one| one.digest == attempt.digest && one.last_reconciled_status == outcome);
     let mut snapshot = match at {
         Some(at) => status.history.remove(at),
-        None => Snapshot { digest: attempt.digest.clone(), first_reconciled: Time(now), last_reconciled_status: outcome.to_owned(), ..Default::default() },
+        None => Snapshot {
+            digest: attempt.digest.clone(),
+            first_reconciled: Time(now),
+            last_reconciled_status: outcome.to_owned(),
+            ..Default::default()
+        },
     };
     snapshot.last_reconciled = Time(now);
     snapshot.last_reconciled_duration = took;
@@ -249,7 +266,10 @@ mod tests {
     fn a_failure_after_fetching_keeps_trying_and_one_before_does_not_say_so() {
         let told = failed(&this(), stored(&this()), &attempt(""), &Failed::new("BuildFailed", Some(Phase::Building), "broken"), at(1));
         let reconciling = told.conditions.condition(meta::RECONCILING).unwrap();
-        assert_eq!((reconciling.reason.as_str(), reconciling.message.as_str()), ("ProgressingWithRetry", "Building manifests for revision main@sha1:ab with a timeout of 59m30s"));
+        assert_eq!(
+            (reconciling.reason.as_str(), reconciling.message.as_str()),
+            ("ProgressingWithRetry", "Building manifests for revision main@sha1:ab with a timeout of 59m30s")
+        );
         assert_eq!((told.observed_generation, told.last_attempted_revision.as_str(), told.history.len()), (-1, "main@sha1:ab", 0));
         let told = failed(&this(), stored(&this()), &attempt(""), &Failed::new("ArtifactFailed", None, "none"), at(1));
         assert!(told.conditions.condition(meta::RECONCILING).is_none() && told.last_attempted_revision.is_empty());

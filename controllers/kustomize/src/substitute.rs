@@ -27,10 +27,15 @@ pub(crate) async fn load(this: &Kustomization, client: &Client, strict: bool) ->
             Err(error) if error.is_not_found() && reference.optional => continue,
             Err(error) => return Err(format!("substitute from '{}/{}' error: {}", reference.kind, reference.name, error.chain())),
         };
-        let object: Value = serde_json::from_slice(&bytes).map_err(|_| format!("{} '{}' cannot be read", reference.kind, reference.name))?;
+        let object: Value =
+            serde_json::from_slice(&bytes).map_err(|_| format!("{} '{}' cannot be read", reference.kind, reference.name))?;
         for (key, value) in object.get("data").and_then(Value::as_object).into_iter().flatten() {
             let text = value.as_str().unwrap_or_default();
-            let text = if secret { BASE64_STANDARD.decode(text).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default() } else { text.to_owned() };
+            let text = if secret {
+                BASE64_STANDARD.decode(text).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+            } else {
+                text.to_owned()
+            };
             values.insert(key.clone(), one_line(&text));
         }
     }

@@ -80,7 +80,14 @@ pub(crate) enum Verdict {
 }
 
 /// Looks at every check once.
-pub(crate) async fn look(wait: &Wait, target: &Target, client: &Client, expressions: &Expressions, fail_fast: bool, now: Timestamp) -> Verdict {
+pub(crate) async fn look(
+    wait: &Wait,
+    target: &Target,
+    client: &Client,
+    expressions: &Expressions,
+    fail_fast: bool,
+    now: Timestamp,
+) -> Verdict {
     let mut found: Vec<(&Check, Health)> = Vec::new();
     let mut unwatched = false;
     for check in &wait.checks {
@@ -100,7 +107,8 @@ pub(crate) async fn look(wait: &Wait, target: &Target, client: &Client, expressi
 /// Decides from what was found.
 fn judge(found: &[(&Check, Health)], wait: &Wait, unwatched: bool, fail_fast: bool, now: Timestamp) -> Verdict {
     let list = |wanted: &dyn Fn(Status) -> bool| {
-        let lines: Vec<String> = found.iter().filter(|(_, health)| wanted(health.status)).map(|(check, health)| line(&check.key, health)).collect();
+        let lines: Vec<String> =
+            found.iter().filter(|(_, health)| wanted(health.status)).map(|(check, health)| line(&check.key, health)).collect();
         (lines.len(), format!("[{}]", lines.join(", ")))
     };
     let (open, open_list) = list(&|status| status != Status::Current);
@@ -194,10 +202,14 @@ mod tests {
         );
         assert_eq!(
             verdict(&[InProgress, Failed], true, 2),
-            Verdict::Failed("health check failed after 2s: failed early due to stalled resources: [Deployment/n/b status: 'Failed']".into())
+            Verdict::Failed(
+                "health check failed after 2s: failed early due to stalled resources: [Deployment/n/b status: 'Failed']".into()
+            )
         );
         assert!(matches!(verdict(&[InProgress, Failed], false, 2), Verdict::Wait(_)));
         assert!(matches!(verdict(&[Current, Failed], false, 2), Verdict::Failed(_)), "nothing is left that could change");
-        assert!(matches!(verdict(&[Current, Unknown], true, 30), Verdict::Failed(text) if text.ends_with("[Deployment/n/b status: 'Unknown': why]")));
+        assert!(
+            matches!(verdict(&[Current, Unknown], true, 30), Verdict::Failed(text) if text.ends_with("[Deployment/n/b status: 'Unknown': why]"))
+        );
     }
 }

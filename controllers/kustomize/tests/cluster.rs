@@ -8,7 +8,10 @@ use serde_json::json;
 
 const APP: &[(&str, &str)] = &[
     ("app/account.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: web\n"),
-    ("app/service.yaml", "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  selector:\n    app: web\n  ports:\n  - port: 80\n"),
+    (
+        "app/service.yaml",
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  selector:\n    app: web\n  ports:\n  - port: 80\n",
+    ),
     (
         "app/deployment.yaml",
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector:\n    matchLabels:\n      app: web\n  template:\n    metadata:\n      labels:\n        app: web\n    spec:\n      containers:\n      - name: web\n        image: example.com/web:1\n        resources:\n          limits:\n            cpu: 1000m\n",
@@ -51,7 +54,10 @@ async fn an_app_of_four_objects_costs_four_applies_and_a_visit_without_changes_c
     let process = lab.start(GuardRails::Enforce).await;
     let looked = || {
         let text = process.metrics().text();
-        text.lines().filter(|line| line.starts_with("controller_runtime_reconcile_total")).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+        text.lines()
+            .filter(|line| line.starts_with("controller_runtime_reconcile_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>()
     };
     eventually("both were looked at", async || looked() >= 2.0).await;
     assert_eq!(process.client().counts().writes(), 0, "{:?}", process.client().counts().snapshot());
@@ -75,7 +81,10 @@ async fn an_object_dropped_from_the_source_goes_and_an_empty_build_is_held() {
     lab.push("3", &[("x/README.md", "nothing is left")]).await;
     let message = lab.failed("app", "Held").await;
     assert!(message.contains("the build is empty"), "{message}");
-    let command = format!("kubectl -n {} annotate kustomizations.kustomize.toolkit.fluxcd.io app kustomize.sluice.dev/allow-prune='main@sha1:3' --overwrite", lab.namespace);
+    let command = format!(
+        "kubectl -n {} annotate kustomizations.kustomize.toolkit.fluxcd.io app kustomize.sluice.dev/allow-prune='main@sha1:3' --overwrite",
+        lab.namespace
+    );
     assert!(message.ends_with(&command), "{message}");
     let app = lab.read(&kustomizations(), "app").await.expect("it exists");
     assert_eq!(condition(&app, "Held").expect("a condition")["status"], "True");

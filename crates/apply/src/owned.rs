@@ -282,7 +282,9 @@ impl Kind {
             if slot.content == content {
                 record.settled = settled.or(slot.record.settled);
             }
-            if record.resource_version != slot.record.resource_version && is_older_or_same(&record.resource_version, &slot.record.resource_version) {
+            if record.resource_version != slot.record.resource_version
+                && is_older_or_same(&record.resource_version, &slot.record.resource_version)
+            {
                 // Late news of a write; what it settled still counts when nobody else wrote since.
                 if slot.content == content && settled.is_some() {
                     let settled = Record { settled, object: None, ..(*slot.record).clone() };

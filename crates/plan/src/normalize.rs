@@ -204,8 +204,13 @@ mod tests {
 
     #[test]
     fn empty_structs_are_written_as_go_writes_them() {
-        let sent = normalized(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}}}));
-        assert_eq!(sent["spec"], json!({"strategy": {}, "template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1, "protocol": "TCP"}], "resources": {}}]}}}));
+        let sent = normalized(
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1}]}]}}}}),
+        );
+        assert_eq!(
+            sent["spec"],
+            json!({"strategy": {}, "template": {"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 1, "protocol": "TCP"}], "resources": {}}]}}})
+        );
         let sent = normalized(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}));
         assert_eq!(sent["spec"], json!({}));
     }

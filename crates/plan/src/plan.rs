@@ -297,7 +297,13 @@ pub fn decide(desired: &Desired, live: &Live, policy: &Policy) -> Action {
     }
 }
 
-fn prunes(policy: &Policy, old: &Inventory, new: &Inventory, live: &(dyn Fn(&ObjectKey) -> Live + Send + Sync), claims: &Claims<'_>) -> Vec<Prune> {
+fn prunes(
+    policy: &Policy,
+    old: &Inventory,
+    new: &Inventory,
+    live: &(dyn Fn(&ObjectKey) -> Live + Send + Sync),
+    claims: &Claims<'_>,
+) -> Vec<Prune> {
     let wanted = new.keys();
     let mut gone: Vec<Entry> = old.entries().iter().filter(|entry| !wanted.contains(&entry.key)).cloned().collect();
     gone.sort_by(|a, b| crate::plan::compare_entries(b, a));

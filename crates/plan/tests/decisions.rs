@@ -180,7 +180,9 @@ fn what_another_kustomization_wants_is_handed_over() {
     let mut world = World::new().having(applied(&config("a", json!({})), json!({}))).having(applied(&keep, json!({})));
     world.claims.insert(config("a", json!({})).key(), other.clone());
     assert_eq!(world.prune(std::slice::from_ref(&keep)), PruneAction::Defer { why: Why::Awaited(other.clone()) });
-    let set_owner = |world: &mut World, name: &str| world.live.get_mut(&config("a", json!({})).key()).expect("it lives").set_label("kustomize.toolkit.fluxcd.io/name", name);
+    let set_owner = |world: &mut World, name: &str| {
+        world.live.get_mut(&config("a", json!({})).key()).expect("it lives").set_label("kustomize.toolkit.fluxcd.io/name", name)
+    };
     set_owner(&mut world, "other");
     assert_eq!(world.prune(std::slice::from_ref(&keep)), PruneAction::Skip { why: Why::HandedOver(other) });
     set_owner(&mut world, "apps");

@@ -6,7 +6,11 @@ use cluster::{Client, Delete, PatchKind, Resource, Verb};
 use kustomize_controller::{GuardRails, Options, set_up};
 use runtime::{Jitter, Process, Settings};
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::{Arc, Mutex}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
