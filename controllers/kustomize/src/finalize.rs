@@ -121,7 +121,7 @@ async fn account_gone(
 
 async fn watch(access: &observe::Access, inventory: &Inventory) {
     for entry in inventory.entries() {
-        if let Ok(resource) = access.target.mapper.resource(&entry.gvk()).await
+        if let Ok(resource) = access.target.discovery.resolve(&entry.gvk()).await
             && let Err(error) = access.target.owned.ensure(&resource).await
         {
             tracing::debug!(%resource, %error, "applied objects of this kind are not watched");

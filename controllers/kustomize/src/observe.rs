@@ -186,7 +186,7 @@ pub(crate) async fn watch(target: &Target, built: &Built, inventory: &Inventory,
     let wanted = built.desired.iter().map(|one| one.object.gvk());
     let kinds: HashSet<GroupVersionKind> = wanted.chain(inventory.entries().iter().map(Entry::gvk)).collect();
     let begin = kinds.iter().map(|gvk| async move {
-        let Ok(resource) = target.mapper.resource(gvk).await else { return };
+        let Ok(resource) = target.discovery.resolve(gvk).await else { return };
         if let Err(error) = target.owned.ensure(&resource).await {
             tracing::warn!(%resource, %error, "applied objects of this kind are not watched");
         } else if let Some(owner) = fresh

@@ -140,7 +140,7 @@ fn line(key: &ObjectKey, health: &Health) -> String {
 
 async fn read(check: &Check, target: &Target, client: &Client, expressions: &Expressions, now: Timestamp) -> Health {
     let unknown = |message: String| Health::new(Status::Unknown, message);
-    let resource = match target.mapper.resource(&check.gvk).await {
+    let resource = match target.discovery.resolve(&check.gvk).await {
         Ok(resource) => resource,
         Err(Error::NoMatch { .. }) => {
             return unknown(format!("no matches for kind {:?} in group {:?}", check.gvk.kind, check.gvk.group));

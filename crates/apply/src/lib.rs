@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Target (one per cluster)
-//!   |- Mapper      what a kind is called in URLs
+//!   |- Discovery   what a kind is called in URLs, following the definitions of custom resources
 //!   |- Owned       one label-selected watch per kind: Live records for plans, health for waits
 //!   `- Client      per identity
 //!
@@ -26,14 +26,14 @@ pub use error::{Failure, dry_run_error};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
 
-use cluster::{Client, Mapper};
+use cluster::{Client, Discovery};
 use std::sync::Arc;
 use types::NamespacedName;
 
 /// A cluster that objects are applied to.
 pub struct Target {
     pub client: Client,
-    pub mapper: Arc<Mapper>,
+    pub discovery: Discovery,
     pub owned: Owned,
 }
 
@@ -42,6 +42,8 @@ impl Target {
     ///
     /// Must be called within a Tokio runtime. The watches end when the target is dropped.
     pub fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
-        Self { mapper: Arc::new(Mapper::new(client.clone())), owned: Owned::new(client.clone(), changed), client }
+        let discovery = Discovery::new(client.clone());
+        discovery.follow_definitions();
+        Self { discovery, owned: Owned::new(client.clone(), changed), client }
     }
 }

@@ -113,7 +113,7 @@ impl Session<'_> {
     /// Deletes the object with this uid; another one under its name is not ours.
     async fn delete(&self, prune: &Prune, uid: &str) -> Result<Verb, Error> {
         let key = &prune.entry.key;
-        let resource = match self.target.mapper.resource(&prune.entry.gvk()).await {
+        let resource = match self.target.discovery.resolve(&prune.entry.gvk()).await {
             Ok(resource) => resource,
             // Its definition is gone, and it with it.
             Err(Error::NoMatch { .. }) => return Ok(Verb::Deleted),
@@ -127,14 +127,14 @@ impl Session<'_> {
             Err(error) => return Err(error),
         }
         if resource.kind == "CustomResourceDefinition" {
-            self.target.mapper.invalidate();
+            self.target.discovery.forget(key.name.split_once('.').map_or("", |(_, group)| group));
         }
         Ok(Verb::Deleted)
     }
 
     /// Reads an object as its owner may; `None` when there is none.
     pub(crate) async fn look(&self, gvk: &object::GroupVersionKind, key: &ObjectKey) -> Result<Option<Arc<Record>>, Error> {
-        let resource = match self.target.mapper.resource(gvk).await {
+        let resource = match self.target.discovery.resolve(gvk).await {
             Ok(resource) => resource,
             Err(Error::NoMatch { .. }) => return Ok(None),
             Err(error) => return Err(error),

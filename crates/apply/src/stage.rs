@@ -70,7 +70,7 @@ impl Session<'_> {
                 applied.written.insert(key.clone());
             }
             if done.written && key.kind == "CustomResourceDefinition" {
-                self.target.mapper.invalidate();
+                self.target.discovery.forget(key.name.split_once('.').map_or("", |(_, group)| group));
                 self.defined.store(true, Ordering::Relaxed);
             }
             applied.changes.push(Change { key: key.clone(), verb: done.verb });
@@ -119,10 +119,10 @@ impl Session<'_> {
     async fn resource(&self, gvk: &GroupVersionKind) -> Result<Resource, Error> {
         let deadline = tokio::time::Instant::now() + STAY_FOR;
         loop {
-            match self.target.mapper.resource(gvk).await {
+            match self.target.discovery.resolve(gvk).await {
                 Err(Error::NoMatch { .. }) if self.defined.load(Ordering::Relaxed) && tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(LOOK_EVERY).await;
-                    self.target.mapper.invalidate();
+                    self.target.discovery.forget(&gvk.group);
                 }
                 found => return found,
             }
@@ -370,7 +370,7 @@ impl Session<'_> {
     async fn wait(&self, jobs: &[Job], applied: &mut Applied) {
         let deadline = tokio::time::Instant::now() + STAY_FOR;
         for job in jobs.iter().filter(|job| !matches!(job.action, Action::Skip { .. })) {
-            if let Ok(resource) = self.target.mapper.resource(&job.desired.object.gvk()).await {
+            if let Ok(resource) = self.target.discovery.resolve(&job.desired.object.gvk()).await {
                 // Without the watch the object is read instead.
                 if let Err(error) = self.target.owned.ensure(&resource).await {
                     tracing::debug!(%resource, %error, "applied objects are not watched");
