@@ -1,7 +1,9 @@
 use crate::{schema, spec, substitute::Variables};
 use api::kustomize::Kustomization;
+use kustomize::flux;
 use object::{Object, ObjectKey};
 use plan::{Desired, Owner, normalize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{HashSet, VecDeque, hash_map::DefaultHasher},
@@ -31,16 +33,12 @@ const BUILDS_MAX: usize = 512;
 const OBJECTS_MAX: usize = 20_000;
 
 /// Builds, and keeps what was built last.
+#[derive(Default)]
 pub(crate) struct Builds {
-    no_remote_bases: bool,
     kept: Mutex<VecDeque<(u64, Arc<Built>)>>,
 }
 
 impl Builds {
-    pub(crate) fn new(no_remote_bases: bool) -> Self {
-        Self { no_remote_bases, kept: Mutex::default() }
-    }
-
     /// The objects of `this`. The text of an error is shown on the Kustomization.
     pub(crate) async fn get(
         &self,
@@ -53,9 +51,9 @@ impl Builds {
         if let Some(built) = self.known(id) {
             return Ok(built);
         }
-        let (this, tree, no_remote_bases) = (this.clone(), tree.clone(), self.no_remote_bases);
+        let (this, tree) = (this.clone(), tree.clone());
         // A build may take long and may have a defect: neither must hold up or end anything else.
-        let work = tokio::task::spawn_blocking(move || build(&this, &tree, &variables, no_remote_bases));
+        let work = tokio::task::spawn_blocking(move || build(&this, &tree, &variables));
         let built = match work.await {
             Ok(built) => Arc::new(built?),
             Err(error) if error.is_panic() => {
@@ -98,54 +96,100 @@ fn id(this: &Kustomization, artifact: &str, variables: &Variables) -> u64 {
     hasher.finish()
 }
 
-fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables, no_remote_bases: bool) -> Result<Built, String> {
-    let resources = crate::build::kustomize(this, tree, no_remote_bases)?;
+fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables) -> Result<Built, String> {
+    let failed = |error: kustomize::Error| match error.hint() {
+        Some(hint) => format!("kustomize build failed: {error}; {hint}"),
+        None => format!("kustomize build failed: {error}"),
+    };
+    let built = flux::build(tree, &inside(&this.spec.path), &engine_spec(this), &flux::NoHooks).map_err(failed)?;
     let mut hash = Sha256::new();
-    let mut objects = Vec::with_capacity(resources.len());
-    for (at, object) in resources.into_iter().enumerate() {
-        let object = substituted(object, variables)?;
+    let mut objects = Vec::with_capacity(built.resources.len());
+    for (at, resource) in built.resources.iter().enumerate() {
+        let text = resource.to_yaml().map_err(failed)?;
+        let object = named_by_text(resource.to_json().map_err(failed)?)?;
+        let (object, text) = substituted(object, text, variables)?;
         if at > 0 {
             hash.update("---\n");
         }
-        hash.update(yaml::emit(&serde_json::Value::Object(object.as_map().clone())));
+        hash.update(&text);
         objects.push(object);
     }
     let owner = owner(this);
     let encrypted = objects.iter().filter(|object| is_encrypted(object)).map(Object::key).collect();
-    let desired = objects
-        .into_iter()
-        .flat_map(expanded)
-        .filter(|o| !is_kustomization_file(o))
-        .map(|o| normalize(o, &owner, &schema::known_fields))
-        .collect();
+    let wanted = objects.into_iter().flat_map(expanded).filter(|object| !is_kustomization_file(object));
+    let desired = wanted.map(|object| normalize(object, &owner, &schema::known_fields)).collect();
     Ok(Built { desired, digest: format!("sha256:{}", hex::encode(hash.finalize())), encrypted })
 }
 
+/// A name that YAML reads as a number or a truth value is a name all the same.
+fn named_by_text(mut value: Value) -> Result<Object, String> {
+    for field in ["/metadata/name", "/metadata/namespace"] {
+        if let Some(name) = value.pointer_mut(field).filter(|name| name.is_number() || name.is_boolean()) {
+            *name = Value::from(name.to_string());
+        }
+    }
+    Object::new(value).map_err(|error| format!("failed to decode Kubernetes objects: {error}"))
+}
+
+/// The fields of the spec that take part in a build, in the engine's words.
+fn engine_spec(this: &Kustomization) -> flux::Spec {
+    let spec = &this.spec;
+    let some = |text: &String| (!text.is_empty()).then(|| text.clone());
+    let selector = |one: &api::kustomize::Selector| flux::Selector {
+        group: one.group.clone(),
+        version: one.version.clone(),
+        kind: one.kind.clone(),
+        name: one.name.clone(),
+        namespace: one.namespace.clone(),
+        label_selector: one.label_selector.clone(),
+        annotation_selector: one.annotation_selector.clone(),
+    };
+    let patch = |one: &api::kustomize::Patch| flux::Patch { patch: one.patch.clone(), target: one.target.as_ref().map(selector) };
+    let image = |one: &api::kustomize::Image| flux::Image {
+        name: one.name.clone(),
+        new_name: one.new_name.clone(),
+        new_tag: one.new_tag.clone(),
+        digest: one.digest.clone(),
+    };
+    flux::Spec {
+        target_namespace: some(&spec.target_namespace),
+        name_prefix: some(&spec.name_prefix),
+        name_suffix: some(&spec.name_suffix),
+        patches: spec.patches.iter().map(patch).collect(),
+        images: spec.images.iter().map(image).collect(),
+        components: spec.components.clone(),
+        ignore_missing_components: spec.ignore_missing_components,
+        build_metadata: spec.build_metadata.clone(),
+        ..flux::Spec::default()
+    }
+}
+
 /// Variables are replaced in the text that kustomize writes, where quotes that YAML does not need are gone.
-fn substituted(object: Object, variables: &Variables) -> Result<Object, String> {
+fn substituted(object: Object, text: String, variables: &Variables) -> Result<(Object, String), String> {
     const KEY: &str = "kustomize.toolkit.fluxcd.io/substitute";
     // The value is compared as it is written, unlike those of the other annotations.
     let disabled = object.label(KEY) == Some("disabled") || object.annotation(KEY) == Some("disabled");
     if !variables.active || disabled {
-        return Ok(object);
+        return Ok((object, text));
     }
     let gvk = object.gvk();
     let group = if gvk.group.is_empty() { "[noGrp]" } else { &gvk.group };
     let failed = |error: String| format!("post build failed for '{}.{}.{group}/{}': {error}", gvk.kind, gvk.version, object.name());
-    let text = yaml::emit(&serde_json::Value::Object(object.as_map().clone()));
     let expanded = variables.expand(&text).map_err(&failed)?;
     let value = yaml::to_json(&expanded, yaml::Dialect::Sigs)
         .map_err(|error| failed(format!("envsubst error: YAMLToJSON: {}", error.go_message(yaml::Dialect::Sigs))))?;
-    Object::new(value).map_err(|error| failed(format!("envsubst error: {error}")))
+    let text = yaml::emit(&value);
+    let object = Object::new(value).map_err(|error| failed(format!("envsubst error: {error}")))?;
+    Ok((object, text))
 }
 
 /// The items of a List, or the object itself.
 fn expanded(object: Object) -> Vec<Object> {
-    let is_list = object.kind().ends_with("List") && object.field(&["items"]).is_some_and(serde_json::Value::is_array);
+    let is_list = object.kind().ends_with("List") && object.field(&["items"]).is_some_and(Value::is_array);
     if !is_list {
         return vec![object];
     }
-    let items = object.field(&["items"]).and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    let items = object.field(&["items"]).and_then(Value::as_array).cloned().unwrap_or_default();
     items.into_iter().filter_map(|item| Object::new(item).ok()).collect()
 }
 
@@ -175,38 +219,4 @@ pub(crate) fn inside(path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-// TEMPORARY until the engine lands
-fn kustomize(this: &Kustomization, tree: &MemoryTree, _no_remote_bases: bool) -> Result<Vec<Object>, String> {
-    use tree::Tree;
-    let mut out = Vec::new();
-    fn walk(tree: &MemoryTree, dir: &str, out: &mut Vec<Object>) -> Result<(), String> {
-        for name in tree.list(dir).unwrap_or_default() {
-            let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
-            if tree.kind(&path) == Some(tree::Kind::Dir) {
-                walk(tree, &path, out)?;
-                continue;
-            }
-            if !(name.ends_with(".yaml") || name.ends_with(".yml")) {
-                continue;
-            }
-            let text = String::from_utf8_lossy(&tree.read(&path).unwrap_or_default()).into_owned();
-            for doc in text.split("\n---") {
-                let v = yaml::to_json(doc, yaml::Dialect::Sigs).map_err(|e| e.to_string())?;
-                if v.is_null() {
-                    continue;
-                }
-                out.push(Object::new(v).map_err(|e| e.to_string())?);
-            }
-        }
-        Ok(())
-    }
-    walk(tree, &inside(&this.spec.path), &mut out)?;
-    if !this.spec.target_namespace.is_empty() {
-        for o in &mut out {
-            o.set_namespace(&this.spec.target_namespace);
-        }
-    }
-    Ok(out)
 }

@@ -33,6 +33,11 @@ impl Wants {
         self.lock().get(key).cloned()
     }
 
+    /// Those whose last build had this object.
+    fn wanting(&self, object: &ObjectKey) -> Vec<NamespacedName> {
+        self.lock().iter().filter(|(_, (_, wanted))| wanted.contains(object)).map(|(key, _)| key.clone()).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<NamespacedName, (String, Arc<HashSet<ObjectKey>>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -66,23 +71,18 @@ pub(crate) fn claimants(
     built: &HashMap<NamespacedName, HashSet<ObjectKey>>,
 ) -> HashMap<ObjectKey, NamespacedName> {
     let me = spec::key(this);
-    let mut claimed = HashMap::new();
-    for Entry { key, .. } in stale.entries() {
+    let may = |peer: &NamespacedName| *peer != me && store.get(peer).is_some_and(|peer| may_claim(&peer, this));
+    let claimant = |entry: &Entry| {
+        let key = &entry.key;
         if let Some((peer, _)) = built.iter().find(|(_, wanted)| wanted.contains(key)) {
-            claimed.insert(key.clone(), peer.clone());
+            return Some(peer.clone());
         }
-    }
-    for entry in stale.entries().iter().filter(|entry| !claimed.contains_key(&entry.key)).collect::<Vec<_>>() {
-        let peers = store.by_index(BY_INVENTORY, &entry.id());
-        let claimant = peers.into_iter().find(|peer| {
-            *peer != me
-                && !built.contains_key(peer)
-                && store.get(peer).is_some_and(|peer| may_claim(&peer, this))
-                && wants.get(peer).is_none_or(|(_, wanted)| wanted.contains(&entry.key))
-        });
-        if let Some(claimant) = claimant {
-            claimed.insert(entry.key.clone(), claimant);
+        let knows_better = |peer: &NamespacedName| built.contains_key(peer);
+        if let Some(peer) = wants.wanting(key).into_iter().find(|peer| !knows_better(peer) && may(peer)) {
+            return Some(peer);
         }
-    }
-    claimed
+        // What was not built since the start is known by its inventory alone.
+        store.by_index(BY_INVENTORY, &entry.id()).into_iter().find(|peer| !knows_better(peer) && wants.get(peer).is_none() && may(peer))
+    };
+    stale.entries().iter().filter_map(|entry| Some((entry.key.clone(), claimant(entry)?))).collect()
 }

@@ -79,7 +79,7 @@ async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Cont
     let live = |key: &object::ObjectKey| access.target.owned.live(key);
     let plan = plan::plan(Input { policy: &policy, desired: Vec::new(), inventory: &inventory, live: &live, claims: &|_| None });
     let session = Session::new(&access.target, access.client.clone(), &policy, false, context.cancellation());
-    let pruned = session.prune(&plan.prunes).await;
+    let pruned = session.prune(&plan.prunes, &|_| None).await;
     if let Some(failure) = pruned.failure {
         let event = Event::error(word, format!("pruning for deleted resource failed: {}", failure.message));
         return Report::new(Visit::Backoff).event(told(event));

@@ -43,7 +43,7 @@ pub struct OwnFlags {
     /// Accepted for compatibility: an adaptive limit takes its place
     #[arg(long, default_value_t = 4, hide = true)]
     pub concurrent_ssa: usize,
-    /// Refuse kustomize bases that are not in the source
+    /// Accepted for compatibility: bases that are not in the source are always refused
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     pub no_remote_bases: bool,
     /// Refuse references to objects in other namespaces
@@ -103,7 +103,6 @@ pub struct Options {
     pub guard_rails: GuardRails,
     pub concurrent: usize,
     pub requeue_dependency: Duration,
-    pub no_remote_bases: bool,
     pub no_cross_namespace_refs: bool,
     pub http_retry: u32,
     pub default_service_account: String,
@@ -137,7 +136,6 @@ impl Options {
             guard_rails: own.guard_rails,
             concurrent: flags.concurrent.unwrap_or(4),
             requeue_dependency: flags.requeue_dependency(),
-            no_remote_bases: own.no_remote_bases,
             no_cross_namespace_refs: own.no_cross_namespace_refs,
             http_retry: own.http_retry,
             default_service_account: own.default_service_account.clone(),

@@ -24,8 +24,8 @@ use jiff::{SignedDuration, Timestamp};
 use object::{GroupVersionKind, ObjectKey};
 use plan::{GuardRails, Input, Inventory, Plan, Policy, ignore, managers};
 use runtime::{Context, Event, FeatureGates, Report, Store, Visit};
-use std::{sync::Arc, time::Duration};
-use types::GoDuration;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use types::{GoDuration, NamespacedName};
 
 /// Lets through, for one revision, what guard rails hold.
 pub(crate) const ALLOW_PRUNE: &str = "kustomize.sluice.dev/allow-prune";
@@ -253,7 +253,7 @@ impl Reconciler {
             status::set_inventory_after_failure(&mut status, &plan::after_failure(&old, &plan.new, &applied.written));
             return self.warned(this, status, &attempt, detecting(format!("{}\n{news}", failure.message)), context);
         }
-        self.prune(this, found, access, plan, &session, &old, applied.changes, attempt, token, context).await
+        self.prune(this, found, access, plan, &session, &claimed, &old, applied.changes, attempt, token, context).await
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -264,6 +264,7 @@ impl Reconciler {
         access: &Access,
         plan: Plan,
         session: &Session<'_>,
+        claimed: &HashMap<ObjectKey, NamespacedName>,
         old: &Inventory,
         changes: Vec<Change>,
         attempt: Attempt,
@@ -271,7 +272,7 @@ impl Reconciler {
         context: &Context,
     ) -> Report {
         let mut changed = self.tell(&changes, &attempt, context);
-        let pruned = session.prune(&plan.prunes).await;
+        let pruned = session.prune(&plan.prunes, &|key| claimed.get(key).cloned()).await;
         let lines: Vec<String> = pruned.changes.iter().map(ToString::to_string).collect();
         if !lines.is_empty() {
             changed = true;

@@ -79,7 +79,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
     };
     let reconciler = Reconciler {
         trees: Trees::new(options.http_retry, options.source_host.clone()).map_err(|error| runtime::Error::Flag(error.to_string()))?,
-        builds: Builds::new(options.no_remote_bases),
+        builds: Builds::default(),
         targets: Targets::new(process.client().clone(), Arc::new(changed)),
         client: process.client().clone(),
         store: store.clone(),

@@ -1,7 +1,7 @@
 use crate::{Change, Failure, Target, Verb};
 use cluster::{Client, Delete, Error};
 use object::{Object, ObjectKey};
-use plan::{Live, Plan, Policy, Prune, PruneAction, Record, decide_prune};
+use plan::{Claims, Live, Plan, Policy, Prune, PruneAction, Record, decide_prune};
 use serde_json::Value;
 use std::{
     collections::HashSet,
@@ -44,6 +44,14 @@ pub struct Pruned {
     pub deferred: bool,
 }
 
+/// How it went with one object.
+enum Ended {
+    Told(Verb),
+    Forgotten,
+    /// It stays in the inventory for now.
+    Deferred,
+}
+
 impl<'a> Session<'a> {
     pub fn new(target: &'a Target, client: Client, policy: &'a Policy, cautious: bool, cancel: &'a CancellationToken) -> Self {
         Self { target, client, policy, cautious, cancel, defined: AtomicBool::new(false) }
@@ -64,7 +72,7 @@ impl Session<'_> {
     }
 
     /// Deletes one after the other, in the order of the plan.
-    pub async fn prune(&self, prunes: &[Prune]) -> Pruned {
+    pub async fn prune(&self, prunes: &[Prune], claims: &Claims<'_>) -> Pruned {
         let mut pruned = Pruned::default();
         let mut failures: Vec<Failure> = Vec::new();
         for prune in prunes {
@@ -73,13 +81,12 @@ impl Session<'_> {
                 pruned.kept.insert(key.clone());
                 continue;
             }
-            match self.prune_one(prune).await {
-                Ok(Some(verb)) => pruned.changes.push(Change { key: key.clone(), verb }),
-                Ok(None) => {
-                    if matches!(prune.action, PruneAction::Defer { .. }) {
-                        pruned.deferred = true;
-                        pruned.kept.insert(key.clone());
-                    }
+            match self.prune_one(prune, claims).await {
+                Ok(Ended::Told(verb)) => pruned.changes.push(Change { key: key.clone(), verb }),
+                Ok(Ended::Forgotten) => {}
+                Ok(Ended::Deferred) => {
+                    pruned.deferred = true;
+                    pruned.kept.insert(key.clone());
                 }
                 Err(error) => {
                     pruned.kept.insert(key.clone());
@@ -95,18 +102,19 @@ impl Session<'_> {
         pruned
     }
 
-    async fn prune_one(&self, prune: &Prune) -> Result<Option<Verb>, Error> {
-        match &prune.action {
-            PruneAction::Forget | PruneAction::Defer { .. } => Ok(None),
-            PruneAction::Skip { .. } => Ok(Some(Verb::Skipped)),
-            PruneAction::Delete { uid } => self.delete(prune, uid).await.map(Some),
-            PruneAction::Look => {
-                let Some(record) = self.look(&prune.entry.gvk(), &prune.entry.key).await? else { return Ok(Some(Verb::Deleted)) };
-                match decide_prune(&prune.entry.key, &Live::Present(record), self.policy, &|_| None) {
-                    PruneAction::Delete { uid } => self.delete(prune, &uid).await.map(Some),
-                    _ => Ok(Some(Verb::Skipped)),
-                }
-            }
+    async fn prune_one(&self, prune: &Prune, claims: &Claims<'_>) -> Result<Ended, Error> {
+        let action = match &prune.action {
+            PruneAction::Look => match self.look(&prune.entry.gvk(), &prune.entry.key).await? {
+                Some(record) => decide_prune(&prune.entry.key, &Live::Present(record), self.policy, claims),
+                None => return Ok(Ended::Told(Verb::Deleted)),
+            },
+            action => action.clone(),
+        };
+        match action {
+            PruneAction::Forget => Ok(Ended::Forgotten),
+            PruneAction::Defer { .. } | PruneAction::Look => Ok(Ended::Deferred),
+            PruneAction::Skip { .. } => Ok(Ended::Told(Verb::Skipped)),
+            PruneAction::Delete { uid } => self.delete(prune, &uid).await.map(Ended::Told),
         }
     }
 

@@ -353,8 +353,9 @@ fn hold(policy: &Policy, old: &Inventory, new: &Inventory, prunes: &[Prune]) -> 
     if policy.guard_rails == GuardRails::Off || policy.allowed || !policy.prune || old.is_empty() {
         return None;
     }
-    let doomed: HashSet<&ObjectKey> =
-        prunes.iter().filter(|p| matches!(p.action, PruneAction::Delete { .. })).map(|p| &p.entry.key).collect();
+    // What has to be looked at first may be deleted too.
+    let deletes = |prune: &&Prune| matches!(prune.action, PruneAction::Delete { .. } | PruneAction::Look);
+    let doomed: HashSet<&ObjectKey> = prunes.iter().filter(deletes).map(|prune| &prune.entry.key).collect();
     let objects = doomed.len();
     // One object that takes the place of another is a change, not a catastrophe.
     if objects == 0 || (!new.is_empty() && objects < 2) || old.entries().iter().any(|entry| !doomed.contains(&entry.key)) {
