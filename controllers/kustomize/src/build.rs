@@ -1,4 +1,8 @@
-use crate::{schema, spec, substitute::Variables};
+use crate::{
+    decrypt::{self, Documents},
+    schema, spec,
+    substitute::Variables,
+};
 use api::kustomize::Kustomization;
 use kustomize::flux;
 use object::{Object, ObjectKey};
@@ -17,7 +21,7 @@ pub(crate) struct Built {
     pub desired: Vec<Desired>,
     /// sha256 of the YAML of all resources: the digest in `status.history`.
     pub digest: String,
-    /// Objects that hold SOPS metadata although nobody decrypted them.
+    /// Objects that are encrypted although nobody was asked to decrypt them.
     pub encrypted: Vec<ObjectKey>,
 }
 
@@ -101,7 +105,8 @@ fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables) -> Resu
         Some(hint) => format!("kustomize build failed: {error}; {hint}"),
         None => format!("kustomize build failed: {error}"),
     };
-    let built = flux::build(tree, &inside(&this.spec.path), &engine_spec(this), &flux::NoHooks).map_err(failed)?;
+    let documents = Documents { wanted: this.spec.decryption.is_some() };
+    let built = flux::build(tree, &inside(&this.spec.path), &engine_spec(this), &documents).map_err(failed)?;
     let mut hash = Sha256::new();
     let mut objects = Vec::with_capacity(built.resources.len());
     for (at, resource) in built.resources.iter().enumerate() {
@@ -115,7 +120,8 @@ fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables) -> Resu
         objects.push(object);
     }
     let owner = owner(this);
-    let encrypted = objects.iter().filter(|object| is_encrypted(object)).map(Object::key).collect();
+    // Where decryption is wanted the hooks have let nothing encrypted through but what is to be left alone.
+    let encrypted = objects.iter().filter(|object| !documents.wanted && decrypt::is_encrypted(object)).map(Object::key).collect();
     let wanted = objects.into_iter().flat_map(expanded).filter(|object| !is_kustomization_file(object));
     let desired = wanted.map(|object| normalize(object, &owner, &schema::known_fields)).collect();
     Ok(Built { desired, digest: format!("sha256:{}", hex::encode(hash.finalize())), encrypted })
@@ -195,10 +201,6 @@ fn expanded(object: Object) -> Vec<Object> {
 
 fn is_kustomization_file(object: &Object) -> bool {
     object.kind() == "Kustomization" && object.gvk().group == "kustomize.config.k8s.io"
-}
-
-fn is_encrypted(object: &Object) -> bool {
-    object.field(&["sops", "mac"]).is_some()
 }
 
 fn owner(this: &Kustomization) -> Owner {

@@ -5,7 +5,7 @@
 //!
 //! reconcile           the four beats of one visit
 //!   observe           source, dependencies, identity      source dependency identity
-//!                     artifact -> tree -> objects          fetch build substitute
+//!                     artifact -> tree -> objects          fetch build decrypt substitute
 //!   plan              (crate plan)                         claims: who else wants an object
 //!   act               (crate apply)                        finalize: the last visit
 //!   report            conditions, history, events          status
@@ -15,6 +15,7 @@
 
 mod build;
 mod claims;
+mod decrypt;
 mod dependency;
 mod fetch;
 mod finalize;

@@ -2,7 +2,7 @@
 
 use crate::{
     build::Built,
-    claims,
+    claims, decrypt,
     dependency::{self, NotReady},
     fetch::FetchError,
     identity,
@@ -146,9 +146,7 @@ pub(crate) async fn build(reconciler: &Reconciler, this: &Kustomization, artifac
         return Err(Stopped::warned(fetching(message)));
     }
     let building = |message: String| Stopped::warned(Failed::new(meta::reason::BUILD_FAILED, Some(Phase::Building), message));
-    if this.spec.decryption.is_some() {
-        return Err(building("spec.decryption is set, and this controller cannot decrypt yet: nothing is applied".to_owned()));
-    }
+    decrypt::check_keys(this, &reconciler.client).await.map_err(&building)?;
     let strict = reconciler.gates.enabled("StrictPostBuildSubstitutions");
     let variables = substitute::load(this, &reconciler.client, strict).await.map_err(&building)?;
     let built = reconciler.builds.get(this, &artifact.digest, &tree, variables).await.map_err(&building)?;

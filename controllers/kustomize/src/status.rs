@@ -176,7 +176,9 @@ pub(crate) fn failed(
         Some(phase) => {
             let message = phase_message(phase, this, &attempt.revision);
             set(conditions, meta::RECONCILING, TRUE, reason::PROGRESSING_WITH_RETRY, &message);
-            status.last_attempted_revision = attempt.revision.clone();
+            if phase != Phase::Fetching {
+                status.last_attempted_revision = attempt.revision.clone();
+            }
         }
         None => {
             conditions.remove_condition(meta::RECONCILING);
@@ -184,8 +186,8 @@ pub(crate) fn failed(
     }
     if failed.terminal {
         set(conditions, meta::STALLED, TRUE, failed.reason, &failed.message);
-        // What others have to allow may be allowed without a new generation.
-        if failed.reason != reason::ACCESS_DENIED {
+        // What the operator has to allow may be allowed without a new generation.
+        if failed.reason == reason::INVALID_CEL_EXPRESSION {
             status.observed_generation = generation;
         }
     } else {
