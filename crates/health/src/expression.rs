@@ -1,4 +1,4 @@
-use crate::{Error, Health, typing};
+use crate::{Error, Health, optional, typing};
 use kube_cel::{
     KubeCelExt,
     cel::{self, Context, IdedExpr, objects::Key, parser::Parser},
@@ -34,10 +34,11 @@ impl Expression {
         }
         let failed = |message: String| Error::Parse { expression: source.to_owned(), message };
         let parse = || Parser::new().enable_optional_syntax(true).parse(source).map_err(|errors| parse_message(&errors));
-        let parsed = with_stack_for(signs, parse).and_then(|parsed| parsed).map_err(failed)?;
+        let mut parsed = with_stack_for(signs, parse).and_then(|parsed| parsed).map_err(failed)?;
         if typing::loop_depth(&parsed) > LOOP_DEPTH_MAX {
             return Err(Error::TooDeep(LOOP_DEPTH_MAX));
         }
+        optional::rewrite(&mut parsed);
         Ok(Self { source: source.to_owned(), parsed, signs })
     }
 
@@ -56,6 +57,7 @@ impl Expression {
         let run = || {
             let mut context = Context::default();
             context.register_all();
+            context.add_function(optional::FIELD, optional::field);
             for (name, value) in &variables {
                 context.add_variable_from_value(*name, to_cel(value));
             }

@@ -15,6 +15,7 @@ mod dependency;
 mod expression;
 mod generic;
 mod kinds;
+mod optional;
 mod replicas;
 mod typing;
 
