@@ -111,11 +111,14 @@ fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables) -> Resu
     let mut objects = Vec::with_capacity(built.resources.len());
     for (at, resource) in built.resources.iter().enumerate() {
         let text = resource.to_yaml().map_err(failed)?;
-        let object = named_by_text(resource.to_json().map_err(failed)?)?;
-        let (object, text) = substituted(object, text, variables)?;
         if at > 0 {
             hash.update("---\n");
         }
+        let Some(object) = named(resource.to_json().map_err(failed)?, resource.origin().0)? else {
+            hash.update(&text);
+            continue;
+        };
+        let (object, text) = substituted(object, text, variables)?;
         hash.update(&text);
         objects.push(object);
     }
@@ -127,14 +130,13 @@ fn build(this: &Kustomization, tree: &MemoryTree, variables: &Variables) -> Resu
     Ok(Built { desired, digest: format!("sha256:{}", hex::encode(hash.finalize())), encrypted })
 }
 
-/// A name that YAML reads as a number or a truth value is a name all the same.
-fn named_by_text(mut value: Value) -> Result<Object, String> {
-    for field in ["/metadata/name", "/metadata/namespace"] {
-        if let Some(name) = value.pointer_mut(field).filter(|name| name.is_number() || name.is_boolean()) {
-            *name = Value::from(name.to_string());
-        }
+/// An object as Flux finds it in the build: one whose name is no text, such as `name: 123`, is passed over, as in Flux.
+fn named(value: Value, file: &str) -> Result<Option<Object>, String> {
+    if value.pointer("/metadata/name").is_some_and(|name| !name.is_string()) {
+        tracing::warn!(%file, "an object was passed over: its name is no text; put it in quotes");
+        return Ok(None);
     }
-    Object::new(value).map_err(|error| format!("failed to decode Kubernetes objects: {error}"))
+    Object::new(value).map(Some).map_err(|error| format!("failed to decode Kubernetes objects: {error}"))
 }
 
 /// The fields of the spec that take part in a build, in the engine's words.
