@@ -55,7 +55,8 @@ pub(crate) fn is_encrypted(object: &Object) -> bool {
     if !matches!(object.kind(), "Secret" | "ConfigMap") {
         return false;
     }
-    let texts = |field: &str| object.field(&[field]).and_then(Value::as_object).into_iter().flat_map(|map| map.values()).filter_map(Value::as_str);
+    let texts =
+        |field: &str| object.field(&[field]).and_then(Value::as_object).into_iter().flat_map(|map| map.values()).filter_map(Value::as_str);
     let decoded = |text: &str| BASE64_STANDARD.decode(text).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(MARK));
     texts("stringData").chain(texts("data")).any(|text| text.contains(MARK)) || (object.kind() == "Secret" && texts("data").any(decoded))
 }

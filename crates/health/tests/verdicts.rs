@@ -174,7 +174,15 @@ fn an_expression_that_cannot_be_evaluated_is_unknown_not_failed() {
         (no_boolean.status, no_boolean.message.as_str()),
         (Status::Unknown, "failed to evaluate CEL expression as boolean: 'status.a'")
     );
-    for holds in ["metadata.generation == 2", "spec.n > 2.5", "has(status.a) && !has(status.b)", "'abc'.substring(1) == 'bc'", "status.?b.orValue('x') == 'x'", "status.?a.orValue(0) == 1", "status.?b.?c.hasValue() == false"] {
+    for holds in [
+        "metadata.generation == 2",
+        "spec.n > 2.5",
+        "has(status.a) && !has(status.b)",
+        "'abc'.substring(1) == 'bc'",
+        "status.?b.orValue('x') == 'x'",
+        "status.?a.orValue(0) == 1",
+        "status.?b.?c.hasValue() == false",
+    ] {
         let health = says(holds);
         assert_eq!(health.status, Status::Current, "{holds}: {}", health.message);
     }
