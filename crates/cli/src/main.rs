@@ -16,6 +16,7 @@ mod manifests;
 mod objects;
 mod readiness;
 mod shell;
+mod up;
 mod verbs;
 
 use clap::{ArgMatches, Command};
@@ -37,6 +38,8 @@ macro_rules! verb {
 }
 
 static VERBS: &[Verb] = &[
+    verb!(up),
+    verb!(verbs::apiserver),
     verb!(verbs::check),
     verb!(verbs::completion),
     verb!(verbs::create),

@@ -73,6 +73,24 @@ impl Client {
         })
     }
 
+    /// The branch that the server's HEAD names; `None` when it names none. Transfers references only.
+    pub fn default_branch(&self, address: &Address, access: &Access, timeout: Duration) -> Result<Option<String>, Error> {
+        guarded(|| {
+            let session = self.session(address, access, timeout, &Limits::default())?;
+            let list = |source| Error::List { url: address.to_string(), source };
+            let (lock, path) = self.cache.lock(address);
+            let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            let repository = self.cache.open(&path)?;
+            let refs = list_refs(&repository, &session, address, "").map_err(list)?;
+            let head = refs.iter().find_map(|reference| match reference {
+                gix::protocol::handshake::Ref::Symbolic { full_ref_name, target, .. } if full_ref_name == "HEAD" => Some(target.to_string()),
+                gix::protocol::handshake::Ref::Unborn { full_ref_name, target } if full_ref_name == "HEAD" => Some(target.to_string()),
+                _ => None,
+            });
+            Ok(head.and_then(|name| name.strip_prefix("refs/heads/").map(str::to_owned)))
+        })
+    }
+
     /// Fetches what `reference` points at and reads its tree.
     pub fn fetch(
         &self,

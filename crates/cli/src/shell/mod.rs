@@ -34,6 +34,17 @@ impl Failure {
         Self { message: message.into(), code, is_finding: false }
     }
 
+    /// An error with its causes.
+    pub fn from_error(error: &dyn std::error::Error) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+
     /// Puts what was being done before what went wrong.
     pub fn context(self, what: &str) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }

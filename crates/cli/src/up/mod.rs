@@ -18,6 +18,8 @@ mod snapshot;
 mod source;
 mod view;
 
+pub use server::interrupted;
+
 use crate::shell::{Context, Failure, Flags, Outcome, flags};
 use clap::{ArgMatches, Command};
 use feed::Feed;
@@ -161,13 +163,7 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Self::new(text)
+        Self::from_error(&error)
     }
 }
 
@@ -206,7 +202,7 @@ async fn reconcile(args: UpArgs) -> Outcome {
     source.follow(cluster.client.clone(), args.namespace.clone(), args.name.clone(), &mut tasks);
     let feed = Feed::start(&cluster.client, &mut tasks);
 
-    let names = cluster::Mapper::new(cluster.client.clone());
+    let names = cluster::Discovery::new(cluster.client.clone());
     let mut interrupt = std::pin::pin!(server::interrupted());
     let mut announced = None;
     let mut waiting = Default::default();

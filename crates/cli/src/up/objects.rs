@@ -1,7 +1,7 @@
 //! The applied objects: what is waited for while work goes on, and the table at the end.
 
 use super::view::Id;
-use cluster::{Client, Mapper};
+use cluster::{Client, Discovery};
 use health::Status;
 use object::Object;
 use plan::Entry;
@@ -36,7 +36,7 @@ pub fn expected_kustomizations(objects: &BTreeMap<Id, Value>) -> Vec<Id> {
 }
 
 /// For each Kustomization that runs health checks: the first objects that are not ready, with their reasons.
-pub async fn waiting(client: &Client, names: &Mapper, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, String> {
+pub async fn waiting(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, String> {
     let mut found = BTreeMap::new();
     for (id, object) in objects {
         let checking = object["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
@@ -61,7 +61,7 @@ pub async fn waiting(client: &Client, names: &Mapper, objects: &BTreeMap<Id, Val
 }
 
 /// Prints every applied object and how it is.
-pub async fn print(client: &Client, names: &Mapper, objects: &BTreeMap<Id, Value>, form: &str) -> std::io::Result<()> {
+pub async fn print(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>, form: &str) -> std::io::Result<()> {
     let mut applied = Vec::new();
     for (id, object) in objects.iter().filter(|(id, _)| id.kind == "Kustomization") {
         for entry in inventory(object) {
@@ -95,8 +95,8 @@ fn table(out: &mut impl Write, applied: &[Applied]) -> std::io::Result<()> {
     applied.iter().try_for_each(|row| line(cells(row)))
 }
 
-async fn assess(client: &Client, names: &Mapper, entry: &Entry) -> (Status, String) {
-    let resource = match names.resource(&entry.gvk()).await {
+async fn assess(client: &Client, names: &Discovery, entry: &Entry) -> (Status, String) {
+    let resource = match names.resolve(&entry.gvk()).await {
         Ok(resource) => resource,
         Err(error) => return (Status::Unknown, error.to_string()),
     };

@@ -95,8 +95,8 @@ async fn embedded(args: &UpArgs, data: &DataDir, screen: &Screen) -> Result<Clus
     };
     let running = apiserver::Server::start(options).await.map_err(|e| failed(&e))?;
     let path = args.write_kubeconfig.clone().unwrap_or_else(|| data.path().join("kubeconfig"));
+    running.write_kubeconfig(&path).map_err(|e| failed(&e))?;
     let text = running.kubeconfig();
-    crate::apiserver::write_secret_file(&path, &text).map_err(|e| failed(&e))?;
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).map_err(|e| failed(&e))?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.map_err(|e| failed(&e))?;
     screen.say("✔", &format!("embedded Kubernetes API server at https://{} (kubeconfig {})", running.address, path.display()));
@@ -114,6 +114,37 @@ impl Controllers {
     pub async fn stop(mut self) {
         self.stop.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(5), async { while self.tasks.join_next().await.is_some() {} }).await;
+    }
+}
+
+/// Starts both controllers; artifacts and the Git cache lie in the data directory.
+pub fn controllers(args: &UpArgs, data: &DataDir, cluster: &Cluster) -> Result<Controllers, Error> {
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let mut source = source_controller::Options::new(data.path().join("artifacts"));
+    source.git_cache = data.path().join("git");
+    source.storage.address = "127.0.0.1:0".to_owned();
+    let (config, token) = (cluster.config.clone(), stop.clone());
+    tasks.spawn(async move { ("source-controller", ended(source_controller::run(source, config, token).await)) });
+    let kustomize = kustomize_controller::Options {
+        guard_rails: match args.guard_rails.as_str() {
+            "off" => kustomize_controller::GuardRails::Off,
+            "warn" => kustomize_controller::GuardRails::Warn,
+            _ => kustomize_controller::GuardRails::Enforce,
+        },
+        // Somebody watches: a dependency that is not ready yet is looked at again soon.
+        requeue_dependency: Duration::from_secs(2),
+        ..Default::default()
+    };
+    let (config, token) = (cluster.config.clone(), stop.clone());
+    tasks.spawn(async move { ("kustomize-controller", ended(kustomize_controller::run(kustomize, config, token).await)) });
+    Ok(Controllers { tasks, stop })
+}
+
+fn ended<E: std::error::Error>(outcome: Result<(), E>) -> String {
+    match outcome {
+        Ok(()) => "it ended by itself".to_owned(),
+        Err(error) => crate::shell::Failure::from_error(&error).message,
     }
 }
 

@@ -153,12 +153,15 @@ impl Directory {
     }
 }
 
-/// What the repository's HEAD points at; `main` where that cannot be told now (the source says why when it fetches).
+/// What the repository's HEAD names; `main` where that cannot be told now (the source says why when it fetches).
 async fn default_branch(url: &str, data: &DataDir) -> String {
-    let (url, cache) = (url.to_owned(), data.path().join("git"));
-    let runtime = tokio::runtime::Handle::current();
-    let work = tokio::task::spawn_blocking(move || git::default_branch(runtime, &url, &cache, Duration::from_secs(10)));
-    work.await.ok().flatten().unwrap_or_else(|| "main".to_owned())
+    let (url, cache, runtime) = (url.to_owned(), data.path().join("git"), tokio::runtime::Handle::current());
+    let ask = move || {
+        let (address, credentials) = git::Address::parse(&url).ok()?;
+        let access = git::Access { credentials, ..Default::default() };
+        git::Client::new(runtime, cache).default_branch(&address, &access, Duration::from_secs(10)).ok().flatten()
+    };
+    tokio::task::spawn_blocking(ask).await.ok().flatten().unwrap_or_else(|| "main".to_owned())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The verbs, one file or folder each.
 
+pub mod apiserver;
 pub mod check;
 pub mod completion;
 pub mod create;
