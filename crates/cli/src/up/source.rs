@@ -81,12 +81,8 @@ impl Source {
                 directory.commit().await?;
                 let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(Error::Serve)?;
                 let address = listener.local_addr().map_err(Error::Serve)?;
-                let repository = directory.repository.clone();
-                tasks.spawn(async move {
-                    if let Err(error) = git::serve::serve(listener, repository).await {
-                        tracing::error!(%error, "the loopback Git server stopped");
-                    }
-                });
+                let root = data.path().join("git");
+                tasks.spawn(git::serve::serve(listener, root, std::future::pending()));
                 Ok(Self {
                     url: format!("http://{address}/directory.git"),
                     reference: json!({"branch": "main"}),
