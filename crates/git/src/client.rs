@@ -83,7 +83,9 @@ impl Client {
             let repository = self.cache.open(&path)?;
             let refs = list_refs(&repository, &session, address, "").map_err(list)?;
             let head = refs.iter().find_map(|reference| match reference {
-                gix::protocol::handshake::Ref::Symbolic { full_ref_name, target, .. } if full_ref_name == "HEAD" => Some(target.to_string()),
+                gix::protocol::handshake::Ref::Symbolic { full_ref_name, target, .. } if full_ref_name == "HEAD" => {
+                    Some(target.to_string())
+                }
                 gix::protocol::handshake::Ref::Unborn { full_ref_name, target } if full_ref_name == "HEAD" => Some(target.to_string()),
                 _ => None,
             });

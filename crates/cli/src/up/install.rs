@@ -37,7 +37,8 @@ pub async fn definitions(client: &Client) -> Result<usize, cluster::Error> {
     for definition in api::crd::all() {
         loop {
             let crd: Value = client.get_as(&kinds::crd(), "", &definition.name()).await?;
-            let established = crd["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True");
+            let established =
+                crd["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Established" && c["status"] == "True");
             if established || tokio::time::Instant::now() > deadline {
                 break;
             }

@@ -55,7 +55,8 @@ With --kubeconfig or --context a real cluster takes the place of the embedded AP
         )
         .args([
             flags::string("path", "the folder to build, from the root of the repository").default_value("./"),
-            flags::string("branch", "the branch of a URL (default: the repository's own default branch)").conflicts_with_all(["tag", "tag-semver"]),
+            flags::string("branch", "the branch of a URL (default: the repository's own default branch)")
+                .conflicts_with_all(["tag", "tag-semver"]),
             flags::string("tag", "the tag of a URL").conflicts_with("tag-semver"),
             flags::string("tag-semver", "a range of tags of a URL, the newest of which is taken"),
             flags::string("secret-ref", "a Secret in the namespace with the credentials of a URL"),
@@ -65,10 +66,18 @@ With --kubeconfig or --context a real cluster takes the place of the embedded AP
             flags::string("write-kubeconfig", "where the kubeconfig of the embedded API server goes (default: in the data directory)"),
             flags::string("data-dir", "keep objects, artifacts and the Git cache in this folder and take them up next time"),
             flags::duration("ready-after", "how long a simulated workload takes to become ready").default_value("1s"),
-            flags::one_of("guard-rails", "string", "guard rails mode", &["enforce", "warn", "off"], "what holds back dangerous changes: enforce, warn or off")
-                .default_value("enforce"),
+            flags::one_of(
+                "guard-rails",
+                "string",
+                "guard rails mode",
+                &["enforce", "warn", "off"],
+                "what holds back dangerous changes: enforce, warn or off",
+            )
+            .default_value("enforce"),
             flags::switch("force", "run even where other controllers seem to reconcile the same objects"),
-            flags::one_of("output", "string", "output format", &["table", "json", "yaml"], "the form of the final table").short('o').default_value("table"),
+            flags::one_of("output", "string", "output format", &["table", "json", "yaml"], "the form of the final table")
+                .short('o')
+                .default_value("table"),
             flags::switch("quiet", "no progress, only the result").short('q'),
         ])
 }

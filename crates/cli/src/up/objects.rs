@@ -40,7 +40,9 @@ pub async fn waiting(client: &Client, names: &Discovery, objects: &BTreeMap<Id, 
     let mut found = BTreeMap::new();
     for (id, object) in objects {
         let checking = object["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
-            c["type"] == "Reconciling" && c["status"] == "True" && c["message"].as_str().is_some_and(|m| m.starts_with("Running health checks"))
+            c["type"] == "Reconciling"
+                && c["status"] == "True"
+                && c["message"].as_str().is_some_and(|m| m.starts_with("Running health checks"))
         });
         if !checking {
             continue;
@@ -130,7 +132,12 @@ mod tests {
 
     #[test]
     fn the_table_aligns() {
-        let row = |object: &str| Applied { kustomization: "flux-system/apps".into(), object: object.into(), status: "Current".into(), message: String::new() };
+        let row = |object: &str| Applied {
+            kustomization: "flux-system/apps".into(),
+            object: object.into(),
+            status: "Current".into(),
+            message: String::new(),
+        };
         let mut out = Vec::new();
         table(&mut out, &[row("A/b"), row("Deployment/podinfo/podinfo")]).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -26,7 +26,9 @@ impl Target {
             return match scheme {
                 "http" | "https" | "ssh" => Ok(Self::Url(text.to_owned())),
                 "file" => Self::directory(Path::new(&text["file://".len()..])),
-                other => Err(Error::Target(format!("{text}: the scheme {other:?} is not supported; use http, https or ssh, or name a directory"))),
+                other => Err(Error::Target(format!(
+                    "{text}: the scheme {other:?} is not supported; use http, https or ssh, or name a directory"
+                ))),
             };
         }
         Self::directory(Path::new(text))
@@ -106,7 +108,8 @@ impl Source {
                     let _ = sender.try_send(());
                 }
             });
-            let watching = watcher.and_then(|mut watcher| watcher.watch(&directory.path, notify::RecursiveMode::Recursive).map(|()| watcher));
+            let watching =
+                watcher.and_then(|mut watcher| watcher.watch(&directory.path, notify::RecursiveMode::Recursive).map(|()| watcher));
             let _watcher = match watching {
                 Ok(watcher) => Some(watcher),
                 Err(error) => {

@@ -102,7 +102,9 @@ pub fn artifact_revision(object: &Value) -> Option<&str> {
 /// `main@sha1:0123456789` of a full revision.
 pub fn short(revision: &str) -> String {
     match revision.rsplit_once(':') {
-        Some((head, hash)) if hash.len() > 12 => format!("{head}:{}", &hash[..hash.char_indices().nth(12).map_or(hash.len(), |(at, _)| at)]),
+        Some((head, hash)) if hash.len() > 12 => {
+            format!("{head}:{}", &hash[..hash.char_indices().nth(12).map_or(hash.len(), |(at, _)| at)])
+        }
         _ => revision.to_owned(),
     }
 }

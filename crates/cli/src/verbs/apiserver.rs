@@ -31,7 +31,8 @@ a crash at any moment. Workloads are simulated: they become ready after --ready-
 
 pub async fn run(_context: &Context, _path: &[String], matches: &ArgMatches) -> Outcome {
     let text = matches.text("listen");
-    let listen: SocketAddr = text.parse().map_err(|_| Failure::new(format!("--listen must be an address with a port, such as 127.0.0.1:6443, not {text:?}")))?;
+    let listen: SocketAddr =
+        text.parse().map_err(|_| Failure::new(format!("--listen must be an address with a port, such as 127.0.0.1:6443, not {text:?}")))?;
     let kubeconfig = matches.text("write-kubeconfig");
     if kubeconfig.is_empty() {
         return Err(Failure::new("--write-kubeconfig is required: without the kubeconfig nobody could use the server"));
@@ -42,7 +43,8 @@ pub async fn run(_context: &Context, _path: &[String], matches: &ArgMatches) -> 
         Simulator::Off
     };
     let data_dir = Some(matches.text("data-dir")).filter(|text| !text.is_empty()).map(PathBuf::from);
-    let running = Server::start(Options { listen, data_dir, simulator, ..Default::default() }).await.map_err(|e| Failure::from_error(&e))?;
+    let running =
+        Server::start(Options { listen, data_dir, simulator, ..Default::default() }).await.map_err(|e| Failure::from_error(&e))?;
     running.write_kubeconfig(Path::new(kubeconfig)).map_err(|e| Failure::new(format!("cannot write {kubeconfig:?}: {e}")))?;
     log::success(format!("Kubernetes API server at https://{} (kubeconfig {kubeconfig})", running.address));
     crate::up::interrupted().await;
