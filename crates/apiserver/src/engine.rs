@@ -6,19 +6,40 @@
 
 use crate::protocol::status::{Cause, Result, Status};
 use crate::registry::Resource;
+use merge::field::FieldError;
 use merge::managed;
 use merge::schema::{TypeHandle, TypeSource};
+use merge::structural::{CustomKind, CustomTypes};
 use object::GroupVersionKind;
 use serde_json::Value;
+use std::sync::Arc;
 
-/// The schema of one version of a custom resource.
+/// The schema of one version of a custom resource, and those of its other versions: ownership is kept per version.
 pub struct Structural {
-    ty: TypeHandle,
+    kind: Arc<CustomKind>,
+    siblings: Arc<CustomTypes>,
 }
 
 impl Structural {
-    pub fn compile(_schema: &Value, _preserve_unknown: bool) -> Self {
-        Self { ty: TypeHandle::deduced() }
+    /// Compiles the served versions of a definition, in their order.
+    pub fn compile_all(versions: &[(GroupVersionKind, &Value)], preserve_unknown: bool) -> Vec<Self> {
+        let mut siblings = CustomTypes::default();
+        let kinds: Vec<Arc<CustomKind>> = versions
+            .iter()
+            .filter_map(|(gvk, version)| {
+                // A schema that cannot be compiled was refused when the definition was written.
+                let open = Value::Object(serde_json::Map::new());
+                let kind = CustomKind::compile(gvk.clone(), version, preserve_unknown)
+                    .or_else(|_| CustomKind::compile(gvk.clone(), &open, true))
+                    .ok()?;
+                Some(Arc::new(kind))
+            })
+            .collect();
+        for kind in &kinds {
+            siblings.insert(Arc::clone(kind));
+        }
+        let siblings = Arc::new(siblings);
+        kinds.into_iter().map(|kind| Self { kind, siblings: Arc::clone(&siblings) }).collect()
     }
 }
 
@@ -28,8 +49,15 @@ struct Types<'a>(&'a Resource);
 impl TypeSource for Types<'_> {
     fn type_of(&self, gvk: &GroupVersionKind) -> Option<TypeHandle> {
         match &self.0.custom {
-            Some(custom) => (gvk.group == self.0.group).then(|| custom.structural.ty.clone()),
+            Some(custom) => custom.structural.siblings.type_of(gvk),
             None => merge::builtin::type_of(gvk),
+        }
+    }
+
+    fn empty(&self, gvk: &GroupVersionKind) -> Value {
+        match &self.0.custom {
+            Some(custom) => custom.structural.siblings.empty(gvk),
+            None => merge::builtin::Builtin.empty(gvk),
         }
     }
 }
@@ -117,22 +145,42 @@ pub fn strategic_patch(resource: &Resource, target: &mut Value, patch: &Value) -
     Ok(())
 }
 
-/// Fields that the schema does not know are taken away, and told.
-pub fn prune(_resource: &Resource, _object: &mut Value) -> Vec<String> {
-    Vec::new()
+/// Reads a decoded object as one of its kind: what the schema does not know goes and is told, defaults come.
+pub fn read(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", resource.kind, resource.version, resource.kind))
+    };
+    match &resource.custom {
+        Some(custom) => custom.structural.kind.read(object).map(|pruned| pruned.unknown).map_err(|error| refuse(&error)),
+        None => {
+            let gvk = resource.gvk();
+            let unknown = merge::builtin::read(object, &gvk).map_err(|error| refuse(&error))?;
+            merge::builtin::apply_defaults(object, &gvk);
+            Ok(unknown)
+        }
+    }
 }
 
-/// Fields of an applied configuration that the schema does not know; they are taken away.
-pub fn unknown_in_applied(resource: &Resource, config: &mut Value) -> Vec<String> {
-    prune(resource, config)
+/// What the admission plugins of a real server add.
+pub fn admit(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+    if resource.custom.is_none() {
+        merge::builtin::admit(object, old, &resource.gvk());
+    }
 }
 
-/// Fills in what the author left out.
-pub fn default(_resource: &Resource, _object: &mut Value) {}
+fn causes(errors: Vec<FieldError>) -> Vec<Cause> {
+    errors.into_iter().map(|error| Cause { reason: error.reason.as_str().to_owned(), message: error.message, field: error.field }).collect()
+}
 
 /// What is wrong with an object, by its schema and by the rules of its kind.
-pub fn validate(_resource: &Resource, _subresource: &str, _object: &Value, _old: Option<&Value>) -> Vec<Cause> {
-    Vec::new()
+pub fn validate(resource: &Resource, subresource: &str, object: &Value, old: Option<&Value>) -> Vec<Cause> {
+    match &resource.custom {
+        Some(custom) => causes(match (subresource, old) {
+            ("status", Some(old)) => custom.structural.kind.validate_status(object, old),
+            _ => custom.structural.kind.validate(object, old),
+        }),
+        None => Vec::new(),
+    }
 }
 
 /// Nothing but the times of ownership differs: not worth a write.

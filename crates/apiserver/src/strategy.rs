@@ -115,9 +115,6 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
     }
     match (resource.group.as_str(), resource.name.as_str()) {
         ("", "namespaces") => {
-            let name = text(object, "/metadata/name").to_owned();
-            let labels = child_of_metadata(object, "labels");
-            labels.insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));
             let finalizers = child(object, "spec").entry("finalizers").or_insert_with(|| json!([]));
             if let Some(list) = finalizers.as_array_mut()
                 && !list.iter().any(|f| f == "kubernetes")
@@ -126,7 +123,6 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             }
             object["status"] = json!({"phase": "Active"});
         }
-        ("", "secrets") => secret(object),
         ("", "pods") => {
             object["status"] = json!({"phase": "Pending", "qosClass": pod_quality(object)});
         }
@@ -216,7 +212,6 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
             child_of_metadata(object, "labels").insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));
         }
         ("", "secrets") => {
-            secret(object);
             // A type is for life; leaving it out keeps it.
             if object.get("type").and_then(Value::as_str).unwrap_or("").is_empty() {
                 object["type"] = old.get("type").cloned().unwrap_or_else(|| json!("Opaque"));
@@ -252,19 +247,6 @@ fn differs_beyond_metadata(resource: &Resource, new: &Value, old: &Value) -> boo
 pub fn child_of_metadata<'a>(object: &'a mut Value, key: &str) -> &'a mut serde_json::Map<String, Value> {
     child(object, "metadata");
     child(&mut object["metadata"], key)
-}
-
-/// `stringData` is a way of writing `data`, and is never kept.
-fn secret(object: &mut Value) {
-    use base64::Engine;
-    let Some(map) = object.as_object_mut() else { return };
-    if let Some(Value::Object(texts)) = map.shift_remove("stringData") {
-        let data = child(object, "data");
-        for (key, text) in texts {
-            let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or(""));
-            data.insert(key, Value::from(encoded));
-        }
-    }
 }
 
 fn pod_quality(pod: &Value) -> &'static str {

@@ -5,6 +5,7 @@
 //! ```
 
 pub mod bootstrap;
+pub mod escalation;
 mod rbac;
 mod tokens;
 

@@ -5,8 +5,8 @@ use crate::rest::Context;
 use serde_json::Value;
 
 /// What stands between a well-formed write and the store.
-pub fn admit(_context: &Context, _object: &mut Value, _old: Option<&Value>) -> Result<()> {
-    Ok(())
+pub fn admit(context: &Context, object: &mut Value, old: Option<&Value>) -> Result<()> {
+    crate::access::escalation::check(&context.api, &context.user, &context.resource, object, old)
 }
 
 pub fn admit_delete(_api: &Api, resource: &Resource, _namespace: &str, name: &str, _old: &Value) -> Result<()> {

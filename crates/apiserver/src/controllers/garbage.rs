@@ -131,6 +131,28 @@ fn drop_finalizer(api: &Api, place: &Place, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// A claim that no pod uses, and a volume that no claim is bound to, may go.
+pub fn unprotect(api: &Api, place: &Place) -> Result<()> {
+    let Some(record) = api.store.get(&place.table, &place.key) else { return Ok(()) };
+    if !record.facts.deleting {
+        return Ok(());
+    }
+    let (namespace, name) = (record.namespace(), record.name());
+    let used = match &*place.table {
+        "persistentvolumeclaims" => api.store.all("pods", &format!("{namespace}/")).iter().any(|pod| {
+            let pod = pod.value();
+            let over = matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
+            let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array);
+            !over && volumes.into_iter().flatten().any(|v| v.pointer("/persistentVolumeClaim/claimName").is_some_and(|c| c == name))
+        }),
+        _ => record.value().pointer("/status/phase").is_some_and(|phase| phase == "Bound"),
+    };
+    if used {
+        return Ok(());
+    }
+    super::PROTECTIONS.iter().try_for_each(|finalizer| drop_finalizer(api, place, finalizer))
+}
+
 /// `Orphan`: the dependents forget their owner.
 fn let_go(api: &Api, place: &Place, uid: Uid) -> Result<()> {
     let registry = api.registry();

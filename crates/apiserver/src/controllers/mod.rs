@@ -23,6 +23,9 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
+/// What keeps volumes and claims while pods use them.
+const PROTECTIONS: [&str; 2] = ["kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"];
+
 /// Work to be done once, however often it is asked for meanwhile.
 pub struct WorkQueue<T> {
     inner: Mutex<(VecDeque<T>, HashSet<T>)>,
@@ -72,6 +75,8 @@ pub enum Task {
     Orphaned(Uid),
     /// A definition ends.
     Definition(Arc<str>),
+    /// A volume or claim ends that only its protection still holds.
+    Unprotect(Place),
 }
 
 #[derive(Default)]
@@ -117,6 +122,9 @@ impl Queues {
                 if (!facts.owners.is_empty() && owners_changed) || waits {
                     self.tasks.push(Task::Collect(place()));
                 }
+                if facts.deleting && PROTECTIONS.iter().any(|p| facts.has_finalizer(p)) {
+                    self.tasks.push(Task::Unprotect(place()));
+                }
                 if facts.deleting && &**table == NAMESPACES {
                     self.lock(&self.ending_namespaces).insert(Arc::clone(&record.key));
                     self.tasks.push(Task::Namespace(Arc::clone(&record.key)));
@@ -135,6 +143,15 @@ impl Queues {
         }
         if &**table == NAMESPACES {
             self.lock(&self.ending_namespaces).remove(&record.key);
+        }
+        if &**table == "pods" {
+            let pod = record.value();
+            for volume in pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten() {
+                if let Some(claim) = volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str) {
+                    let key = Arc::from(format!("{namespace}/{claim}"));
+                    self.tasks.push(Task::Unprotect(Place { table: Arc::from("persistentvolumeclaims"), key }));
+                }
+            }
         }
         if self.lock(&self.ending_tables).contains(table) {
             self.tasks.push(Task::Definition(Arc::clone(table)));
@@ -160,6 +177,7 @@ pub async fn run(api: Arc<Api>) {
             Task::Collect(place) => garbage::look_at(&api, &place),
             Task::Orphaned(uid) => garbage::owner_gone(&api, uid),
             Task::Definition(name) => definitions::end(&api, &name),
+            Task::Unprotect(place) => garbage::unprotect(&api, &place),
         };
         if let Err(status) = done {
             tracing::debug!(error = %status, "a task is tried again");

@@ -1,5 +1,6 @@
 use super::resource::{Custom, Resource, ScalePaths, Subresource};
 use crate::engine::Structural;
+use object::GroupVersionKind;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -37,8 +38,16 @@ pub fn resources(crd: &Value) -> Vec<Arc<Resource>> {
         .map(|version| format!("{group}/{version}"))
         .unwrap_or_default();
     let mut out = Vec::new();
-    for version in versions.into_iter().flatten().filter(|v| v["served"] == true) {
-        let custom = custom(crd, version);
+    let preserve = crd.pointer("/spec/preserveUnknownFields").and_then(Value::as_bool).unwrap_or(false);
+    let served: Vec<(GroupVersionKind, &Value)> = versions
+        .into_iter()
+        .flatten()
+        .filter(|v| v["served"] == true)
+        .map(|version| (GroupVersionKind::new(&group, version["name"].as_str().unwrap_or(""), &kind), version))
+        .collect();
+    let compiled = Structural::compile_all(&served, preserve);
+    for ((_, version), structural) in served.into_iter().zip(compiled) {
+        let custom = custom(crd, version, structural);
         let mut subresources = Vec::new();
         if custom.status {
             subresources.push(subresource("status", &group, version["name"].as_str().unwrap_or(""), &kind));
@@ -76,9 +85,8 @@ fn subresource(name: &str, group: &str, version: &str, kind: &str) -> Subresourc
     }
 }
 
-fn custom(crd: &Value, version: &Value) -> Custom {
+fn custom(crd: &Value, version: &Value, structural: Structural) -> Custom {
     let schema = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_else(|| json!({"type": "object"}));
-    let preserve = crd.pointer("/spec/preserveUnknownFields").and_then(Value::as_bool).unwrap_or(false);
     let scale = version.pointer("/subresources/scale").map(|scale| ScalePaths {
         spec_replicas: path(&scale["specReplicasPath"]),
         status_replicas: path(&scale["statusReplicasPath"]),
@@ -86,7 +94,7 @@ fn custom(crd: &Value, version: &Value) -> Custom {
     });
     Custom {
         rereads: crd.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1) > 1,
-        structural: Structural::compile(&schema, preserve),
+        structural,
         schema,
         status: version.pointer("/subresources/status").is_some_and(Value::is_object),
         scale,

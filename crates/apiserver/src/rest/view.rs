@@ -24,8 +24,7 @@ pub fn value(resource: &Resource, record: &Record) -> Value {
     }
     if resource.custom.as_ref().is_some_and(|custom| custom.rereads) {
         // The schema has changed since objects were written: read them by today's.
-        crate::engine::prune(resource, &mut value);
-        crate::engine::default(resource, &mut value);
+        let _ = crate::engine::read(resource, &mut value);
     }
     value
 }
@@ -135,6 +134,13 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
     ("count", "deprecatedCount"),
     ("reportingComponent", "reportingController"),
 ];
+
+/// An event of events.k8s.io/v1 with the field names of core/v1.
+pub fn event_in_core(event: &Value) -> Value {
+    let mut out = event.clone();
+    rename(&mut out, EVENT_FIELDS, true);
+    out
+}
 
 fn rename(value: &mut Value, fields: &[(&str, &str)], back: bool) {
     let Some(map) = value.as_object_mut() else { return };

@@ -34,7 +34,7 @@ pub fn create(context: &Context) -> Result<Reply> {
         return Err(Status::method_not_allowed());
     }
     check_namespace(context, &mut object)?;
-    let unknown = engine::prune(&context.resource, &mut object);
+    let unknown = engine::read(&context.resource, &mut object)?;
     problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
     validation.judge(context, problems)?;
     if !text(&object, "/metadata/resourceVersion").is_empty() {
@@ -70,7 +70,7 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
         fresh(&mut candidate);
         let name = text(&candidate, "/metadata/name").to_owned();
         strategy::prepare_create(resource, &mut candidate);
-        engine::default(resource, &mut candidate);
+        engine::admit(resource, &mut candidate, None);
         let reserved = allocate::for_create(&context.api, resource, &mut candidate)?;
         let mut causes = strategy::check_metadata(resource, &candidate);
         causes.extend(engine::validate(resource, "", &candidate, None));
@@ -190,7 +190,8 @@ fn check_type(context: &Context, object: &mut Value) -> Result<()> {
             }
         }
     }
-    check_metadata_types(resource, object)
+    // Built-in kinds are read whole by the engine, in the words of Go's decoder.
+    if resource.custom.is_some() { check_metadata_types(resource, object) } else { Ok(()) }
 }
 
 /// Metadata of the wrong JSON type cannot be decoded by a real server either.
@@ -276,7 +277,7 @@ pub fn update(context: &Context) -> Result<Reply> {
     check_type(context, &mut object)?;
     check_namespace(context, &mut object)?;
     check_name(context, &mut object)?;
-    let unknown = engine::prune(resource, &mut object);
+    let unknown = engine::read(resource, &mut object)?;
     problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
     validation.judge(context, problems)?;
     let namespace = namespace_of(resource, &context.target.namespace);
@@ -382,7 +383,7 @@ fn attempt(
     }
     keep_system_metadata(&mut new, old);
     strategy::prepare_update(resource, subresource, &mut new, old);
-    engine::default(resource, &mut new);
+    engine::admit(resource, &mut new, Some(old));
     let reserved = allocate::for_update(&context.api, resource, &mut new, old)?;
     let mut causes = strategy::check_metadata(resource, &new);
     causes.extend(check_finalizers(&new, old));
@@ -500,7 +501,7 @@ pub fn patch(context: &Context) -> Result<Reply> {
         let mut new = old.clone();
         patcher(resource, &mut new, &patch)?;
         check_patched(context, &mut new, old)?;
-        *pruned.borrow_mut() = engine::prune(resource, &mut new);
+        *pruned.borrow_mut() = engine::read(resource, &mut new)?;
         let unknown = pruned.borrow().iter().map(|field| format!("unknown field \"{field}\"")).collect::<Vec<_>>();
         if validation == FieldValidation::Strict {
             let mut all = problems.clone();
@@ -566,7 +567,7 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
     if !config.is_object() {
         return Err(Status::bad_request("error decoding YAML: the applied configuration is no object"));
     }
-    let mut problems: Vec<String> = decoded.duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
+    let problems: Vec<String> = decoded.duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
     check_namespace_of_config(context, &mut config)?;
     let given = text(&config, "/metadata/name").to_owned();
     if given.is_empty() {
@@ -576,10 +577,6 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
             "the name of the object ({given}) does not match the name on the URL ({})",
             context.target.name
         )));
-    }
-    if text(&config, "/apiVersion") == resource.api_version() && text(&config, "/kind") == resource.kind {
-        let unknown = engine::unknown_in_applied(resource, &mut config);
-        problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
     }
     if validation == FieldValidation::Strict {
         validation.judge(context, problems.clone())?;
@@ -604,7 +601,7 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
             }
             context.api.access.check(&context.api, &context.user, &crate::access::Attributes { verb: "create", ..context.attributes() })?;
             let mut object = writer.apply(None, &config, force)?;
-            engine::prune(resource, &mut object);
+            engine::read(resource, &mut object)?;
             match insert(context, object, &manager, Some(""), dry_run) {
                 Ok((record, _)) => {
                     validation.judge(context, problems)?;
@@ -616,7 +613,7 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
         }
         let change = |old: &Value| {
             let mut new = writer.apply(Some(old), &config, force)?;
-            engine::prune(resource, &mut new);
+            engine::read(resource, &mut new)?;
             let metadata = child(&mut new, "metadata");
             if config_version.is_empty() {
                 // Applying is deciding anew on whatever is there.
@@ -655,7 +652,7 @@ pub fn store_own(api: &crate::api::Api, resource: &Resource, mut object: Value) 
     if let Some(status) = status {
         object["status"] = status;
     }
-    engine::default(resource, &mut object);
+    engine::read(resource, &mut object)?;
     let (namespace, name) = (text(&object, "/metadata/namespace").to_owned(), text(&object, "/metadata/name").to_owned());
     let stored = api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&object));
     let record = stored.map_err(|refused| refusal(resource, &namespace, &name, refused))?;

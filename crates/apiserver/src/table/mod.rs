@@ -1,5 +1,6 @@
 //! Objects as rows for people.
 
+mod cells;
 mod columns;
 mod custom;
 mod format;

@@ -1,0 +1,342 @@
+//! Requests and the answers of a real kube-apiserver to them.
+//!
+//! Each file of `tests/scenarios` is a list of scenarios: requests that are sent in order, in a namespace of their own, and the answers
+//! that Kubernetes 1.36.3 gave, with names, versions and times made comparable. They run against an embedded server, or against the
+//! cluster that `SLUICE_TEST_KUBECONFIG` names; with `SLUICE_RECORD_SCENARIOS=1` the answers are written anew (real server only, without
+//! a controller manager).
+
+use apiserver::{Options, Running, Server, Simulator};
+use base64::Engine;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+struct Target {
+    client: reqwest::Client,
+    base: String,
+    token: String,
+    _embedded: Option<Running>,
+}
+
+impl Target {
+    async fn start() -> Self {
+        if let Ok(path) = std::env::var("SLUICE_TEST_KUBECONFIG") {
+            let text = std::fs::read_to_string(path).expect("the kubeconfig can be read");
+            return Self::of_kubeconfig(&text, None);
+        }
+        let options = Options { simulator: Simulator::Off, ..Options::default() };
+        let running = Server::start(options).await.expect("the server starts");
+        Self::of_kubeconfig(&running.kubeconfig(), Some(running))
+    }
+
+    fn of_kubeconfig(text: &str, embedded: Option<Running>) -> Self {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(':'));
+            line.map(|value| value.trim().trim_matches('"').to_owned())
+        };
+        let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(60));
+        match field("certificate-authority-data") {
+            Some(data) => {
+                let pem = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
+                builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("a certificate")]);
+            }
+            None => builder = builder.tls_danger_accept_invalid_certs(true),
+        }
+        Self {
+            client: builder.build().expect("a client"),
+            base: field("server").expect("a server address"),
+            token: field("token").expect("a token"),
+            _embedded: embedded,
+        }
+    }
+
+    async fn send(&self, request: &Value, namespace: &str, seen: &Map<String, Value>) -> Value {
+        let fill = |text: &str| {
+            let mut text = text.replace("{ns}", namespace);
+            for (name, value) in seen {
+                if let Some(value) = value.as_str() {
+                    text = text.replace(&format!("{{{name}}}"), value);
+                }
+            }
+            text
+        };
+        let text = |key: &str| request.get(key).and_then(Value::as_str);
+        let method = text("method").unwrap_or("GET").parse().expect("a method");
+        let mut call = self.client.request(method, format!("{}{}", self.base, fill(text("path").expect("a path"))));
+        call = call.bearer_auth(text("token").unwrap_or(&self.token));
+        call = call.header("user-agent", "scenario/1").header("accept", text("accept").unwrap_or("application/json"));
+        for (name, value) in request.get("headers").and_then(Value::as_object).into_iter().flatten() {
+            call = call.header(name, fill(value.as_str().unwrap_or("")));
+        }
+        let body = text("text").map(fill).or_else(|| request.get("body").map(|body| fill(&body.to_string())));
+        if let Some(body) = body {
+            call = call.header("content-type", text("type").unwrap_or("application/json")).body(body);
+        }
+        let mut answer = call.send().await.expect("an answer");
+        let code = answer.status().as_u16();
+        let warnings: Vec<String> =
+            answer.headers().get_all("warning").iter().map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned()).collect();
+        let kind = answer.headers().get("content-type").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+        let body = if let Some(lines) = request.get("events").and_then(Value::as_u64) {
+            let mut buffer = Vec::new();
+            while (buffer.iter().filter(|b| **b == b'\n').count() as u64) < lines {
+                let chunk = tokio::time::timeout(Duration::from_secs(20), answer.chunk()).await.expect("an event in time").expect("a chunk");
+                match chunk {
+                    Some(chunk) => buffer.extend_from_slice(&chunk),
+                    None => break,
+                }
+            }
+            let text = String::from_utf8_lossy(&buffer).into_owned();
+            text.lines().take(lines as usize).map(|line| serde_json::from_str(line).unwrap_or(json!(line))).collect()
+        } else {
+            let text = answer.text().await.expect("a body");
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
+        let mut out = json!({"code": code, "type": kind, "body": body});
+        if !warnings.is_empty() {
+            out["warnings"] = json!(warnings);
+        }
+        out
+    }
+}
+
+/// Makes answers of different servers and runs comparable.
+#[derive(Default)]
+struct Names {
+    uids: HashMap<String, usize>,
+    versions: HashMap<String, usize>,
+}
+
+fn is_uid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().enumerate().all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+fn is_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 20 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T' && bytes[13] == b':' && text.ends_with('Z')
+}
+
+impl Names {
+    fn version(&mut self, text: &str) -> String {
+        let next = self.versions.len() + 1;
+        format!("<version {}>", self.versions.entry(text.to_owned()).or_insert(next))
+    }
+
+    fn text(&mut self, text: &str, namespace: &str) -> String {
+        if is_time(text) {
+            return "<time>".to_owned();
+        }
+        let mut out = text.replace(namespace, "{ns}");
+        // Uids and versions that a message speaks of.
+        let mut at = 0;
+        while at + 36 <= out.len() {
+            if out.is_char_boundary(at) && out.is_char_boundary(at + 36) && is_uid(&out[at..at + 36]) {
+                let uid = out[at..at + 36].to_owned();
+                let next = self.uids.len() + 1;
+                let name = format!("<uid {}>", self.uids.entry(uid).or_insert(next));
+                out.replace_range(at..at + 36, &name);
+            }
+            at += 1;
+        }
+        let known: Vec<(String, usize)> = self.versions.iter().map(|(k, v)| (k.clone(), *v)).collect();
+        for (version, number) in known {
+            if version.len() > 1 {
+                out = out.replace(&format!("({version})"), &format!("(<version {number}>)"));
+            }
+        }
+        out
+    }
+
+    fn value(&mut self, value: &mut Value, namespace: &str) {
+        match value {
+            Value::String(text) => *text = self.text(text, namespace),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item, namespace)),
+            Value::Object(map) => {
+                let list = map.contains_key("items") || map.contains_key("rows");
+                if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
+                    if list && metadata.contains_key("resourceVersion") {
+                        metadata.insert("resourceVersion".to_owned(), json!("<list>"));
+                    }
+                    if metadata.contains_key("continue") {
+                        metadata.insert("continue".to_owned(), json!("<continue>"));
+                    }
+                    if let Some(base) = metadata.get("generateName").and_then(Value::as_str).map(str::to_owned)
+                        && metadata.get("name").and_then(Value::as_str).is_some_and(|n| n.starts_with(&base) && n.len() == base.len() + 5)
+                    {
+                        metadata.insert("name".to_owned(), json!("<generated>"));
+                    }
+                }
+                for key in ["clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort"] {
+                    if map.get(key).is_some_and(|v| !v.is_null() && v != "None" && *v != json!(["None"])) {
+                        map.insert(key.to_owned(), json!("<allocated>"));
+                    }
+                }
+                for (key, value) in map.iter_mut() {
+                    match (key.as_str(), value.as_str()) {
+                        ("resourceVersion", Some(text)) if text.parse::<u64>().is_ok_and(|n| n > 0) => *value = json!(self.version(text)),
+                        _ => self.value(value, namespace),
+                    }
+                }
+                // Ages are times too.
+                if let Some(cells) = map.get_mut("cells").and_then(Value::as_array_mut) {
+                    for cell in cells {
+                        let age = cell.as_str().is_some_and(|t| t.len() <= 4 && t.ends_with('s') && t[..t.len() - 1].parse::<u32>().is_ok());
+                        if age {
+                            *cell = json!("<age>");
+                        }
+                    }
+                }
+                // Descriptions are texts of Kubernetes, not ours.
+                for column in map.get_mut("columnDefinitions").and_then(Value::as_array_mut).into_iter().flatten() {
+                    column["description"] = json!("");
+                }
+                sort(map);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn sort(map: &mut Map<String, Value>) {
+    map.sort_keys();
+}
+
+/// Keeps a part of an answer for later requests: `{"name": "/metadata/resourceVersion"}`.
+fn keep(request: &Value, answer: &Value, seen: &mut Map<String, Value>) {
+    for (name, pointer) in request.get("keep").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(value) = answer["body"].pointer(pointer.as_str().unwrap_or("")) {
+            seen.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+async fn run(target: &Target, scenario: &Value, namespace: &str) -> Vec<Value> {
+    let made = json!({"method": "POST", "path": "/api/v1/namespaces", "body": {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}});
+    let answer = target.send(&made, namespace, &Map::new()).await;
+    assert_eq!(answer["code"], 201, "{answer}");
+    let (mut seen, mut names, mut out) = (Map::new(), Names::default(), Vec::new());
+    for request in scenario["requests"].as_array().into_iter().flatten() {
+        let mut answer = loop {
+            let answer = target.send(request, namespace, &seen).await;
+            // A definition is served a moment after it was made.
+            match request.get("until").and_then(Value::as_u64) {
+                Some(code) if answer["code"] != code => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => break answer,
+            }
+        };
+        keep(request, &answer, &mut seen);
+        if request.get("silent").is_some() {
+            continue;
+        }
+        names.value(&mut answer, namespace);
+        out.push(answer);
+    }
+    let gone = json!({"method": "DELETE", "path": format!("/api/v1/namespaces/{namespace}")});
+    target.send(&gone, namespace, &Map::new()).await;
+    for request in scenario["cleanup"].as_array().into_iter().flatten() {
+        target.send(request, namespace, &seen).await;
+    }
+    out
+}
+
+/// The first places where two values differ.
+fn differences(path: &str, real: &Value, ours: &Value, out: &mut String) {
+    if real == ours || out.len() > 2000 {
+        return;
+    }
+    match (real, ours) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {
+                let none = json!("<absent>");
+                differences(&format!("{path}.{key}"), a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none), out);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (at, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{at}]"), a, b, out);
+            }
+        }
+        _ => {
+            let _ = writeln!(out, "    {path}\n      real: {real}\n      ours: {ours}");
+        }
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+#[tokio::test]
+async fn answers_are_those_of_a_real_server() {
+    let recording = std::env::var_os("SLUICE_RECORD_SCENARIOS").is_some();
+    let only = std::env::var("SLUICE_SCENARIO").unwrap_or_default();
+    let target = Target::start().await;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory()).expect("scenarios").map(|e| e.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect();
+    files.sort();
+    let (mut count, mut apart, mut known, mut report) = (0, 0, 0, String::new());
+    let process = std::process::id();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a file");
+        let mut scenarios: Vec<Value> = serde_json::from_str(&text).expect("a list of scenarios");
+        for scenario in &mut scenarios {
+            let name = scenario["name"].as_str().expect("a name").to_owned();
+            if !only.is_empty() && !name.contains(&only) {
+                continue;
+            }
+            count += 1;
+            let namespace = format!("s{process}x{count}");
+            let answers = run(&target, scenario, &namespace).await;
+            if recording {
+                scenario["answers"] = json!(answers);
+                continue;
+            }
+            let mut text = String::new();
+            let recorded = scenario["answers"].as_array().cloned().unwrap_or_default();
+            for (at, (real, ours)) in recorded.iter().zip(&answers).enumerate() {
+                differences(&format!("{at}"), real, ours, &mut text);
+            }
+            if recorded.len() != answers.len() {
+                let _ = writeln!(text, "    {} answers instead of {}", answers.len(), recorded.len());
+            }
+            match scenario.get("differs").and_then(Value::as_str) {
+                Some(_) if !text.is_empty() => known += 1,
+                Some(why) => {
+                    apart += 1;
+                    let _ = writeln!(report, "  {name}: is listed as different ({why}) and is not");
+                }
+                None if !text.is_empty() => {
+                    apart += 1;
+                    let _ = writeln!(report, "  {name}:\n{text}");
+                }
+                None => {}
+            }
+        }
+        if recording {
+            // One answer a line keeps the file short and its changes readable.
+            let mut out = String::from("[\n");
+            for (at, scenario) in scenarios.iter().enumerate() {
+                let _ = write!(out, "{{\"name\": {},\n", scenario["name"]);
+                for part in ["differs"] {
+                    if let Some(value) = scenario.get(part) {
+                        let _ = write!(out, " \"{part}\": {value},\n");
+                    }
+                }
+                for part in ["requests", "answers", "cleanup"] {
+                    let Some(list) = scenario.get(part).and_then(Value::as_array) else { continue };
+                    let lines: Vec<String> = list.iter().map(|v| format!("  {v}")).collect();
+                    let _ = write!(out, " \"{part}\": [\n{}]", lines.join(",\n"));
+                    let more = part != "cleanup" && (part == "requests" || scenario.get("cleanup").is_some());
+                    out.push_str(if more { ",\n" } else { "\n" });
+                }
+                out.push_str(if at + 1 < scenarios.len() { "},\n" } else { "}\n" });
+            }
+            out.push_str("]\n");
+            std::fs::write(&file, out).expect("the answers can be written");
+        }
+    }
+    println!("{count} scenarios, {apart} differ, {known} differ as listed");
+    assert!(apart == 0, "{apart} of {count} scenarios differ from the recorded answers\n{report}");
+}
