@@ -57,7 +57,15 @@ impl TypeSource for Types<'_> {
     fn empty(&self, gvk: &GroupVersionKind) -> Value {
         match &self.0.custom {
             Some(custom) => custom.structural.siblings.empty(gvk),
-            None => merge::builtin::Builtin.empty(gvk),
+            None => {
+                let mut empty = merge::builtin::Builtin.empty(gvk);
+                if self.0.table.as_ref() == "events" && gvk.group.is_empty() {
+                    // Go writes these two even when they are empty.
+                    empty["reportingComponent"] = Value::from("");
+                    empty["reportingInstance"] = Value::from("");
+                }
+                empty
+            }
         }
     }
 }
@@ -111,7 +119,19 @@ impl Writer<'_> {
             now: self.now,
             reset: &reset,
         };
-        managed::update(live, new, &request, &Types(self.resource))
+        let mut new = managed::update(live, new, &request, &Types(self.resource));
+        if self.subresource == "scale"
+            && let Ok(mut entries) = managed::decode(new.pointer("/metadata/managedFields"))
+        {
+            // Translated back from the scale, an entry has lost its time.
+            for (manager, entry) in &mut entries {
+                if manager.subresource == "scale" {
+                    entry.time = None;
+                }
+            }
+            new["metadata"]["managedFields"] = managed::encode(&entries);
+        }
+        new
     }
 }
 
@@ -121,7 +141,12 @@ fn patch_refused(error: merge::patch::Error) -> Status {
     match error {
         Error::BadRequest(_) => Status::bad_request(text),
         Error::TooMany(_) => Status::new(413, "RequestEntityTooLarge", text),
-        Error::Unprocessable(_) => Status::new(422, "", text),
+        Error::Unprocessable(_) => {
+            let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
+            status.details = Some(Box::default());
+            tracing::debug!(error = text, "a patch cannot be applied");
+            status
+        }
         Error::Internal(_) => Status::internal(&text),
     }
 }
@@ -156,8 +181,18 @@ pub fn read(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
             let gvk = resource.gvk();
             let unknown = merge::builtin::read(object, &gvk).map_err(|error| refuse(&error))?;
             merge::builtin::apply_defaults(object, &gvk);
+            if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+                crate::registry::crd::default(object);
+            }
             Ok(unknown)
         }
+    }
+}
+
+/// What a real server adds while it converts, so that the writer owns it.
+pub fn convert(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+    if resource.is("apps", "daemonsets") {
+        merge::builtin::admit(object, old, &resource.gvk());
     }
 }
 
@@ -175,11 +210,21 @@ fn causes(errors: Vec<FieldError>) -> Vec<Cause> {
 /// What is wrong with an object, by its schema and by the rules of its kind.
 pub fn validate(resource: &Resource, subresource: &str, object: &Value, old: Option<&Value>) -> Vec<Cause> {
     match &resource.custom {
-        Some(custom) => causes(match (subresource, old) {
-            ("status", Some(old)) => custom.structural.kind.validate_status(object, old),
-            _ => custom.structural.kind.validate(object, old),
-        }),
-        None => Vec::new(),
+        Some(custom) => {
+            let mut errors = merge::validation::validate_metadata(resource.namespaced, object, old);
+            errors.extend(match (subresource, old) {
+                ("status", Some(old)) => custom.structural.kind.validate_status(object, old),
+                _ => custom.structural.kind.validate(object, old),
+            });
+            causes(errors)
+        }
+        None => {
+            let mut out = causes(merge::validation::validate(&resource.gvk(), resource.namespaced, object, old));
+            if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+                out.extend(crate::registry::definition::validate(object));
+            }
+            out
+        }
     }
 }
 

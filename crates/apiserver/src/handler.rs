@@ -114,8 +114,12 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Res
     if let Err(status) = api.access.check(&api, &user, &attributes) {
         return (Err(status), Vec::new());
     }
-    let Some(resource) = api.registry().find(&target.group, &target.version, &target.resource).cloned() else {
-        return (Err(Status::no_such_resource()), Vec::new());
+    let registry = api.registry();
+    let Some(resource) = registry.find(&target.group, &target.version, &target.resource).cloned() else {
+        // A group that is served answers with a Status, any other path with a page.
+        let known = registry.groups().iter().any(|g| g.name == target.group);
+        let missing = || Ok(plain(404, "404 page not found\n"));
+        return (if known { Err(Status::no_such_resource()) } else { missing() }, Vec::new());
     };
     let shapes = target.subresource.is_empty() || target.subresource == "status";
     let accepted = match negotiate::accept(accept, query.is_true("pretty"), shapes) {

@@ -1,7 +1,6 @@
 //! What each kind does before it is stored, beyond its schema.
 
 use crate::api::{child, text};
-use crate::protocol::status::Cause;
 use crate::registry::Resource;
 use serde_json::{Value, json};
 
@@ -110,8 +109,6 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
     }
     if counts_generations(resource) {
         child(object, "metadata").insert("generation".to_owned(), json!(1));
-    } else {
-        child(object, "metadata").shift_remove("generation");
     }
     match (resource.group.as_str(), resource.name.as_str()) {
         ("", "namespaces") => {
@@ -127,7 +124,11 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             object["status"] = json!({"phase": "Pending", "qosClass": pod_quality(object)});
         }
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
-        ("", "persistentvolumes") => object["status"] = json!({"phase": "Pending"}),
+        ("", "persistentvolumes") => {
+            object["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": crate::api::now()});
+        }
+        ("", "resourcequotas") => object["status"] = json!({}),
+        ("", "replicationcontrollers") => object["status"] = json!({"replicas": 0}),
         ("", "services") => object["status"] = json!({"loadBalancer": {}}),
         ("networking.k8s.io", "ingresses") => object["status"] = json!({"loadBalancer": {}}),
         ("apps", _) | ("policy", _) | ("autoscaling", _) if resource.has_status() => {
@@ -149,6 +150,8 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
             job(object);
         }
         ("batch", "cronjobs") => object["status"] = json!({}),
+        ("", "events") => event_times(object),
+        ("rbac.authorization.k8s.io", _) => null_for_empty(resource, object),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             crate::registry::crd::default(object);
             let stored: Vec<Value> = object
@@ -156,12 +159,33 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
                 .and_then(Value::as_array)
                 .into_iter()
                 .flatten()
-                .filter(|v| v["storage"] == true)
+                .find(|v| v["storage"] == true)
+                .into_iter()
                 .map(|v| v["name"].clone())
                 .collect();
             object["status"] = json!({"conditions": null, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": stored});
         }
         _ => {}
+    }
+}
+
+/// As Go writes an empty list that it always writes.
+fn null_for_empty(resource: &Resource, object: &mut Value) {
+    let field = match resource.name.as_str() {
+        "roles" | "clusterroles" => "rules",
+        _ => return,
+    };
+    if object.get(field).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
+        object[field] = Value::Null;
+    }
+}
+
+/// Events say of every time whether there is one.
+pub fn event_times(object: &mut Value) {
+    for field in ["firstTimestamp", "lastTimestamp", "eventTime"] {
+        if object.get(field).is_none() {
+            object[field] = Value::Null;
+        }
     }
 }
 
@@ -217,7 +241,10 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
                 object["type"] = old.get("type").cloned().unwrap_or_else(|| json!("Opaque"));
             }
         }
-        ("", "services") if subresource.is_empty() => keep_allocations(object, old),
+        ("", "services") if subresource.is_empty() => {
+            drop_of_old_type(object, old);
+            keep_allocations(object, old);
+        }
         ("", "persistentvolumeclaims") if subresource.is_empty() => {
             if object.pointer("/spec/volumeName").is_none()
                 && let Some(volume) = old.pointer("/spec/volumeName")
@@ -225,13 +252,32 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
                 child(object, "spec").insert("volumeName".to_owned(), volume.clone());
             }
         }
-        ("batch", "jobs") if subresource.is_empty() => job_update(object, old),
+        ("", "events") => event_times(object),
+        ("rbac.authorization.k8s.io", _) => null_for_empty(resource, object),
+        // What admission gave a pod is kept by an update that does not name it.
+        ("", "pods") => {
+            for field in ["priority", "preemptionPolicy", "tolerations"] {
+                if object.pointer(&format!("/spec/{field}")).is_none()
+                    && let Some(given) = old.pointer(&format!("/spec/{field}"))
+                {
+                    child(object, "spec").insert(field.to_owned(), given.clone());
+                }
+            }
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => crate::registry::crd::default(object),
         _ => {}
     }
     if counts_generations(resource) {
         let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-        let bump = subresource != "status" && differs_beyond_metadata(resource, object, old);
+        let of_metadata = |key: &str| object.pointer(&format!("/metadata/{key}")) != old.pointer(&format!("/metadata/{key}"));
+        let bump = subresource != "status"
+            && match resource.name.as_str() {
+                // As their strategies have it: annotations of a Deployment and labels of a slice count, a PriorityClass never changes.
+                "deployments" => differs_beyond_metadata(resource, object, old) || of_metadata("annotations"),
+                "endpointslices" => differs_beyond_metadata(resource, object, old) || of_metadata("labels"),
+                "priorityclasses" => false,
+                _ => differs_beyond_metadata(resource, object, old),
+            };
         child(object, "metadata").insert("generation".to_owned(), json!(generation + i64::from(bump)));
     }
 }
@@ -274,6 +320,9 @@ fn job(object: &mut Value) {
         return;
     }
     let (uid, name) = (text(object, "/metadata/uid").to_owned(), text(object, "/metadata/name").to_owned());
+    // A Job without labels of its own has those of its pods, generated ones included.
+    let own = object.pointer("/metadata/labels").and_then(Value::as_object).filter(|l| !l.is_empty());
+    let shares = own.is_none() || own == object.pointer("/spec/template/metadata/labels").and_then(Value::as_object);
     let Some(template) = object.pointer_mut("/spec/template") else { return };
     let labels = child_of_metadata(template, "labels");
     for (key, value) in [
@@ -284,25 +333,36 @@ fn job(object: &mut Value) {
     ] {
         labels.entry(key).or_insert_with(|| Value::from(value.as_str()));
     }
+    if shares && let Some(labels) = object.pointer("/spec/template/metadata/labels").cloned() {
+        object["metadata"]["labels"] = labels;
+    }
     if object.pointer("/spec/selector/matchLabels").is_none() {
         child(object, "spec").insert("selector".to_owned(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
     }
 }
 
-/// An update that leaves out what was generated keeps it.
-fn job_update(object: &mut Value, old: &Value) {
-    if object.pointer("/spec/selector").is_none()
-        && let Some(selector) = old.pointer("/spec/selector")
-    {
-        child(object, "spec").insert("selector".to_owned(), selector.clone());
+/// What only the old type of a Service had goes with it, unless the update asks for it anew.
+fn drop_of_old_type(object: &mut Value, old: &Value) {
+    let exposed = |service: &Value| matches!(text(service, "/spec/type"), "NodePort" | "LoadBalancer");
+    let balanced = |service: &Value| text(service, "/spec/type") == "LoadBalancer";
+    let mut gone: Vec<&str> = Vec::new();
+    if balanced(old) && !balanced(object) {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
     }
-    let generated = ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"];
-    if let (Some(old), Some(template)) = (old.pointer("/spec/template/metadata/labels"), object.pointer_mut("/spec/template")) {
-        let labels = child_of_metadata(template, "labels");
-        for key in generated {
-            if let Some(value) = old.get(key) {
-                labels.entry(key).or_insert_with(|| value.clone());
+    if exposed(old) && !exposed(object) {
+        gone.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
+        let before = old.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
+        for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            let same = before.iter().any(|b| b.get("nodePort").is_some() && b.get("nodePort") == port.get("nodePort"));
+            if same && let Some(port) = port.as_object_mut() {
+                port.shift_remove("nodePort");
             }
+        }
+    }
+    for field in gone {
+        let pointer = format!("/spec/{field}");
+        if object.pointer(&pointer) == old.pointer(&pointer) {
+            child(object, "spec").shift_remove(field);
         }
     }
 }
@@ -313,7 +373,7 @@ fn keep_allocations(object: &mut Value, old: &Value) {
     if kind == "ExternalName" {
         return;
     }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         let there = object.pointer(&format!("/spec/{field}"));
         let empty = there.is_none_or(|v| v.is_null() || v == "" || v.as_array().is_some_and(Vec::is_empty));
         if empty && let Some(value) = old.pointer(&format!("/spec/{field}")) {
@@ -332,108 +392,7 @@ fn keep_allocations(object: &mut Value, old: &Value) {
     }
 }
 
-/// What is wrong with an object's metadata, whatever its kind.
-pub fn check_metadata(resource: &Resource, object: &Value) -> Vec<Cause> {
-    let mut out = Vec::new();
-    let name = text(object, "/metadata/name");
-    if name.is_empty() {
-        out.push(Cause::required("metadata.name", "name or generateName is required"));
-    } else if let Some(why) = name_problem(resource, name) {
-        out.push(Cause::invalid("metadata.name", &Value::from(name), &why));
-    }
-    check_map(object, "labels", &mut out);
-    check_map(object, "annotations", &mut out);
-    let mut size = 0;
-    for (key, value) in object.pointer("/metadata/annotations").and_then(Value::as_object).into_iter().flatten() {
-        size += key.len() + value.as_str().unwrap_or("").len();
-    }
-    if size > 256 * 1024 {
-        out.push(Cause::new("FieldValueTooLong", "metadata.annotations", "Too long: may not be more than 262144 bytes"));
-    }
-    for (at, finalizer) in object.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        if let Some(text) = finalizer.as_str()
-            && (text.is_empty() || !qualified_name(text))
-        {
-            out.push(Cause::invalid(format!("metadata.finalizers[{at}]"), finalizer, QUALIFIED_NAME));
-        }
-    }
-    for (at, owner) in object.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        let path = format!("metadata.ownerReferences[{at}]");
-        for field in ["apiVersion", "kind", "name", "uid"] {
-            if text(owner, &format!("/{field}")).is_empty() {
-                let field = if field == "apiVersion" { "version" } else { field };
-                out.push(Cause::invalid(format!("{path}.{field}"), &Value::from(""), &format!("{field} must not be empty")));
-            }
-        }
-    }
-    let controllers = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|owner| owner["controller"] == true)
-        .count();
-    if controllers > 1 {
-        let why = "Only one reference can have Controller set to true.";
-        out.push(Cause::invalid("metadata.ownerReferences", &object["metadata"]["ownerReferences"], why));
-    }
-    out
-}
-
-const QUALIFIED_NAME: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const DNS_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-
 pub fn is_label(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
-
-fn name_problem(resource: &Resource, name: &str) -> Option<String> {
-    match (resource.group.as_str(), resource.name.as_str()) {
-        ("rbac.authorization.k8s.io", _) => match name {
-            "." | ".." => Some(format!("may not be '{name}'")),
-            _ if name.contains('/') => Some("may not contain '/'".to_owned()),
-            _ if name.contains('%') => Some("may not contain '%'".to_owned()),
-            _ => None,
-        },
-        ("", "namespaces") if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
-        ("", "namespaces") => (!is_label(name)).then(|| LABEL.to_owned()),
-        ("", "services") if name.len() > 63 => Some("must be no more than 63 bytes".to_owned()),
-        ("", "services") => (!is_label(name) || name.starts_with(|c: char| c.is_ascii_digit())).then(|| DNS_1035.to_owned()),
-        _ if name.len() > 253 => Some("must be no more than 253 bytes".to_owned()),
-        _ => (!name.split('.').all(is_label)).then(|| SUBDOMAIN.to_owned()),
-    }
-}
-
-fn qualified_name(text: &str) -> bool {
-    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    prefix.is_none_or(|p| p.len() <= 253 && p.split('.').all(is_label))
-        && name.len() <= 63
-        && edge(name.chars().next())
-        && edge(name.chars().last())
-        && name.chars().all(inner)
-}
-
-fn check_map(object: &Value, field: &str, out: &mut Vec<Cause>) {
-    for (key, value) in object.pointer(&format!("/metadata/{field}")).and_then(Value::as_object).into_iter().flatten() {
-        let folded = if field == "annotations" { key.to_lowercase() } else { key.clone() };
-        if !qualified_name(&folded) {
-            out.push(Cause::invalid(format!("metadata.{field}"), &Value::from(key.as_str()), QUALIFIED_NAME));
-        }
-        if field == "labels" {
-            let text = value.as_str().unwrap_or("");
-            let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            let edge = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-            if text.len() > 63 {
-                out.push(Cause::invalid("metadata.labels", value, "must be no more than 63 bytes"));
-            } else if !text.chars().all(inner) || !edge(text.chars().next()) || !edge(text.chars().last()) {
-                out.push(Cause::invalid("metadata.labels", value, LABEL_VALUE));
-            }
-        }
-    }
 }

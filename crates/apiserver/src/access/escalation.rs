@@ -40,13 +40,7 @@ pub fn check(api: &Api, user: &User, resource: &Resource, object: &Value, old: O
         return Ok(());
     }
     let (held, paths) = rules_of(api, user, namespace);
-    let missing: Vec<String> = rules
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|rule| !covered(rule, &held, &paths))
-        .map(shown)
-        .collect();
+    let missing: Vec<String> = rules.as_array().into_iter().flatten().filter(|rule| !covered(rule, &held, &paths)).map(shown).collect();
     if missing.is_empty() {
         return Ok(());
     }

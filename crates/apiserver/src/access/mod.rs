@@ -9,7 +9,7 @@ pub mod escalation;
 mod rbac;
 mod tokens;
 
-pub use rbac::{Attributes, rules_of};
+pub use rbac::{Attributes, reason, rules_of};
 pub use tokens::{Bound, Claims, Reference, Tokens};
 
 use crate::api::Api;
@@ -91,7 +91,10 @@ impl Access {
             if groups.is_empty() && uid.is_empty() && extra.is_empty() {
                 return Ok(user);
             }
-            return Err(Status::internal("requested [] without impersonating a user"));
+            return Err(Status::bad_request(format!(
+                "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{{{}}}, Extra:map[string][]string(nil)}} without impersonating a user name",
+                groups.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(", ")
+            )));
         }
         let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
         let check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {

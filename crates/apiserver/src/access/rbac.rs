@@ -24,12 +24,47 @@ pub fn allowed(api: &Api, user: &User, attributes: &Attributes<'_>) -> bool {
     if user.groups.iter().any(|g| g == MASTERS) {
         return true;
     }
-    let mut found = false;
-    each_rule(api, user, attributes.namespace, &mut |rule, cluster_wide| {
-        found = (attributes.path.is_empty() || cluster_wide) && rule_allows(rule, attributes);
-        found
+    reason(api, user, attributes).is_some()
+}
+
+/// Which binding allows something, in the words of RBAC; empty for those who may do everything.
+pub fn reason(api: &Api, user: &User, attributes: &Attributes<'_>) -> Option<String> {
+    if user.groups.iter().any(|g| g == MASTERS) {
+        return Some(String::new());
+    }
+    let mut found = None;
+    each_rule(api, user, attributes.namespace, &mut |rule, bound| {
+        if (attributes.path.is_empty() || bound.cluster_wide) && rule_allows(rule, attributes) {
+            found = Some(bound.reason());
+        }
+        found.is_some()
     });
     found
+}
+
+/// The binding that gives a rule to the user.
+struct Bound<'a> {
+    binding: &'a Value,
+    subject: &'a Value,
+    cluster_wide: bool,
+}
+
+impl Bound<'_> {
+    fn reason(&self) -> String {
+        let (role, kind) = (text(self.binding, "/roleRef/name"), text(self.binding, "/roleRef/kind"));
+        let name = text(self.binding, "/metadata/name");
+        let (who, of) = (text(self.subject, "/name"), text(self.subject, "/kind"));
+        let who = match text(self.subject, "/namespace") {
+            "" => format!("{who:?}"),
+            namespace => format!("\"{who}/{namespace}\""),
+        };
+        if self.cluster_wide {
+            format!("RBAC: allowed by ClusterRoleBinding {name:?} of {kind} {role:?} to {of} {who}")
+        } else {
+            let namespace = text(self.binding, "/metadata/namespace");
+            format!("RBAC: allowed by RoleBinding \"{name}/{namespace}\" of {kind} {role:?} to {of} {who}")
+        }
+    }
 }
 
 /// The rules that hold for a user in a namespace.
@@ -53,15 +88,17 @@ pub fn rules_of(api: &Api, user: &User, namespace: &str) -> (Vec<Value>, Vec<Val
         sort(&json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}), true);
         sort(&json!({"verbs": ["*"], "nonResourceURLs": ["*"]}), true);
     }
-    each_rule(api, user, namespace, &mut sort);
+    each_rule(api, user, namespace, &mut |rule, bound| sort(rule, bound.cluster_wide));
     (resources, paths)
 }
 
 /// Shows every rule bound to the user until `visit` has seen enough.
-fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Value, bool) -> bool) {
+fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Value, &Bound<'_>) -> bool) {
     for binding in api.store.all(CLUSTER_BINDINGS, "") {
         let binding = binding.value();
-        if binds(&binding, user, "") && each_of_role(api, &binding["roleRef"], "", true, visit) {
+        if let Some(subject) = binds(&binding, user, "")
+            && each_of_role(api, "", &Bound { binding: &binding, subject, cluster_wide: true }, visit)
+        {
             return;
         }
     }
@@ -70,13 +107,16 @@ fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Val
     }
     for binding in api.store.all(BINDINGS, &format!("{namespace}/")) {
         let binding = binding.value();
-        if binds(&binding, user, namespace) && each_of_role(api, &binding["roleRef"], namespace, false, visit) {
+        if let Some(subject) = binds(&binding, user, namespace)
+            && each_of_role(api, namespace, &Bound { binding: &binding, subject, cluster_wide: false }, visit)
+        {
             return;
         }
     }
 }
 
-fn each_of_role(api: &Api, role: &Value, namespace: &str, cluster_wide: bool, visit: &mut dyn FnMut(&Value, bool) -> bool) -> bool {
+fn each_of_role(api: &Api, namespace: &str, bound: &Bound<'_>, visit: &mut dyn FnMut(&Value, &Bound<'_>) -> bool) -> bool {
+    let role = &bound.binding["roleRef"];
     let name = text(role, "/name");
     let record = match text(role, "/kind") {
         "ClusterRole" => api.store.get(CLUSTER_ROLES, name),
@@ -85,11 +125,12 @@ fn each_of_role(api: &Api, role: &Value, namespace: &str, cluster_wide: bool, vi
     };
     let Some(record) = record else { return false };
     let role = record.value();
-    role.get("rules").and_then(Value::as_array).into_iter().flatten().any(|rule| visit(rule, cluster_wide))
+    role.get("rules").and_then(Value::as_array).into_iter().flatten().any(|rule| visit(rule, bound))
 }
 
-fn binds(binding: &Value, user: &User, namespace: &str) -> bool {
-    binding.get("subjects").and_then(Value::as_array).into_iter().flatten().any(|subject| {
+/// The subject that is the user.
+fn binds<'a>(binding: &'a Value, user: &User, namespace: &str) -> Option<&'a Value> {
+    binding.get("subjects").and_then(Value::as_array).into_iter().flatten().find(|subject| {
         let name = text(subject, "/name");
         match text(subject, "/kind") {
             "User" => user.name == name,

@@ -26,7 +26,10 @@ impl LabelSelector {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        parse_requirements(text).map(Self).map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))
+        parse_requirements(text).map(Self).map_err(|why| {
+            let bare = why.contains("expected: !, identifier, or");
+            Status::bad_request(if bare { why } else { format!("unable to parse requirement: {why}") })
+        })
     }
 
     /// Reads the selector of a workload (`matchLabels`, `matchExpressions`); an absent one matches nothing.

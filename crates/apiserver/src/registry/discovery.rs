@@ -90,7 +90,7 @@ pub fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<
         if !resource.categories.is_empty() {
             one["categories"] = json!(resource.categories);
         }
-        if resource.can("list") {
+        if resource.can("list") && resource.can("create") {
             one["storageVersionHash"] = json!(resource.storage_version_hash());
         }
         resources.push(one);
@@ -108,7 +108,14 @@ pub fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<
         }
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}))
+    let mut out = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources});
+    if group.is_empty()
+        && let Some(map) = out.as_object_mut()
+    {
+        // The core group leaves it out, from the days before there were others.
+        map.shift_remove("apiVersion");
+    }
+    Some(out)
 }
 
 /// The plain list of paths at `/`.

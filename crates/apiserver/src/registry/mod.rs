@@ -7,6 +7,7 @@
 //! ```
 
 pub mod crd;
+pub mod definition;
 pub mod discovery;
 pub mod openapi;
 mod resource;

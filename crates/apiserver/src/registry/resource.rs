@@ -127,7 +127,12 @@ impl Resource {
     pub fn storage_version_hash(&self) -> String {
         use base64::Engine;
         use sha2::{Digest, Sha256};
-        let version = self.stored_api_version.rsplit('/').next().unwrap_or("");
+        let version = match (self.group.as_str(), self.name.as_str()) {
+            // A real server of this version keeps these in an older version.
+            ("apiextensions.k8s.io", _)
+            | ("admissionregistration.k8s.io", "mutatingadmissionpolicies" | "mutatingadmissionpolicybindings") => "v1beta1",
+            _ => self.stored_api_version.rsplit('/').next().unwrap_or(""),
+        };
         let group = if self.name == "events" && self.table.as_ref() == "events" { "" } else { &self.group };
         let digest = Sha256::digest(format!("{group}/{version}/{}", self.kind));
         base64::engine::general_purpose::STANDARD.encode(&digest[..8])

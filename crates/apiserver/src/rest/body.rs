@@ -7,41 +7,80 @@ use serde_json::Value;
 
 pub const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
-/// A request body as data, and the keys that stood in it twice.
+/// A request body as data, and what a strict reader would refuse in it: keys that stood twice.
 pub struct Body {
     pub value: Value,
-    pub duplicates: Vec<String>,
+    pub problems: Vec<String>,
+}
+
+fn duplicates(paths: Vec<String>) -> Vec<String> {
+    paths.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect()
 }
 
 /// Reads the body in whatever form it came.
 pub fn decode(context: &Context) -> Result<Body> {
     match media_type(&context.content_type) {
-        "" | "application/json" | "*/*" => json(&context.body),
-        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(&context.body),
+        "" | "application/json" | "*/*" => {
+            let (value, twice) = parse_noting_duplicates(&context.body).map_err(|error| {
+                unrecognized(context, &format!("couldn't get version/kind; json parse error: {}", go_json_error(&context.body, &error)))
+            })?;
+            Ok(Body { value, problems: duplicates(twice) })
+        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(&context.body).map_err(|status| {
+            unrecognized(context, status.message.trim_start_matches("error decoding YAML: error converting YAML to JSON: "))
+        }),
         "application/vnd.kubernetes.protobuf" => {
             let value = protobuf::decode(&context.body).map_err(|error| Status::bad_request(error.to_string()))?;
-            Ok(Body { value, duplicates: Vec::new() })
+            Ok(Body { value, problems: Vec::new() })
         }
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
     }
 }
 
 pub fn json(bytes: &[u8]) -> Result<Body> {
-    let (value, duplicates) = parse_noting_duplicates(bytes).map_err(|error| {
-        Status::bad_request(format!("the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"))
-    })?;
-    Ok(Body { value, duplicates })
+    let (value, twice) = parse_noting_duplicates(bytes).map_err(|error| Status::bad_request(go_json_error(bytes, &error)))?;
+    Ok(Body { value, problems: duplicates(twice) })
+}
+
+/// What Go says of JSON that ends too early; other faults are told as they were found.
+pub fn go_json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let first = bytes.iter().find(|b| !b.is_ascii_whitespace()).copied().unwrap_or(b' ');
+    if error.line() == 1 && error.column() == 1 {
+        return format!("invalid character '{}' looking for beginning of value", char::from(first));
+    }
+    error.to_string()
+}
+
+/// The beginning of a body, as errors show it: text when it looks like JSON, hexadecimal otherwise.
+pub fn summary(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let more = if bytes.len() > SHOWN { " ..." } else { "" };
+    let head = &bytes[..bytes.len().min(SHOWN)];
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => format!("{}{more}", hex::encode(head)),
+    }
+}
+
+fn unrecognized(context: &Context, why: &str) -> Status {
+    let kind = &context.resource.kind;
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summary(&context.body)))
 }
 
 /// YAML, or the JSON that most clients send in its name.
 pub fn yaml(bytes: &[u8]) -> Result<Body> {
-    if let Ok((value, duplicates)) = parse_noting_duplicates(bytes) {
-        return Ok(Body { value, duplicates });
+    if let Ok((value, twice)) = parse_noting_duplicates(bytes) {
+        return Ok(Body { value, problems: duplicates(twice) });
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Status::bad_request("error decoding YAML: the body is not UTF-8"))?;
-    let value = crate::yaml_text::parse(text).map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
-    let duplicates = crate::yaml_text::check_strict(text).err().into_iter().collect();
-    Ok(Body { value, duplicates })
+    let value = crate::yaml_text::parse(text)
+        .map_err(|why| Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {why}")))?;
+    let problems = crate::yaml_text::check_strict(text).err().into_iter().collect();
+    Ok(Body { value, problems })
 }
 
 /// How strictly unknown and repeated fields are taken.

@@ -53,13 +53,19 @@ impl Options {
             body::decode(context)?.value
         };
         if !value.is_object() {
-            return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
+            let what = if value.is_array() { "array" } else { "value" };
+            return Err(Status::bad_request(format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+            )));
         }
         if let Some(kind) = value.get("kind").and_then(Value::as_str)
             && kind != "DeleteOptions"
             && !kind.is_empty()
         {
-            return Err(Status::bad_request("decoded object cannot be converted to DeleteOptions"));
+            return Err(Status::bad_request(format!(
+                "no kind \"{kind}\" is registered for version \"{}\" in scheme \"pkg/runtime/scheme.go:111\"",
+                value.get("apiVersion").and_then(Value::as_str).unwrap_or("")
+            )));
         }
         let invalid = |cause| Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![cause]);
         out.uid = value.pointer("/preconditions/uid").and_then(Value::as_str).map(str::to_owned);
@@ -82,7 +88,7 @@ impl Options {
         };
         let dry_run: Vec<&str> = value.get("dryRun").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         if let Some(other) = dry_run.iter().find(|v| **v != "All") {
-            let why = format!("Unsupported value: \"{other}\": supported values: \"All\"");
+            let why = format!("Unsupported value: [\"{other}\"]: supported values: \"All\"");
             return Err(invalid(Cause::new("FieldValueNotSupported", "dryRun", why)));
         }
         out.dry_run = !dry_run.is_empty() || context.dry_run()?;
@@ -119,10 +125,10 @@ pub fn delete_collection(context: &Context) -> Result<Reply> {
     let options = Options::of(context)?;
     let page = list::page(context)?;
     let resource = &context.resource;
-    let mut items = Vec::new();
+    let mut items: Vec<Value> = Vec::new();
     for record in &page.items {
         match remove(&context.api, &context.user, resource, record.namespace(), record.name(), &options) {
-            Ok(_) => items.push(view::value(resource, record)),
+            Ok(_) => items.push(serde_json::from_slice(&view::item(resource, record)).unwrap_or_default()),
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
@@ -178,6 +184,14 @@ pub fn remove(api: &Api, _user: &User, resource: &Resource, namespace: &str, nam
         }
         if options.dry_run {
             return Ok(Outcome::Gone(record));
+        }
+        if resource.is("", "pods") && !record.facts.deleting {
+            // A pod without a node ends at once, but as one that was asked to end.
+            let generation = new.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+            let metadata = child(&mut new, "metadata");
+            metadata.insert("deletionTimestamp".to_owned(), Value::from(now()));
+            metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
+            metadata.insert("generation".to_owned(), json!(generation + 1));
         }
         match api.store.remove(&resource.table, &record.key, record.revision, Draft::new(&new)) {
             Ok(stored) => {

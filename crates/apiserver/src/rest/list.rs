@@ -241,14 +241,15 @@ impl Continue {
         if text.is_empty() {
             return Ok(None);
         }
-        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| invalid(&e.to_string()))?;
+        let invalid = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| invalid("illegal base64 data at input byte 0"))?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| invalid(&e.to_string()))?;
         if value["v"] != "meta.k8s.io/v1" {
             return Err(invalid("server does not recognize this encoded version"));
         }
         let revision = value["rv"].as_i64().filter(|rv| *rv != 0).ok_or_else(|| invalid("incorrect encoded start resourceVersion"))?;
-        let start = value["start"].as_str().filter(|s| !s.is_empty()).ok_or_else(|| invalid("encoded start key empty"))?;
+        let start =
+            value["start"].as_str().filter(|s| !s.is_empty()).ok_or_else(|| invalid("encoded start key empty (version meta.k8s.io/v1)"))?;
         Ok(Some(Self { revision: u64::try_from(revision).ok(), start: start.trim_end_matches('\0').to_owned() }))
     }
 
@@ -274,7 +275,10 @@ pub fn page(context: &Context) -> Result<Page> {
     let filter = Filter::of(context)?;
     let limit: usize = match query.text("limit") {
         "" => 0,
-        text => text.parse::<i64>().map_err(|e| Status::bad_request(e.to_string())).map(|n| usize::try_from(n).unwrap_or(0))?,
+        text => text
+            .parse::<i64>()
+            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+            .map(|n| usize::try_from(n).unwrap_or(0))?,
     };
     let version = query.text("resourceVersion");
     let going_on = Continue::parse(query.text("continue"))?;
@@ -335,6 +339,10 @@ pub async fn list(context: &Context) -> Result<Reply> {
     let page = page(context)?;
     let resource = &context.resource;
     let mut meta = json!({"resourceVersion": page.revision.to_string()});
+    if resource.custom.is_some() && context.accepted.shape == Shape::Whole {
+        // As unstructured lists have it, even at their end.
+        meta["continue"] = Value::from("");
+    }
     if !page.next.is_empty() {
         meta["continue"] = Value::from(page.next.as_str());
         if let Some(remaining) = page.remaining {
@@ -353,6 +361,8 @@ pub async fn list(context: &Context) -> Result<Reply> {
         }
         Shape::Metadata => {
             let items: Vec<Value> = page.items.iter().map(|r| view::metadata_only(resource, r)).collect();
+            // Go writes an empty list of these as null.
+            let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items});
             view::encoded(context.accepted, 200, &list)
         }

@@ -102,7 +102,7 @@ impl Context {
         let mut any = false;
         for value in self.query.all("dryRun").filter(|v| !v.is_empty()) {
             if value != "All" {
-                let why = format!("Unsupported value: \"{value}\": supported values: \"All\"");
+                let why = format!("Unsupported value: [\"{value}\"]: supported values: \"All\"");
                 return Err(options_invalid(self, "dryRun", &why, "FieldValueNotSupported"));
             }
             any = true;
@@ -128,6 +128,9 @@ pub async fn serve(context: &Context) -> Result<Reply> {
     if let Some(warning) = resource.custom.as_ref().and_then(|c| c.deprecation.as_deref()) {
         context.warn(warning);
     }
+    if resource.is("", "endpoints") {
+        context.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    }
     if !target.subresource.is_empty() {
         return sub::serve(context).await;
     }
@@ -136,6 +139,10 @@ pub async fn serve(context: &Context) -> Result<Reply> {
         verb => verb,
     };
     if !resource.can(verb) && !(verb == "list" && resource.can("get")) {
+        return Err(Status::method_not_allowed());
+    }
+    let whole = target.name.is_empty();
+    if (whole && matches!(target.verb, "update" | "patch")) || (!whole && target.verb == "create") {
         return Err(Status::method_not_allowed());
     }
     if resource.namespaced && target.namespace.is_empty() && !matches!(target.verb, "list" | "watch" | "deletecollection") {

@@ -8,16 +8,9 @@ pub fn check_revision(context: &Context, text: &str) -> Result<Option<u64>> {
         return Ok(None);
     }
     let revision: u64 = text.parse().map_err(|_| {
-        Status::invalid(
-            "meta.k8s.io",
-            "ListOptions",
-            "",
-            vec![crate::protocol::status::Cause::invalid(
-                "resourceVersion",
-                &serde_json::Value::from(text),
-                &format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
-            )],
-        )
+        Status::bad_request(format!(
+            "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ))
     })?;
     let current = context.api.store.revision();
     if revision > current {

@@ -53,6 +53,10 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
     }
     object["kind"] = Value::from(resource.kind.as_str());
     object["apiVersion"] = Value::from(resource.api_version());
+    engine::read(resource, &mut object)?;
+    let at = crate::api::now();
+    let writer = engine::Writer { resource, subresource: "", manager: context.manager()?, now: &at };
+    object = writer.update(None, object);
     let (api, user) = (&context.api, &context.user);
     match resource.name.as_str() {
         "selfsubjectaccessreviews" => {
@@ -63,7 +67,7 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
             let who = subject_of(spec);
             if who.name.is_empty() && who.groups.is_empty() {
                 let why = "at least one of user or group must be specified";
-                return Err(Status::invalid(&resource.group, &resource.kind, "", vec![Cause::invalid("spec.user", &json!(""), why)]));
+                return Err(Status::invalid(&resource.group, "", "", vec![Cause::invalid("spec.user", &json!(""), why)]));
             }
             if resource.name == "localsubjectaccessreviews" && text(spec, "/resourceAttributes/namespace") != context.target.namespace {
                 let why = "must match metadata.namespace";
@@ -78,6 +82,7 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
             object["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
         }
         "selfsubjectreviews" => {
+            child(&mut object, "metadata").insert("creationTimestamp".to_owned(), Value::from(at.as_str()));
             object["status"] = json!({"userInfo": user_info(user)});
         }
         "tokenreviews" => {
@@ -87,7 +92,7 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
             }
             object["status"] = match api.access.user_of_token(api, &token) {
                 Some(user) => json!({"authenticated": true, "user": user_info(&user), "audiences": [crate::access::issuer()]}),
-                None => json!({"user": {}, "error": "[invalid bearer token]"}),
+                None => json!({"user": {}, "error": "invalid bearer token"}),
             };
         }
         "bindings" => return bind(context),
@@ -137,9 +142,10 @@ fn review(context: &Context, user: &User, spec: &Value) -> Value {
         (None, Some(of)) => Attributes { verb: text(of, "/verb"), path: text(of, "/path"), ..Attributes::default() },
         (None, None) => return json!({"allowed": false, "evaluationError": "nothing was asked"}),
     };
-    match api.access.check(api, user, &asked) {
-        Ok(()) => json!({"allowed": true}),
-        Err(_) => json!({"allowed": false}),
+    match crate::access::reason(api, user, &asked) {
+        Some(reason) if reason.is_empty() => json!({"allowed": true}),
+        Some(reason) => json!({"allowed": true, "reason": reason}),
+        None => json!({"allowed": false}),
     }
 }
 
@@ -151,7 +157,7 @@ fn token(context: &Context) -> Result<Reply> {
     if !request.is_object() {
         request = json!({});
     }
-    let invalid = |cause| Status::invalid("authentication.k8s.io", "TokenRequest", &target.name, vec![cause]);
+    let invalid = |cause| Status::invalid("authentication.k8s.io", "TokenRequest", "", vec![cause]);
     let seconds = request.pointer("/spec/expirationSeconds").and_then(Value::as_i64).unwrap_or(3600);
     let given = json!(seconds);
     if seconds < 600 {

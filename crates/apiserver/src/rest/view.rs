@@ -36,7 +36,14 @@ pub fn bytes(resource: &Resource, record: &Record) -> Bytes {
 /// An item of a list: built-in kinds leave type and version to the list.
 pub fn item<'a>(resource: &Resource, record: &'a Record) -> Cow<'a, [u8]> {
     if !is_plain(resource) {
-        return Cow::Owned(bytes(resource, record).to_vec());
+        let mut value = value(resource, record);
+        if resource.custom.is_none()
+            && let Some(map) = value.as_object_mut()
+        {
+            map.shift_remove("kind");
+            map.shift_remove("apiVersion");
+        }
+        return Cow::Owned(value.to_string().into_bytes());
     }
     match record.without_type() {
         Some(rest) if resource.custom.is_none() => {
@@ -98,7 +105,16 @@ pub fn encoded(accepted: Accepted, code: u16, value: &Value) -> Result<Reply> {
 /// From the version in which objects lie to the one that was asked for.
 fn from_stored(resource: &Resource, value: &mut Value) {
     match (resource.group.as_str(), resource.name.as_str()) {
-        ("events.k8s.io", "events") => rename(value, EVENT_FIELDS, false),
+        ("events.k8s.io", "events") => {
+            rename(value, EVENT_FIELDS, false);
+            for field in ["reportingController", "reportingInstance"] {
+                if text(value, &format!("/{field}")).is_empty()
+                    && let Some(map) = value.as_object_mut()
+                {
+                    map.shift_remove(field);
+                }
+            }
+        }
         ("autoscaling", "horizontalpodautoscalers") => autoscaler_to_v1(value),
         _ => {}
     }
@@ -111,7 +127,10 @@ pub fn to_stored(resource: &Resource, value: &mut Value) {
         return;
     }
     match (resource.group.as_str(), resource.name.as_str()) {
-        ("events.k8s.io", "events") => rename(value, EVENT_FIELDS, true),
+        ("events.k8s.io", "events") => {
+            rename(value, EVENT_FIELDS, true);
+            crate::strategy::event_times(value);
+        }
         ("autoscaling", "horizontalpodautoscalers") => autoscaler_from_v1(value),
         _ => {}
     }

@@ -27,12 +27,9 @@ pub fn create(context: &Context) -> Result<Reply> {
     let validation = FieldValidation::of(context)?;
     let manager = context.manager()?;
     let decoded = body::decode(context)?;
-    let mut problems: Vec<String> = decoded.duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
+    let mut problems = decoded.problems;
     let mut object = decoded.value;
     check_type(context, &mut object)?;
-    if !context.target.name.is_empty() {
-        return Err(Status::method_not_allowed());
-    }
     check_namespace(context, &mut object)?;
     let unknown = engine::read(&context.resource, &mut object)?;
     problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
@@ -62,6 +59,15 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
             metadata.insert("namespace".to_owned(), Value::from(namespace.as_str()));
         }
     };
+    if applied.is_none() {
+        // Ownership is of what the client sent, before the server adds to it.
+        engine::convert(resource, &mut object, None);
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+            child(&mut object, "metadata").shift_remove(field);
+        }
+        let writer = Writer { resource, subresource: "", manager, now: &at };
+        object = writer.update(None, object);
+    }
     for _ in 0..TRIES {
         let mut candidate = object.clone();
         if generated {
@@ -72,17 +78,13 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
         strategy::prepare_create(resource, &mut candidate);
         engine::admit(resource, &mut candidate, None);
         let reserved = allocate::for_create(&context.api, resource, &mut candidate)?;
-        let mut causes = strategy::check_metadata(resource, &candidate);
+        let mut causes = kind_problem(resource, &candidate);
         causes.extend(engine::validate(resource, "", &candidate, None));
         if !causes.is_empty() {
             allocate::release(&context.api, &reserved);
-            return Err(Status::invalid(&resource.group, &resource.kind, &name, dedup(causes)));
+            return Err(Status::invalid(&resource.group, text(&candidate, "/kind"), &name, dedup(causes)));
         }
         controllers::admission::admit(context, &mut candidate, None)?;
-        if applied.is_none() {
-            let writer = Writer { resource, subresource: "", manager, now: &at };
-            candidate = writer.update(None, candidate);
-        }
         view::to_stored(resource, &mut candidate);
         let key = resource.key(&namespace, &name);
         if dry_run {
@@ -90,7 +92,7 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
                 return Err(refusal(resource, &namespace, &name, Refused::Exists(there)));
             }
             allocate::release(&context.api, &reserved);
-            return Ok((Arc::new(Draft::new(&candidate).finish(Arc::from(key), 0)), true));
+            return Ok((Arc::new(Draft::new(&candidate).unversioned(Arc::from(key))), true));
         }
         match context.api.store.put(&resource.table, &key, Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {
@@ -105,7 +107,6 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
                 return Err(refusal(resource, &namespace, &name, refused));
             }
         }
-        object = object.take();
     }
     Err(Status::already_exists(&resource.group, &resource.name, &base))
 }
@@ -119,6 +120,15 @@ fn generated_name(base: &str) -> String {
         out.push(char::from(LETTERS[rand::random_range(0..LETTERS.len())]));
     }
     out
+}
+
+/// Another kind of the same group is told as a wrong field of a custom resource.
+fn kind_problem(resource: &Resource, object: &Value) -> Vec<Cause> {
+    let kind = text(object, "/kind");
+    if resource.custom.is_none() || kind == resource.kind {
+        return Vec::new();
+    }
+    vec![Cause::invalid("kind", &Value::from(kind), &format!("must be {}", resource.kind))]
 }
 
 fn dedup(mut causes: Vec<Cause>) -> Vec<Cause> {
@@ -139,23 +149,43 @@ fn check_type(context: &Context, object: &mut Value) -> Result<()> {
     if !object.is_object() {
         let what = merge_type_name(object);
         return Err(Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): json: cannot unmarshal {what} into Go value",
-            resource.kind
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }} ({})",
+            resource.kind,
+            body::summary(&context.body)
         )));
     }
     let (api_version, kind) = (text(object, "/apiVersion").to_owned(), text(object, "/kind").to_owned());
     if resource.custom.is_some() && (kind.is_empty() || api_version.is_empty()) {
         let what = if kind.is_empty() { "Kind" } else { "apiVersion" };
-        return Err(Status::bad_request(format!("Object '{what}' is missing in '{object}'")));
+        let sent = String::from_utf8_lossy(&context.body).into_owned();
+        return Err(Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object '{what}' is missing in '{}' ({})",
+            resource.kind,
+            sent.get(..2000).unwrap_or(&sent),
+            body::summary(&context.body)
+        )));
     }
     let wanted = resource.api_version();
     let sub = context.resource.subresource(&context.target.subresource);
     let expected_kind = sub.map_or(resource.kind.as_str(), |s| s.kind.as_str());
     if !kind.is_empty() && kind != expected_kind && resource.custom.is_none() && context.target.subresource.is_empty() {
         return Err(Status::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: converting ({api_version}.{kind}) to ({wanted}.{}): unknown conversion",
+            "{kind} in version \"{}\" cannot be handled as a {}: converting ({}.{kind}) to ({}.{}): unknown conversion",
             api_version.rsplit('/').next().unwrap_or(""),
             resource.kind,
+            api_version.rsplit('/').next().unwrap_or(""),
+            if resource.group.is_empty() { "core" } else { resource.group.split('.').next().unwrap_or("") },
+            resource.kind
+        )));
+    }
+    if !api_version.is_empty()
+        && api_version != wanted
+        && resource.custom.is_none()
+        && api_version.split('/').count() == wanted.split('/').count()
+    {
+        let version = api_version.rsplit('/').next().unwrap_or("");
+        return Err(Status::bad_request(format!(
+            "{0} in version \"{version}\" cannot be handled as a {0}: no kind \"{0}\" is registered for version \"{api_version}\" in scheme \"pkg/runtime/scheme.go:111\"",
             resource.kind
         )));
     }
@@ -164,15 +194,11 @@ fn check_type(context: &Context, object: &mut Value) -> Result<()> {
             "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
         )));
     }
-    if !kind.is_empty() && kind != expected_kind && context.target.subresource.is_empty() {
-        return Err(Status::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: no kind \"{kind}\" is registered for version \"{api_version}\"",
-            resource.version, resource.kind
-        )));
-    }
     if let Some(map) = object.as_object_mut() {
         map.insert("apiVersion".to_owned(), Value::from(wanted));
-        map.insert("kind".to_owned(), Value::from(resource.kind.as_str()));
+        if resource.custom.is_none() || !context.target.subresource.is_empty() {
+            map.insert("kind".to_owned(), Value::from(resource.kind.as_str()));
+        }
         match map.get("metadata") {
             None | Some(Value::Null) => {
                 map.insert("metadata".to_owned(), json!({}));
@@ -272,7 +298,7 @@ pub fn update(context: &Context) -> Result<Reply> {
     let manager = context.manager()?.to_owned();
     let resource = &context.resource;
     let decoded = body::decode(context)?;
-    let mut problems: Vec<String> = decoded.duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
+    let mut problems = decoded.problems;
     let mut object = decoded.value;
     check_type(context, &mut object)?;
     check_namespace(context, &mut object)?;
@@ -364,13 +390,11 @@ fn attempt(
     if given.is_empty() || given == "0" {
         if strategy::needs_revision(resource) && context.target.verb == "update" {
             let cause = Cause::new("FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update");
-            return Err(Status::invalid(&resource.group, &resource.kind, name, vec![cause]).into());
+            return Err(Status::invalid(&resource.group, &resource.name, name, vec![cause]).into());
         }
     } else {
         let Ok(revision) = given.parse::<u64>() else {
-            let why = format!("strconv.ParseUint: parsing {given:?}: invalid syntax");
-            let cause = Cause::invalid("metadata.resourceVersion", &Value::from(given), &why);
-            return Err(Status::invalid(&resource.group, &resource.kind, name, vec![cause]).into());
+            return Err(Status::new(500, "", format!("strconv.ParseUint: parsing {given:?}: invalid syntax")).into());
         };
         if revision != record.revision {
             return Err(Status::modified(&resource.group, &resource.name, name).into());
@@ -378,29 +402,38 @@ fn attempt(
     }
     let (given_uid, uid) = (text(&new, "/metadata/uid"), text(old, "/metadata/uid"));
     if !given_uid.is_empty() && given_uid != uid {
-        let why = format!("Precondition failed: UID in precondition: {given_uid}, UID in object meta: {uid}");
+        // The path is where etcd would hold the object: clients show this text.
+        let place = match (&resource.custom, namespace) {
+            (Some(_), "") => format!("{}/{}/{name}", resource.group, resource.name),
+            (Some(_), namespace) => format!("{}/{}/{namespace}/{name}", resource.group, resource.name),
+            (None, "") => format!("{}/{name}", resource.name),
+            (None, namespace) => format!("{}/{namespace}/{name}", resource.name),
+        };
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{place}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {given_uid}, UID in object meta: {uid}"
+        );
         return Err(Status::conflict(&resource.group, &resource.name, name, &why).into());
     }
+    if !owned {
+        let at = now();
+        engine::convert(resource, &mut new, Some(old));
+        let writer = Writer { resource, subresource, manager, now: &at };
+        new = writer.update(Some(old), new);
+    }
     keep_system_metadata(&mut new, old);
+    if let Some(revision) = old.pointer("/metadata/resourceVersion") {
+        child(&mut new, "metadata").insert("resourceVersion".to_owned(), revision.clone());
+    }
     strategy::prepare_update(resource, subresource, &mut new, old);
     engine::admit(resource, &mut new, Some(old));
     let reserved = allocate::for_update(&context.api, resource, &mut new, old)?;
-    let mut causes = strategy::check_metadata(resource, &new);
-    causes.extend(check_finalizers(&new, old));
+    let mut causes = kind_problem(resource, &new);
     causes.extend(engine::validate(resource, subresource, &new, Some(old)));
     if !causes.is_empty() {
         allocate::release(&context.api, &reserved);
         return Err(Status::invalid(&resource.group, &resource.kind, name, dedup(causes)).into());
     }
     controllers::admission::admit(context, &mut new, Some(old))?;
-    if !owned {
-        let at = now();
-        let writer = Writer { resource, subresource, manager, now: &at };
-        new = writer.update(Some(old), new);
-    }
-    if let Some(revision) = old.pointer("/metadata/resourceVersion") {
-        child(&mut new, "metadata").insert("resourceVersion".to_owned(), revision.clone());
-    }
     if engine::same(&new, old) {
         return Ok(Arc::clone(record));
     }
@@ -420,6 +453,10 @@ fn attempt(
     match stored {
         Ok(stored) => {
             controllers::after_write(&context.api, resource, &stored);
+            if ends {
+                // What is gone is shown at the version at which it was last there.
+                return Ok(Arc::new(Draft::new(&new).finish(Arc::clone(&record.key), record.revision)));
+            }
             Ok(stored)
         }
         Err(Refused::Changed) => {
@@ -450,22 +487,8 @@ fn keep_system_metadata(new: &mut Value, old: &Value) {
     metadata.shift_remove("selfLink");
 }
 
-fn check_finalizers(new: &Value, old: &Value) -> Vec<Cause> {
-    if old.pointer("/metadata/deletionTimestamp").is_none() {
-        return Vec::new();
-    }
-    let list = |object: &Value| object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
-    let before = list(old);
-    let added: Vec<String> = list(new).iter().filter(|f| !before.contains(f)).map(Value::to_string).collect();
-    if added.is_empty() {
-        return Vec::new();
-    }
-    let why =
-        format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", "));
-    vec![Cause::forbidden("metadata.finalizers", &why)]
-}
-
-pub const PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
+pub const PATCH_TYPES: &str =
+    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
 
 pub fn patch(context: &Context) -> Result<Reply> {
     let dry_run = context.dry_run()?;
@@ -488,12 +511,30 @@ pub fn patch(context: &Context) -> Result<Reply> {
         "application/json-patch+json" => |_, target, patch| engine::json_patch(target, patch),
         "application/merge-patch+json" => |_, target, patch| engine::merge_patch(target, patch),
         "application/strategic-merge-patch+json" if resource.custom.is_none() => engine::strategic_patch,
-        _ => return Err(Status::unsupported_media_type(if resource.custom.is_some() { CUSTOM_PATCH_TYPES } else { PATCH_TYPES })),
+        "application/strategic-merge-patch+json" => return Err(Status::unsupported_media_type(CUSTOM_PATCH_TYPES)),
+        _ => {
+            let mut status = Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+            status.details = Some(Box::default());
+            return Err(status);
+        }
     };
-    let (patch, duplicates) = crate::protocol::json::parse_noting_duplicates(&context.body)
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let (patch, duplicates) = crate::protocol::json::parse_noting_duplicates(&context.body).map_err(|error| {
+        let why = body::go_json_error(&context.body, &error);
+        // Only this kind of patch is read without a word about it.
+        let bare = kind == "application/strategic-merge-patch+json";
+        Status::bad_request(if bare { why } else { format!("error decoding patch: {why}") })
+    })?;
+    if kind == "application/json-patch+json" && !patch.is_array() {
+        let what = merge_type_name(&patch);
+        return Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {what} into Go value of type []handlers.jsonPatchOp"
+        )));
+    }
     if kind == "application/merge-patch+json" && !patch.is_object() {
-        return Err(Status::bad_request("error decoding patch: the patch must be an object"));
+        let what = merge_type_name(&patch);
+        return Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        )));
     }
     let mut problems: Vec<String> = duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
     let pruned = std::cell::RefCell::new(Vec::new());
@@ -518,8 +559,7 @@ pub fn patch(context: &Context) -> Result<Reply> {
     view::object(context, 200, &record)
 }
 
-const CUSTOM_PATCH_TYPES: &str =
-    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml, application/apply-patch+cbor";
+const CUSTOM_PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 /// A patch may not make another object of it.
 fn check_patched(context: &Context, new: &mut Value, old: &Value) -> Result<()> {
@@ -565,9 +605,12 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
     let decoded = body::yaml(&context.body)?;
     let mut config = decoded.value;
     if !config.is_object() {
-        return Err(Status::bad_request("error decoding YAML: the applied configuration is no object"));
+        let what = merge_type_name(&config);
+        return Err(Status::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        )));
     }
-    let problems: Vec<String> = decoded.duplicates.iter().map(|d| format!("duplicate field \"{d}\"")).collect();
+    let problems = decoded.problems;
     check_namespace_of_config(context, &mut config)?;
     let given = text(&config, "/metadata/name").to_owned();
     if given.is_empty() {
@@ -596,12 +639,10 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
                 let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
                 return Err(Status::conflict(&resource.group, &resource.name, &context.target.name, &why));
             }
-            if !config_version.is_empty() {
-                return Err(Status::not_found(&resource.group, &resource.name, &context.target.name));
-            }
             context.api.access.check(&context.api, &context.user, &crate::access::Attributes { verb: "create", ..context.attributes() })?;
             let mut object = writer.apply(None, &config, force)?;
             engine::read(resource, &mut object)?;
+            check_namespace(context, &mut object)?;
             match insert(context, object, &manager, Some(""), dry_run) {
                 Ok((record, _)) => {
                     validation.judge(context, problems)?;
@@ -639,7 +680,8 @@ fn check_namespace_of_config(context: &Context, config: &mut Value) -> Result<()
         return Err(Status::bad_request("error decoding YAML: metadata is no object"));
     }
     check_metadata_types(&context.resource, config)?;
-    check_namespace(context, config)
+    // Checked, but not filled in: what is applied is what was sent.
+    check_namespace(context, &mut config.clone())
 }
 
 /// Stores a new object of the server's own making.

@@ -228,6 +228,23 @@ impl Draft {
         Self { head, tail, facts: Facts::of(metadata) }
     }
 
+    /// The object as it would be, without ever having been stored.
+    pub fn unversioned(self, key: Arc<str>) -> Record {
+        let open = b"\"resourceVersion\":\"";
+        let mut bytes = self.head[..self.head.len() - open.len()].to_vec();
+        // What follows begins with the closing quote, and a comma when there is more metadata.
+        match self.tail.get(1) {
+            Some(b',') => bytes.extend_from_slice(&self.tail[2..]),
+            _ => {
+                if bytes.last() == Some(&b',') {
+                    bytes.pop();
+                }
+                bytes.extend_from_slice(&self.tail[1..]);
+            }
+        }
+        Record { key, revision: 0, bytes: Bytes::from(bytes), facts: self.facts }
+    }
+
     pub fn finish(self, key: Arc<str>, revision: u64) -> Record {
         let number = revision.to_string();
         let mut bytes = Vec::with_capacity(self.head.len() + number.len() + self.tail.len());
@@ -269,6 +286,9 @@ mod tests {
         assert_eq!(record.facts.label("x"), Some("y"));
         assert_eq!((record.namespace(), record.name()), ("default", "n"));
         assert!(record.without_type().unwrap().starts_with(b"\"metadata\":{\"name\":\"n\""));
+        let mut without = record.value();
+        without["metadata"].as_object_mut().unwrap().shift_remove("resourceVersion");
+        assert_eq!(Draft::new(&record.value()).unversioned("default/n".into()).value(), without);
         let back = Record::recover("default/n".into(), 42, record.bytes.clone()).unwrap();
         assert_eq!(back.facts, record.facts);
     }

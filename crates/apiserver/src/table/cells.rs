@@ -36,11 +36,19 @@ fn of_containers(object: &Value, pointer: &str, field: &str) -> Value {
 }
 
 pub fn container_names(object: &Value, _: Timestamp) -> Value {
-    of_containers(object, if object.get("template").is_some() { "/template/spec/containers" } else { "/spec/template/spec/containers" }, "name")
+    of_containers(
+        object,
+        if object.get("template").is_some() { "/template/spec/containers" } else { "/spec/template/spec/containers" },
+        "name",
+    )
 }
 
 pub fn container_images(object: &Value, _: Timestamp) -> Value {
-    of_containers(object, if object.get("template").is_some() { "/template/spec/containers" } else { "/spec/template/spec/containers" }, "image")
+    of_containers(
+        object,
+        if object.get("template").is_some() { "/template/spec/containers" } else { "/spec/template/spec/containers" },
+        "image",
+    )
 }
 
 pub fn cron_names(object: &Value, _: Timestamp) -> Value {
@@ -283,8 +291,7 @@ pub fn slice_ports(object: &Value, _: Timestamp) -> Value {
 }
 
 pub fn slice_endpoints(object: &Value, _: Timestamp) -> Value {
-    let addresses: Vec<String> =
-        list(object, "/endpoints").flat_map(|e| list(e, "/addresses").map(plain).collect::<Vec<_>>()).collect();
+    let addresses: Vec<String> = list(object, "/endpoints").flat_map(|e| list(e, "/addresses").map(plain).collect::<Vec<_>>()).collect();
     if addresses.is_empty() { Value::from("<unset>") } else { some(&addresses) }
 }
 
@@ -373,6 +380,10 @@ pub fn class_name(object: &Value, _: Timestamp) -> Value {
 
 fn flag(object: &Value, pointer: &str, otherwise: bool) -> Value {
     Value::from(object.pointer(pointer).and_then(Value::as_bool).unwrap_or(otherwise))
+}
+
+pub fn class_expansion(object: &Value, _: Timestamp) -> Value {
+    flag(object, "/allowVolumeExpansion", false)
 }
 
 pub fn driver_attach(object: &Value, _: Timestamp) -> Value {

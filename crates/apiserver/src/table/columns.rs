@@ -50,7 +50,16 @@ const KINDS: &[Kind] = &[
             ("Readiness Gates", 's', 1, Of(readiness_gates)),
         ],
     ),
-    ("", "podtemplates", &[NAME, ("Containers", 's', 0, Of(container_names)), ("Images", 's', 0, Of(container_images)), ("Pod Labels", 's', 0, Of(template_labels))]),
+    (
+        "",
+        "podtemplates",
+        &[
+            NAME,
+            ("Containers", 's', 0, Of(container_names)),
+            ("Images", 's', 0, Of(container_images)),
+            ("Pod Labels", 's', 0, Of(template_labels)),
+        ],
+    ),
     (
         "policy",
         "poddisruptionbudgets",
@@ -216,8 +225,8 @@ const KINDS: &[Kind] = &[
         ],
     ),
     ("", "namespaces", &[NAME, ("Status", 's', 0, Text("/status/phase")), AGE]),
-    ("", "secrets", &[NAME, ("Type", 's', 0, Text("/type")), ("Data", 'i', 0, Of(data_count)), AGE]),
-    ("", "configmaps", &[NAME, ("Data", 'i', 0, Of(all_data_count)), AGE]),
+    ("", "secrets", &[NAME, ("Type", 's', 0, Text("/type")), ("Data", 's', 0, Of(data_count)), AGE]),
+    ("", "configmaps", &[NAME, ("Data", 's', 0, Of(all_data_count)), AGE]),
     ("", "serviceaccounts", &[NAME, AGE]),
     (
         "",
@@ -309,7 +318,7 @@ const KINDS: &[Kind] = &[
             ("Provisioner", 's', 0, Text("/provisioner")),
             ("ReclaimPolicy", 's', 0, Or("/reclaimPolicy", "Delete")),
             ("VolumeBindingMode", 's', 0, Or("/volumeBindingMode", "<unset>")),
-            ("AllowVolumeExpansion", 's', 0, Or("/allowVolumeExpansion", "false")),
+            ("AllowVolumeExpansion", 's', 0, Of(class_expansion)),
             AGE,
         ],
     ),
@@ -329,7 +338,11 @@ const KINDS: &[Kind] = &[
         ],
     ),
     ("storage.k8s.io", "csinodes", &[NAME, ("Drivers", 'i', 0, Of(node_drivers)), AGE]),
-    ("apps", "controllerrevisions", &[NAME, ("Controller", 's', 0, Of(revision_controller)), ("Revision", 's', 0, Number("/revision")), AGE]),
+    (
+        "apps",
+        "controllerrevisions",
+        &[NAME, ("Controller", 's', 0, Of(revision_controller)), ("Revision", 's', 0, Number("/revision")), AGE],
+    ),
     ("", "resourcequotas", &[NAME, ("Request", 's', 0, Of(quota_requests)), ("Limit", 's', 0, Of(quota_limits)), AGE]),
     (
         "scheduling.k8s.io",
@@ -343,36 +356,19 @@ const KINDS: &[Kind] = &[
         ],
     ),
     ("node.k8s.io", "runtimeclasses", &[NAME, ("Handler", 's', 0, Text("/handler")), AGE]),
-    (
-        "admissionregistration.k8s.io",
-        "mutatingwebhookconfigurations",
-        &[NAME, ("Webhooks", 'i', 0, Of(webhook_count)), AGE],
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        &[NAME, ("Webhooks", 'i', 0, Of(webhook_count)), AGE],
-    ),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", &[NAME, ("Webhooks", 'i', 0, Of(webhook_count)), AGE]),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &[NAME, ("Webhooks", 'i', 0, Of(webhook_count)), AGE]),
     (
         "admissionregistration.k8s.io",
         "validatingadmissionpolicies",
-        &[
-            NAME,
-            ("Validations", 'i', 0, Of(policy_validations)),
-            ("ParamKind", 's', 0, Of(policy_parameters)),
-            AGE,
-        ],
+        &[NAME, ("Validations", 'i', 0, Of(policy_validations)), ("ParamKind", 's', 0, Of(policy_parameters)), AGE],
     ),
     (
         "admissionregistration.k8s.io",
         "validatingadmissionpolicybindings",
         &[NAME, ("PolicyName", 's', 0, Text("/spec/policyName")), ("ParamRef", 's', 0, Of(binding_parameters)), AGE],
     ),
-    (
-        "apiregistration.k8s.io",
-        "apiservices",
-        &[NAME, ("Service", 's', 0, Of(api_service)), ("Available", 's', 0, Of(api_available)), AGE],
-    ),
+    ("apiregistration.k8s.io", "apiservices", &[NAME, ("Service", 's', 0, Of(api_service)), ("Available", 's', 0, Of(api_available)), AGE]),
 ];
 
 /// Kinds without columns of their own show when they were made.
@@ -412,11 +408,11 @@ pub fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Value> 
     };
     rows(resource)
         .iter()
-        .map(|(_, kind, _, cell)| match cell {
+        .map(|(_, _, _, cell)| match cell {
             Text(pointer) => Value::from(object.pointer(pointer).map(plain).unwrap_or_default()),
             Number(pointer) => {
-                let number = object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
-                if *kind == 'i' { Value::from(number) } else { Value::from(number.to_string()) }
+                // A number is one even where its column is said to hold texts.
+                Value::from(object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0))
             }
             Or(pointer, otherwise) => {
                 let text = object.pointer(pointer).map(plain).unwrap_or_default();

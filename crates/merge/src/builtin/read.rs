@@ -242,6 +242,8 @@ impl<'s> Reader<'s> {
                 Value::Object(entries) if entries.is_empty() => {
                     always
                         || self.schema.get(field.ty).map.as_ref().is_none_or(|map| !map.fields.is_empty())
+                        // A struct without fields: that it is there is all it says (`subresources.status` of a definition).
+                        || self.schema.get(field.ty).name.is_some()
                         || is_any(self.schema.get(field.ty))
                 }
                 _ => true,
