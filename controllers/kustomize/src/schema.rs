@@ -1,6 +1,6 @@
 use merge::{
     builtin,
-    schema::{Schema, TypeId},
+    schema::{DEDUCED, Scalar, Schema, TypeId, UNTYPED},
 };
 use object::Object;
 use serde_json::Value;
@@ -19,7 +19,15 @@ pub(crate) fn known_fields(object: &mut Object) {
     }
 }
 
+/// A value about which the schema says nothing: what is in it is not ours to tidy up.
+fn is_open(id: TypeId) -> bool {
+    id == UNTYPED || id == DEDUCED
+}
+
 fn fits(schema: &Schema, id: TypeId, value: &Value) -> bool {
+    if is_open(id) {
+        return true;
+    }
     let ty = schema.get(id);
     match value {
         Value::Null => true,
@@ -27,13 +35,16 @@ fn fits(schema: &Schema, id: TypeId, value: &Value) -> bool {
             ty.map.as_ref().is_some_and(|known| map.iter().all(|(key, value)| known.type_of(key).is_none_or(|id| fits(schema, id, value))))
         }
         Value::Array(list) => ty.list.as_ref().is_some_and(|known| list.iter().all(|value| fits(schema, known.element, value))),
-        Value::String(_) => matches!(ty.scalar, Some(merge::schema::Scalar::String | merge::schema::Scalar::Untyped)),
-        Value::Bool(_) => matches!(ty.scalar, Some(merge::schema::Scalar::Boolean | merge::schema::Scalar::Untyped)),
-        Value::Number(_) => matches!(ty.scalar, Some(merge::schema::Scalar::Numeric | merge::schema::Scalar::Untyped)),
+        Value::String(_) => matches!(ty.scalar, Some(Scalar::String | Scalar::Untyped)),
+        Value::Bool(_) => matches!(ty.scalar, Some(Scalar::Boolean | Scalar::Untyped)),
+        Value::Number(_) => matches!(ty.scalar, Some(Scalar::Numeric | Scalar::Untyped)),
     }
 }
 
 fn prune(schema: &Schema, id: TypeId, value: &mut Value) {
+    if is_open(id) {
+        return;
+    }
     let ty = schema.get(id);
     match value {
         Value::Object(map) => {
@@ -57,12 +68,14 @@ fn prune(schema: &Schema, id: TypeId, value: &mut Value) {
 /// Empty lists and maps are not written, unless a kind cannot be without: of those that may, only roles write their rules.
 fn is_left_out(schema: &Schema, id: TypeId, field: Option<&merge::schema::Field>, value: &Value) -> bool {
     let needed = field.is_some_and(|field| field.required || &*field.name == "rules");
+    let ty = schema.get(id);
     match value {
-        Value::Null => true,
-        Value::Array(list) => list.is_empty() && !needed,
+        Value::Null => !is_open(id),
+        Value::Array(list) => list.is_empty() && !needed && ty.list.as_ref().is_some_and(|known| !is_open(known.element)) && !is_open(id),
         Value::Object(map) => {
-            // A struct is written even when it is empty: it says something, such as `emptyDir: {}`.
-            let is_map = schema.get(id).map.as_ref().is_some_and(|known| known.fields.is_empty() && known.element.is_some());
+            // A struct is written even when it is empty: it says something, such as `emptyDir: {}` or `status: {}` of a definition.
+            let texts = ty.map.as_ref().and_then(|known| known.element.filter(|_| known.fields.is_empty()));
+            let is_map = texts.is_some_and(|element| schema.get(element).scalar == Some(Scalar::String) && !is_open(element));
             map.is_empty() && is_map && !needed
         }
         _ => false,
@@ -97,6 +110,17 @@ mod tests {
         assert_eq!(known(role)["rules"], json!([]));
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}});
         assert_eq!(known(pod)["spec"], json!({"containers": [], "volumes": [{"name": "v", "emptyDir": {}}]}));
+    }
+
+    #[test]
+    fn a_definition_keeps_what_its_schemas_say() {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "default": {}}, "list": {"type": "array", "default": [], "items": {"type": "string", "nullable": true, "default": null}}}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}});
+        let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a"}, "spec": {"group": "e.com", "scope": "Namespaced", "names": {"kind": "A", "plural": "as"}, "versions": [version]}});
+        let sent = known(definition.clone());
+        assert_eq!(sent["spec"]["versions"][0]["subresources"], json!({"status": {}}));
+        let properties = &sent["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        assert_eq!((&properties["spec"]["default"], &properties["list"]["default"]), (&json!({}), &json!([])), "{sent}");
     }
 
     #[test]
