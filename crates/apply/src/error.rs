@@ -41,3 +41,38 @@ pub(crate) fn may_be_immutable(error: &Error) -> bool {
     let Some(status) = error.status() else { return false };
     matches!(status.code, 409 | 422) || status.message.contains("is immutable") || status.message.contains("immutable field")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::Status;
+
+    fn api(code: u16, reason: &str, message: &str) -> Error {
+        Error::Api(Box::new(Status { code, reason: reason.into(), message: message.into(), details: None }))
+    }
+
+    #[test]
+    fn refusals_are_told_in_the_words_of_flux() {
+        let key = ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: "n".into(), name: "one".into() };
+        let table = [
+            (api(403, "Forbidden", "no"), "ConfigMap/n/one dry-run failed (Forbidden): no"),
+            (api(422, "Invalid", "bad"), "ConfigMap/n/one dry-run failed (Invalid): bad"),
+            (api(500, "", "failed to create typed patch object"), "ConfigMap/n/one dry-run failed: failed to create typed patch object"),
+            (api(404, "NotFound", "namespaces \"n\" not found"), "ConfigMap/n/one not found: namespaces \"n\" not found"),
+            (
+                Error::NoMatch { kind: "Nope".into(), version: "e.com/v1".into() },
+                "ConfigMap/n/one dry-run failed: no matches for kind \"Nope\" in version \"e.com/v1\"",
+            ),
+        ];
+        for (error, text) in table {
+            assert_eq!(dry_run_error(&key, &error), text);
+        }
+    }
+
+    #[test]
+    fn every_refusal_may_be_about_an_immutable_field() {
+        assert!(may_be_immutable(&api(422, "Invalid", "x")) && may_be_immutable(&api(409, "Conflict", "x")));
+        assert!(may_be_immutable(&api(400, "BadRequest", "the field is immutable")));
+        assert!(!may_be_immutable(&api(403, "Forbidden", "x")) && !may_be_immutable(&Error::Fenced));
+    }
+}

@@ -348,3 +348,58 @@ fn content(object: &Object) -> [u8; 16] {
     digest.copy_from_slice(&hash.finalize()[..16]);
     digest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn kind() -> Kind {
+        Kind { resource: Resource::namespaced("", "v1", "ConfigMap", "configmaps"), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 }
+    }
+
+    fn object(version: u64, value: &str, status: &str) -> Object {
+        let labels = json!({metadata::NAME_LABEL: "apps", metadata::NAMESPACE_LABEL: "n"});
+        let meta = json!({"name": "a", "namespace": "n", "uid": "1", "resourceVersion": version.to_string(), "labels": labels});
+        Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": value}, "status": status})).expect("an object")
+    }
+
+    fn record(kind: &Kind) -> Arc<Record> {
+        kind.read().values().next().expect("one object").record.clone()
+    }
+
+    #[test]
+    fn what_is_settled_stays_so_until_somebody_changes_more_than_the_status() {
+        let kind = kind();
+        let key = object(1, "x", "").key();
+        kind.put(&key, object(1, "x", ""), Some([7; 16]));
+        assert!(record(&kind).object.is_none(), "a settled object is not kept");
+        kind.put(&key, object(2, "x", "new status"), None);
+        assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (Some([7; 16]), "2"));
+        kind.put(&key, object(3, "y", "new status"), None);
+        assert_eq!(record(&kind).settled, None);
+        assert!(record(&kind).object.is_some(), "what has to be compared is kept");
+    }
+
+    #[test]
+    fn the_answer_to_a_write_may_come_after_newer_news() {
+        let kind = kind();
+        let key = object(1, "x", "").key();
+        kind.put(&key, object(5, "x", "ready"), None);
+        kind.put(&key, object(4, "x", ""), Some([7; 16]));
+        assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (Some([7; 16]), "5"), "nobody else wrote since");
+        kind.put(&key, object(6, "changed", "ready"), None);
+        kind.put(&key, object(5, "x", ""), Some([8; 16]));
+        assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (None, "6"), "somebody did");
+    }
+
+    #[test]
+    fn a_listing_forgets_what_is_gone_and_says_whose_it_was() {
+        let kind = kind();
+        let key = object(1, "x", "").key();
+        kind.put(&key, object(1, "x", ""), None);
+        assert_eq!(kind.retain(|_, _| false), [NamespacedName::new("n", "apps")]);
+        assert!(kind.read().is_empty());
+        assert_eq!(kind.remove(&key, Some("1")), None);
+    }
+}
