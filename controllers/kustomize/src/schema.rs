@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn a_definition_keeps_what_its_schemas_say() {
         let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "default": {}}, "list": {"type": "array", "default": [], "items": {"type": "string", "nullable": true, "default": null}}}});
-        let version = json!({"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}});
+        let version =
+            json!({"name": "v1", "served": true, "storage": true, "subresources": {"status": {}}, "schema": {"openAPIV3Schema": schema}});
         let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "a"}, "spec": {"group": "e.com", "scope": "Namespaced", "names": {"kind": "A", "plural": "as"}, "versions": [version]}});
         let sent = known(definition.clone());
         assert_eq!(sent["spec"]["versions"][0]["subresources"], json!({"status": {}}));

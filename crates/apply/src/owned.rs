@@ -355,13 +355,18 @@ mod tests {
     use serde_json::json;
 
     fn kind() -> Kind {
-        Kind { resource: Resource::namespaced("", "v1", "ConfigMap", "configmaps"), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 }
+        Kind {
+            resource: Resource::namespaced("", "v1", "ConfigMap", "configmaps"),
+            objects: RwLock::default(),
+            state: watch::channel(Listing::Begun).0,
+        }
     }
 
     fn object(version: u64, value: &str, status: &str) -> Object {
         let labels = json!({metadata::NAME_LABEL: "apps", metadata::NAMESPACE_LABEL: "n"});
         let meta = json!({"name": "a", "namespace": "n", "uid": "1", "resourceVersion": version.to_string(), "labels": labels});
-        Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": value}, "status": status})).expect("an object")
+        Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": value}, "status": status}))
+            .expect("an object")
     }
 
     fn record(kind: &Kind) -> Arc<Record> {
