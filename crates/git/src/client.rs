@@ -329,6 +329,7 @@ fn missing(list: &dyn Fn(&str) -> Result<Vec<Ref>, Error>, address: &Address, re
     if is_empty(&list("")?) {
         return Ok(match reference {
             Reference::Branch(_) => Error::Empty,
+            Reference::Name(_) => Error::List { url: address.to_string(), source: Cause::EmptyRepository },
             _ => Error::EmptyAtReference { url: address.to_string() },
         });
     }

@@ -1,7 +1,7 @@
 /// Why a repository could not be read. Texts keep Flux's wording, which users search for; print the chain of sources with ": ".
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("failed to parse url {url:?}: {why}")]
+    #[error("failed to parse url '{url}': {why}")]
     Address { url: String, why: String },
     #[error("unable to clone '{url}'")]
     Clone { url: String, source: Cause },
@@ -59,6 +59,8 @@ pub enum Cause {
     Network { verb: &'static str, url: String, why: String },
     #[error("couldn't find remote ref {0:?}")]
     ReferenceNotFound(String),
+    #[error("remote repository is empty")]
+    EmptyRepository,
     #[error("redirect to {0:?} refused")]
     Redirect(String),
     #[error("the server sent more than {0} bytes")]

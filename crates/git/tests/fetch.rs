@@ -213,6 +213,10 @@ fn missing_things_are_told_in_the_words_of_flux() {
     assert_eq!(world.failure(branch("main")), format!("unable to clone '{url}': repository not found: 404 page not found\n"));
     let repository = world.server.repository("app");
     assert_eq!(world.failure(branch("main")), "git repository is empty");
+    let tag = world.failure(Reference::Tag("v1".into()));
+    assert_eq!(tag, format!("unable to clone: remote repository is empty: git repository: '{url}'"));
+    let name = world.failure(Reference::Name("refs/heads/main".into()));
+    assert_eq!(name, format!("unable to list remote for '{url}': remote repository is empty"));
     repository.commit("main", &[("f", "1")], "one");
     assert_eq!(world.failure(branch("nope")), format!("unable to clone '{url}': couldn't find remote ref \"refs/heads/nope\""));
     assert_eq!(world.failure(Reference::Tag("v9".into())), format!("unable to clone '{url}': couldn't find remote ref \"refs/tags/v9\""));
@@ -369,4 +373,34 @@ fn what_is_committed_is_read_back_and_an_equal_tree_is_no_new_commit() {
     let checkout = world.fetch(branch("main")).unwrap();
     assert_eq!((checkout.commit.id.as_str(), content(&checkout, "a/b.yaml").as_str()), (second.as_str(), "2"));
     assert_eq!(world.server.repository("app").git(&["fsck", "--strict"], b""), "");
+}
+
+#[test]
+fn a_server_with_an_unknown_certificate_is_refused_and_a_ca_that_is_no_pem_named() {
+    let world = World::new();
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![key.cert.der().clone()], rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()).into())
+        .unwrap();
+    std::thread::spawn(move || {
+        let config = std::sync::Arc::new(config);
+        for mut stream in listener.incoming().flatten() {
+            let mut session = rustls::ServerConnection::new(config.clone()).unwrap();
+            session.complete_io(&mut stream).ok();
+        }
+    });
+    let address = Address::parse(&format!("https://localhost:{port}/app.git")).unwrap().0;
+    let failure = |ca: Option<Vec<u8>>| {
+        let access = Access { ca_certificate: ca, ..Access::default() };
+        text(&world.client.fetch(&address, &branch("main"), &access, TIMEOUT, &FetchOptions::default()).err().unwrap())
+    };
+    let unknown = failure(None);
+    assert!(unknown.ends_with("tls: failed to verify certificate: x509: certificate signed by unknown authority"), "{unknown}");
+    assert_eq!(failure(Some(b"nonsense".to_vec())), "TLS configuration is not valid: failed to parse CA certificate");
+    // With its authority the handshake succeeds; this server then says nothing.
+    let trusted = failure(Some(key.cert.pem().into_bytes()));
+    assert!(!trusted.contains("certificate"), "{trusted}");
 }

@@ -180,8 +180,22 @@ fn explain(error: &reqwest::Error, url: &str) -> String {
         Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".to_owned(),
         Some(io::ErrorKind::UnexpectedEof) => "unexpected EOF".to_owned(),
         _ if chain.iter().any(|e| e.to_string().contains("dns error")) => format!("dial tcp: lookup {target}: {innermost}"),
-        _ => innermost,
+        _ => certificate(&innermost).map_or(innermost, |why| format!("tls: failed to verify certificate: x509: {why}")),
     }
+}
+
+/// What is wrong with a server's certificate, as Go says it; rustls names the reason in one word.
+fn certificate(error: &str) -> Option<&'static str> {
+    let (_, reason) = error.split_once("invalid peer certificate: ")?;
+    let known = [
+        ("UnknownIssuer", "certificate signed by unknown authority"),
+        ("Expired", "certificate has expired or is not yet valid"),
+        ("NotValidYet", "certificate has expired or is not yet valid"),
+        ("NotValidForName", "certificate is not valid for the name of the server"),
+        ("certificate expired", "certificate has expired or is not yet valid"),
+        ("certificate not valid for name", "certificate is not valid for the name of the server"),
+    ];
+    known.into_iter().find(|(word, _)| reason.starts_with(word)).map(|(_, why)| why)
 }
 
 /// The head of an answer, line by line.
@@ -285,5 +299,24 @@ impl Write for Outgoing {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::certificate;
+
+    #[test]
+    fn certificates_are_judged_in_the_words_of_go() {
+        let table = [
+            ("invalid peer certificate: UnknownIssuer", Some("certificate signed by unknown authority")),
+            ("invalid peer certificate: certificate expired: verified against 2", Some("certificate has expired or is not yet valid")),
+            ("invalid peer certificate: certificate not valid for name \"h\"", Some("certificate is not valid for the name of the server")),
+            ("invalid peer certificate: BadSignature", None),
+            ("connection closed", None),
+        ];
+        for (error, expected) in table {
+            assert_eq!(certificate(error), expected, "{error}");
+        }
     }
 }
