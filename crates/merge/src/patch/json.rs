@@ -32,14 +32,14 @@ fn read(patch: &Value) -> Result<Vec<&Map<String, Value>>, Error> {
             Value::Array(_) => "array",
             _ => "object",
         };
-        Error::BadRequest(format!("json: cannot unmarshal {kind} into Go value of type jsonpatch.{into}"))
+        Error::BadRequest(format!("error decoding patch: json: cannot unmarshal {kind} into Go value of type {into}"))
     };
     let items = match patch {
         Value::Null => return Ok(Vec::new()),
         Value::Array(items) => items,
-        other => return Err(bad(other, "Patch")),
+        other => return Err(bad(other, "[]handlers.jsonPatchOp")),
     };
-    items.iter().map(|item| item.as_object().ok_or_else(|| bad(item, "Operation"))).collect()
+    items.iter().map(|item| item.as_object().ok_or_else(|| bad(item, "handlers.jsonPatchOp"))).collect()
 }
 
 fn step(root: &mut Value, operation: &Map<String, Value>, copied: &mut usize) -> Result<(), String> {
@@ -285,7 +285,7 @@ mod tests {
         }
         assert_eq!(
             apply(&document, &json!({})),
-            Err(Error::BadRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch".to_owned()))
+            Err(Error::BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()))
         );
         let doubling: Vec<_> = (0..64).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})).collect();
         assert!(apply(&json!({"l": ["x"]}), &Value::Array(doubling)).is_err(), "a patch that doubles its document is stopped");

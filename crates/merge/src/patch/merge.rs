@@ -7,13 +7,24 @@ use super::{DEPTH_MAX, Error};
 /// Applies a merge patch to a document.
 pub fn apply(document: &Value, patch: &Value) -> Result<Value, Error> {
     let bad = || Error::BadRequest("Invalid JSON Patch".to_owned());
+    let what = match patch {
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        Value::Array(_) => "array",
+        _ => "",
+    };
+    // The server decodes it into a map before it is applied.
+    if !what.is_empty() {
+        return Err(Error::BadRequest(format!("error decoding patch: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")));
+    }
     match (document, patch) {
         (Value::Object(current), Value::Object(patch)) => {
             let mut out = current.clone();
             merge_maps(&mut out, patch, 0).ok_or_else(bad)?;
             Ok(Value::Object(out))
         }
-        (_, Value::Object(_) | Value::Array(_)) => without_nulls(patch, 0).ok_or_else(bad),
+        (_, Value::Object(_)) => without_nulls(patch, 0).ok_or_else(bad),
         _ => Err(bad()),
     }
 }

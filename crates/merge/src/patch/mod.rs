@@ -29,7 +29,8 @@ pub enum Error {
     /// 413 `RequestEntityTooLarge`.
     #[error("The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {0}")]
     TooMany(usize),
-    /// 422 with no reason.
+    /// 422 `Invalid`. A real server hides this text: it answers `the server rejected our request due to an error in our
+    /// request`.
     #[error("{0}")]
     Unprocessable(String),
     /// 500 `InternalError`.

@@ -6,7 +6,7 @@ usage: record.py URL TOKEN FILE...
 A file is a list of {"name", "setup": [request...], "steps": [step...], "cleanup": [path...], "keep"}; a step holds its
 "request" {"method", "path", "body", "type", "on_live"} and, once recorded, the live object before it, the code, the
 answer and the warnings. "on_live" replaces fields of the live object to make the body. With "keep": "causes" only
-messages and causes of refusals are kept.
+messages and causes of refusals are kept; with "keep": "patched" the live object is kept once, and owners not at all.
 """
 import json
 import ssl
@@ -48,6 +48,12 @@ def object_path(request):
     return path
 
 
+def without_owners(value):
+    if isinstance(value, dict) and isinstance(value.get("metadata"), dict):
+        value["metadata"].pop("managedFields", None)
+    return value
+
+
 def play(url, token, scenario):
     for request in scenario.get("setup", []):
         code, answer, _ = call(url, token, request["method"], request["path"], request.get("body"), request.get("type"))
@@ -67,6 +73,9 @@ def play(url, token, scenario):
         code, answer, warnings = call(url, token, request["method"], request["path"], body, request.get("type"))
         if scenario.get("keep") == "causes":
             answer = None if code < 300 else {key: answer.get(key) for key in ("message", "reason", "details")}
+        if scenario.get("keep") == "patched":
+            scenario["live"], live = without_owners(live), None
+            answer = without_owners(answer)
         kept.append({"request": request, "live": live, "code": code, "answer": answer, "warnings": warnings})
     for path in scenario.get("cleanup", []):
         call(url, token, "DELETE", path)
