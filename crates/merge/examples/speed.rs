@@ -48,7 +48,12 @@ fn main() {
     let gvk = GroupVersionKind::new("apps", "v1", "Deployment");
     let reset = reset_fields(&gvk, "");
     let request = |manager: &'static str, reset: &'static Set, gvk: &'static GroupVersionKind| Request {
-        manager, gvk, subresource: "", force: true, now: "2026-01-01T00:00:00Z", reset,
+        manager,
+        gvk,
+        subresource: "",
+        force: true,
+        now: "2026-01-01T00:00:00Z",
+        reset,
     };
     let (reset, gvk): (&'static Set, &'static GroupVersionKind) = (Box::leak(Box::new(reset)), Box::leak(Box::new(gvk)));
     let applied = deployment("web:1");

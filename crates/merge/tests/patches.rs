@@ -54,7 +54,8 @@ fn patches_do_what_they_do_on_the_real_server() {
                         Error::Unprocessable(_) => 422,
                     };
                     // Lists of whole elements are shown in another order of keys.
-                    let same = error.to_string() == message || (message.starts_with("list element types") && error.to_string().starts_with("list element types"));
+                    let same = error.to_string() == message
+                        || (message.starts_with("list element types") && error.to_string().starts_with("list element types"));
                     if got != code || !same {
                         wrong.push(format!("{name}\n  got  {got} {error}\n  want {code} {message}"));
                     }

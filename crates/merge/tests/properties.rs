@@ -15,18 +15,25 @@ fn config_map() -> GroupVersionKind {
 
 /// Any JSON value, not too large.
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), (-5i64..5).prop_map(Value::from), "[a-c$/.]{0,3}".prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-5i64..5).prop_map(Value::from),
+        "[a-c$/.]{0,3}".prop_map(Value::from)
+    ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec(("(name|key|spec|f:a|k:x|\\$patch|[a-c])", inner), 0..4).prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>())),
+            prop::collection::vec(("(name|key|spec|f:a|k:x|\\$patch|[a-c])", inner), 0..4)
+                .prop_map(|entries| Value::Object(entries.into_iter().collect::<Map<_, _>>())),
         ]
     })
 }
 
 /// A pod with containers, ports and labels from a few names: things that merge in every way.
 fn any_pod() -> impl Strategy<Value = Value> {
-    let port = (1i64..4, prop_oneof![Just("TCP"), Just("UDP")]).prop_map(|(number, protocol)| json!({"containerPort": number, "protocol": protocol}));
+    let port = (1i64..4, prop_oneof![Just("TCP"), Just("UDP")])
+        .prop_map(|(number, protocol)| json!({"containerPort": number, "protocol": protocol}));
     let container = ("[a-c]", "[x-z]", prop::collection::vec(port, 0..3)).prop_map(|(name, image, ports)| (name, image, ports));
     let labels = prop::collection::btree_map("[a-c]", "[x-z]", 0..3);
     let finalizers = prop::collection::btree_set("[a-c]/x", 0..3);

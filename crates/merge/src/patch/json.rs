@@ -285,7 +285,9 @@ mod tests {
         }
         assert_eq!(
             apply(&document, &json!({})),
-            Err(Error::BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()))
+            Err(Error::BadRequest(
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp".to_owned()
+            ))
         );
         let doubling: Vec<_> = (0..64).map(|_| json!({"op": "copy", "from": "/l", "path": "/l/-"})).collect();
         assert!(apply(&json!({"l": ["x"]}), &Value::Array(doubling)).is_err(), "a patch that doubles its document is stopped");

@@ -16,7 +16,9 @@ pub fn apply(document: &Value, patch: &Value) -> Result<Value, Error> {
     };
     // The server decodes it into a map before it is applied.
     if !what.is_empty() {
-        return Err(Error::BadRequest(format!("error decoding patch: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")));
+        return Err(Error::BadRequest(format!(
+            "error decoding patch: json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"
+        )));
     }
     match (document, patch) {
         (Value::Object(current), Value::Object(patch)) => {
