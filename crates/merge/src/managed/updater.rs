@@ -109,6 +109,11 @@ impl Updater<'_> {
     fn prune(&self, merged: Value, entries: &Entries, last: Option<&Entry>) -> Value {
         let Some(last) = last.filter(|last| !last.set.is_empty()) else { return merged };
         let Some(ty) = self.type_of(&last.api_version).filter(|ty| self.fits(ty, &merged)) else { return merged };
+        let held_at = |version: &str| entries.values().filter(|entry| entry.api_version == version).fold(Set::new(), |all, entry| all.union(&entry.set));
+        // What is all held still would only be removed to be brought back.
+        if last.set.difference(&held_at(&last.api_version)).is_empty() {
+            return merged;
+        }
         let (schema, id) = (ty.schema(), Some(ty.id()));
         let last_set = last.set.with_named_parents(schema, id);
         let mut pruned = typed::remove(&ty, &merged, &last_set);
@@ -119,8 +124,7 @@ impl Updater<'_> {
         versions.sort_by_key(|version| *version != last.api_version);
         for version in versions {
             let Some(ty) = self.type_of(version).filter(|ty| self.fits(ty, &merged)) else { continue };
-            let held = entries.values().filter(|entry| entry.api_version == version).fold(Set::new(), |all, entry| all.union(&entry.set));
-            pruned = add_back_owned(&ty, &merged, &pruned, &held);
+            pruned = add_back_owned(&ty, &merged, &pruned, &held_at(version));
         }
         // What was not this manager's to remove comes back.
         let pruned_set = typed::field_set(&ty, &pruned).with_named_parents(schema, id);
