@@ -109,7 +109,9 @@ impl Updater<'_> {
     fn prune(&self, merged: Value, entries: &Entries, last: Option<&Entry>) -> Value {
         let Some(last) = last.filter(|last| !last.set.is_empty()) else { return merged };
         let Some(ty) = self.type_of(&last.api_version).filter(|ty| self.fits(ty, &merged)) else { return merged };
-        let held_at = |version: &str| entries.values().filter(|entry| entry.api_version == version).fold(Set::new(), |all, entry| all.union(&entry.set));
+        let held_at = |version: &str| {
+            entries.values().filter(|entry| entry.api_version == version).fold(Set::new(), |all, entry| all.union(&entry.set))
+        };
         // What is all held still would only be removed to be brought back.
         if last.set.difference(&held_at(&last.api_version)).is_empty() {
             return merged;
