@@ -1,14 +1,13 @@
 //! `sluice kustomize build`: the engine on its own, with kustomize's flags.
 
 use crate::disk::DiskTree;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use kustomize::{Build, LoadRestriction, Options, Order, Resource};
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 /// Builds a kustomization and prints its objects.
@@ -27,20 +26,20 @@ pub struct BuildArgs {
     #[arg(long, default_value = "LoadRestrictionsRootOnly", value_parser = ["LoadRestrictionsRootOnly", "LoadRestrictionsNone"])]
     load_restrictor: String,
     /// Add the label app.kubernetes.io/managed-by.
-    #[arg(long)]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_managedby_label: bool,
     /// Build as Flux does: any file of the tree, objects in the order they are read.
-    #[arg(long)]
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     flux: bool,
     /// Print where each part of one object came from, instead of the objects.
     #[arg(long, value_name = "KIND/NAME")]
     explain: Option<String>,
     /// Taken for kustomize's sake; charts and programs are refused all the same.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_helm: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_alpha_plugins: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_exec: bool,
 }
 
@@ -51,13 +50,16 @@ enum Reorder {
 }
 
 /// Runs the command.
-pub fn run(args: &BuildArgs) -> ExitCode {
-    match build(args).and_then(|build| write(args, &build)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("Error: {message}");
-            ExitCode::FAILURE
-        }
+pub fn run(args: &BuildArgs) -> Result<(), String> {
+    write(args, &build(args)?)
+}
+
+/// The engine names files from the root of the file system; people name them from where they stand.
+fn from_here(text: &str) -> String {
+    let here = std::env::current_dir().and_then(fs::canonicalize).unwrap_or_default();
+    match here.to_str().map(|here| here.trim_start_matches('/')) {
+        Some(here) if !here.is_empty() => text.replace(&format!("{here}/"), ""),
+        _ => text.to_owned(),
     }
 }
 
@@ -74,8 +76,8 @@ fn build(args: &BuildArgs) -> Result<Build, String> {
         ..defaults
     };
     let build = kustomize::build(&DiskTree::new("/"), path, &options).map_err(|error| match error.hint() {
-        Some(hint) => format!("{error}\nhint: {hint}"),
-        None => error.to_string(),
+        Some(hint) => from_here(&format!("{error}\nhint: {hint}")),
+        None => from_here(&error.to_string()),
     })?;
     for warning in &build.warnings {
         eprintln!("{warning}");
@@ -143,7 +145,7 @@ fn explain(build: &Build, which: &str) -> Result<(), String> {
         for touch in &touches {
             let path = if touch.path.is_empty() { "object" } else { &touch.path };
             let line = if touch.line == 0 { String::new() } else { format!(":{}", touch.line) };
-            out.push_str(&format!("  {path:width$}  {}{line}\n", touch.source));
+            out.push_str(&format!("  {path:width$}  {}{line}\n", from_here(&touch.source)));
         }
     }
     io::stdout().lock().write_all(out.as_bytes()).map_err(|error| format!("cannot write: {error}"))

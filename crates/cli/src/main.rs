@@ -10,8 +10,10 @@
 
 mod builtin;
 mod discovery;
+mod disk;
 mod hmac;
 mod kinds;
+mod kustomize;
 mod manifests;
 mod objects;
 mod readiness;
@@ -49,6 +51,7 @@ static VERBS: &[Verb] = &[
     verb!(verbs::events),
     verb!(verbs::export),
     verb!(verbs::get),
+    verb!(verbs::kustomize),
     verb!(verbs::logs),
     verb!(verbs::migrate),
     verb!(verbs::reconcile),

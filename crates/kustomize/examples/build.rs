@@ -21,5 +21,11 @@ enum Verb {
 
 fn main() -> ExitCode {
     let Verb::Build(args) = Words::parse().verb;
-    kustomize_command::run(&args)
+    match kustomize_command::run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("Error: {message}");
+            ExitCode::FAILURE
+        }
+    }
 }

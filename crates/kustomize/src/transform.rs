@@ -64,7 +64,7 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
     let scopes = run.scopes();
     for object in &mut objects.list {
         let original = object.original_id();
-        if keeps_its_name(affix, &original.gvk) {
+        if keeps_its_name(&original.gvk) {
             continue;
         }
         for spec in specs.iter().filter(|spec| original.gvk.selected_by(&spec.gvk)) {
@@ -94,7 +94,7 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
 }
 
 /// Kinds whose names mean something to the API server.
-fn keeps_its_name(_affix: Affix, gvk: &Gvk) -> bool {
+fn keeps_its_name(gvk: &Gvk) -> bool {
     matches!(gvk.kind.as_str(), "CustomResourceDefinition" | "Namespace")
         || (gvk.kind == "APIService" && gvk.group == "apiregistration.k8s.io")
 }
