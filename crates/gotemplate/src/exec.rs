@@ -324,6 +324,7 @@ impl<'a> Run<'a> {
         match value {
             Value::String(text) => self.write(text.as_bytes()),
             Value::Invalid => self.write(b"<no value>"),
+            Value::Object(object) if !matches!(object.kind(), Kind::Map | Kind::Slice) => self.write(object.printed().as_bytes()),
             value => {
                 let text = fmt::sprint(std::slice::from_ref(value))?;
                 self.write(&text)

@@ -411,7 +411,7 @@ impl Printer {
         };
         let sign = if negative {
             "-"
-        } else if self.flags.plus || self.flags.plus_v {
+        } else if self.flags.plus {
             "+"
         } else if self.flags.space {
             " "
@@ -461,7 +461,7 @@ impl Printer {
             Some(body) => (true, body.to_owned()),
             None => (false, text.trim_start_matches('+').to_owned()),
         };
-        let sign = if negative || self.flags.plus || self.flags.plus_v && body != "NaN" {
+        let sign = if negative || self.flags.plus {
             if negative { "-" } else { "+" }
         } else if self.flags.space {
             " "
@@ -480,7 +480,6 @@ impl Printer {
             let zeros = "0".repeat(width - sign.len() - body.len());
             self.push(&format!("{sign}{zeros}{body}"));
         } else {
-            // %+v shows no plus on a plain float of a list: Go keeps the sign for %+v as for %+d.
             self.pad(format!("{sign}{body}").as_bytes());
         }
         self.flags.zero = zero;

@@ -554,6 +554,11 @@ pub trait Object: 'static {
     /// What `%v` prints.
     fn text(&self) -> String;
 
+    /// What an action prints, where that differs from what `%v` prints of an argument: methods of a pointer count.
+    fn printed(&self) -> String {
+        self.text()
+    }
+
     /// A struct field or a map entry.
     fn field(&self, _name: &str) -> Option<Value> {
         None

@@ -1,1 +1,60 @@
-//! Helm charts: values, rendering, hooks, releases.
+//! Helm charts: loaded, given values, rendered, stored as releases.
+//!
+//! ```text
+//! Tree | tgz -> chart(metadata, ignore) -> Chart
+//! files, --set (values, strvals) -> Table (data)                        Capabilities, Environment, lookup
+//!          |                           |                                           |
+//!          +-> dependencies (aliases, tags, conditions, imports) -> schema -> engine(functions, files) -> manifest -> Rendered
+//!                                                                                                                        |
+//!                                                                             StoredRelease (release) <-- what is stored +
+//! ```
+//!
+//! One call, [`render`], goes from a chart and values to manifests, hooks and notes. A [`Chart`] never changes and may be shared by
+//! threads; with a [`Cache`] its templates are compiled once. Time, randomness and lookups are passed in.
+
+mod capabilities;
+mod chart;
+mod data;
+mod dependencies;
+mod durations;
+mod engine;
+mod error;
+mod files;
+mod functions;
+mod ignore;
+mod manifest;
+mod metadata;
+mod pretty;
+mod release;
+mod render;
+mod schema;
+mod strvals;
+mod toml;
+mod values;
+
+pub use capabilities::{Capabilities, KubeVersion, Profile};
+pub use chart::{Chart, File, Limits as ChartLimits};
+pub use data::{Data, Table};
+pub use engine::{Cache, function_names};
+pub use error::Error;
+pub use functions::Lookup;
+pub use gotemplate::Limits;
+pub use ignore::matches as path_matches;
+pub use manifest::{Head, Hook, LastRun, Manifest, sort_for_install, sort_for_uninstall, sort_hooks_for_running, split as split_manifests};
+pub use metadata::{Dependency, Lock, Maintainer, Metadata};
+pub use release::{Info, SYSTEM_LABELS, StoredChart, StoredFile, StoredRelease};
+pub use render::{Options, Release, Rendered, push_document, render, render_files};
+pub use sprig::{Environment, SeededRandom, SystemRandom};
+pub use strvals::{Mode as SetMode, set, set_literal};
+pub use values::{merge_over, read as read_values};
+
+/// A value as Go's `%v` prints it, for warnings. What may be long or secret is not shown.
+pub(crate) fn data_text(data: &Data) -> String {
+    match data {
+        Data::Null => "<nil>".to_owned(),
+        Data::Bool(b) => b.to_string(),
+        Data::Int(n) => n.to_string(),
+        Data::Float(f) => gotemplate::number::float(*f),
+        Data::String(_) | Data::List(_) | Data::Table(_) => format!("a {}", data.type_name()),
+    }
+}

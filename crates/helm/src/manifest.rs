@@ -1,0 +1,370 @@
+//! What templates wrote, cut into documents and put in order: manifests and hooks.
+
+use crate::{error::Error, metadata::stringly};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// One document that a template wrote.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// The template's path with the charts' names.
+    pub path: String,
+    /// The line of the document in what the template wrote, from one.
+    pub line: usize,
+    pub content: String,
+    pub head: Head,
+}
+
+/// The parts of a manifest that Helm looks at.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Head {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// An object that is applied at a moment of a release's life.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub manifest: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+    pub last_run: LastRun,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub weight: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub delete_policies: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub output_log_policies: Vec<String>,
+}
+
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+/// How a hook ran last.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LastRun {
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::release::time")]
+    pub started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "crate::release::time")]
+    pub completed_at: Option<String>,
+    pub phase: String,
+}
+
+impl Hook {
+    pub fn is_test(&self) -> bool {
+        self.events.iter().any(|event| event == "test")
+    }
+}
+
+/// The order in which kinds are installed; kinds that are not here come after, by name.
+const INSTALL_ORDER: &[&str] = &[
+    "PriorityClass",
+    "Namespace",
+    "NetworkPolicy",
+    "ResourceQuota",
+    "LimitRange",
+    "PodSecurityPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "Secret",
+    "SecretList",
+    "ConfigMap",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleList",
+    "ClusterRoleBinding",
+    "ClusterRoleBindingList",
+    "Role",
+    "RoleList",
+    "RoleBinding",
+    "RoleBindingList",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+    "IngressClass",
+    "Ingress",
+    "APIService",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
+
+/// The order in which kinds are uninstalled.
+const UNINSTALL_ORDER: &[&str] = &[
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
+    "APIService",
+    "Ingress",
+    "IngressClass",
+    "Service",
+    "CronJob",
+    "Job",
+    "StatefulSet",
+    "HorizontalPodAutoscaler",
+    "Deployment",
+    "ReplicaSet",
+    "ReplicationController",
+    "Pod",
+    "DaemonSet",
+    "RoleBindingList",
+    "RoleBinding",
+    "RoleList",
+    "Role",
+    "ClusterRoleBindingList",
+    "ClusterRoleBinding",
+    "ClusterRoleList",
+    "ClusterRole",
+    "CustomResourceDefinition",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "ConfigMap",
+    "SecretList",
+    "Secret",
+    "ServiceAccount",
+    "PodDisruptionBudget",
+    "PodSecurityPolicy",
+    "LimitRange",
+    "ResourceQuota",
+    "NetworkPolicy",
+    "Namespace",
+    "PriorityClass",
+];
+
+/// A kind's place in an order: known kinds by their place, the others after them by name.
+fn place<'k>(order: &[&str], kind: &'k str) -> (usize, &'k str) {
+    match order.iter().position(|known| *known == kind) {
+        Some(at) => (at, ""),
+        None => (order.len(), kind),
+    }
+}
+
+/// Orders manifests as they are installed; those of one kind stay as they are.
+pub fn sort_for_install(manifests: &mut [Manifest]) {
+    manifests.sort_by(|a, b| place(INSTALL_ORDER, &a.head.kind).cmp(&place(INSTALL_ORDER, &b.head.kind)));
+}
+
+/// Orders manifests as they are uninstalled.
+pub fn sort_for_uninstall(manifests: &mut [Manifest]) {
+    manifests.sort_by(|a, b| place(UNINSTALL_ORDER, &a.head.kind).cmp(&place(UNINSTALL_ORDER, &b.head.kind)));
+}
+
+/// Orders the hooks of one event as they run: by weight, then name.
+pub fn sort_hooks_for_running(hooks: &mut [Hook]) {
+    hooks.sort_by(|a, b| a.weight.cmp(&b.weight).then_with(|| a.name.cmp(&b.name)));
+}
+
+/// Cuts a text at lines that start with `---`, whatever follows on them. With each document the line it starts at.
+pub fn split(text: &str) -> Vec<(usize, &str)> {
+    let mut documents = Vec::new();
+    let mut push = |from: usize, to: usize| {
+        let whole = &text[from..to];
+        let document = whole.trim_start();
+        if !document.is_empty() {
+            let start = to - document.len();
+            documents.push((1 + text[..start].matches('\n').count(), document));
+        }
+    };
+    let skipped = text.len() - text.trim_start().len();
+    let mut from = skipped;
+    let mut at = skipped;
+    while at < text.len() {
+        let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
+        if text[at..].starts_with("---") {
+            push(from, at);
+            let after = at + 3;
+            from = after + (text[after..].len() - text[after..].trim_start_matches([' ', '\t']).len());
+        }
+        at = line_end;
+    }
+    push(from, text.len());
+    documents
+}
+
+const HOOK: &str = "helm.sh/hook";
+const HOOK_WEIGHT: &str = "helm.sh/hook-weight";
+const HOOK_DELETE: &str = "helm.sh/hook-delete-policy";
+const HOOK_LOGS: &str = "helm.sh/hook-output-log-policy";
+const EVENTS: &[&str] =
+    &["pre-install", "post-install", "pre-delete", "post-delete", "pre-upgrade", "post-upgrade", "pre-rollback", "post-rollback", "test"];
+
+/// Manifests and hooks a rendering may have.
+const MAX_DOCUMENTS: usize = 100_000;
+
+/// Sorts rendered files into hooks and manifests, in install order.
+pub(crate) fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<(Vec<Hook>, Vec<Manifest>), Error> {
+    let mut hooks = Vec::new();
+    let mut manifests = Vec::new();
+    for (path, text) in files {
+        let base = path.rsplit('/').next().unwrap_or(path);
+        if base.starts_with('_') || text.trim().is_empty() {
+            continue;
+        }
+        for (line, document) in split(text) {
+            if hooks.len() + manifests.len() >= MAX_DOCUMENTS {
+                return Err(Error::Manifest { path: path.clone(), why: format!("more than {MAX_DOCUMENTS} documents") });
+            }
+            let head = head(document).map_err(|why| Error::Manifest { path: path.clone(), why })?;
+            match head.annotations.get(HOOK) {
+                None => manifests.push(Manifest { path: path.clone(), line, content: document.to_owned(), head }),
+                Some(events) => match hook(&head, events, path, document) {
+                    Some(hook) => hooks.push(hook),
+                    None => warnings.push(format!("skipping unknown hooks {events:?} in {path}")),
+                },
+            }
+        }
+    }
+    hooks.sort_by(|a: &Hook, b| place(INSTALL_ORDER, &a.kind).cmp(&place(INSTALL_ORDER, &b.kind)));
+    sort_for_install(&mut manifests);
+    Ok((hooks, manifests))
+}
+
+/// The hook; `None` when one of its events is unknown.
+fn hook(head: &Head, events: &str, path: &str, document: &str) -> Option<Hook> {
+    let words = |text: &str| -> Vec<String> { text.split(',').map(|word| word.trim().to_lowercase()).collect() };
+    let list = |key: &str| head.annotations.get(key).map(|text| words(text)).unwrap_or_default();
+    let events = words(events)
+        .into_iter()
+        .map(|event| match event.as_str() {
+            "test-success" => Some("test".to_owned()),
+            known if EVENTS.contains(&known) => Some(event),
+            _ => None,
+        })
+        .collect::<Option<Vec<String>>>()?;
+    Some(Hook {
+        name: head.name.clone(),
+        kind: head.kind.clone(),
+        path: path.to_owned(),
+        manifest: document.to_owned(),
+        events,
+        last_run: LastRun::default(),
+        weight: head.annotations.get(HOOK_WEIGHT).and_then(|weight| weight.parse().ok()).unwrap_or(0),
+        delete_policies: list(HOOK_DELETE),
+        output_log_policies: list(HOOK_LOGS),
+    })
+}
+
+/// Reads the head of a manifest. The whole document must be YAML. The error is Helm's.
+fn head(document: &str) -> Result<Head, String> {
+    let value = yaml::to_json(document, yaml::Dialect::Sigs)
+        .map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(yaml::Dialect::Sigs)))?;
+    let cannot = |value: &Value, place: &str| {
+        let what = match value {
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            _ => "object",
+        };
+        format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what} into Go {place}")
+    };
+    let mut top = match value {
+        Value::Null => return Ok(Head::default()),
+        Value::Object(top) => top,
+        other => return Err(cannot(&other, "value of type util.SimpleHead")),
+    };
+    let text = |map: &mut serde_json::Map<String, Value>, key: &str, place: &str| match map.remove(key) {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(mut value) => {
+            stringly(&mut value);
+            match value {
+                Value::String(text) => Ok(text),
+                other => Err(cannot(&other, &format!("struct field {place} of type string"))),
+            }
+        }
+    };
+    let api_version = text(&mut top, "apiVersion", "SimpleHead.apiVersion")?;
+    let kind = text(&mut top, "kind", "SimpleHead.kind")?;
+    let mut metadata = match top.remove("metadata") {
+        None | Some(Value::Null) => return Ok(Head { api_version, kind, ..Head::default() }),
+        Some(Value::Object(metadata)) => metadata,
+        Some(other) => {
+            return Err(cannot(
+                &other,
+                "struct field SimpleHead.metadata of type struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \"json:\\\"annotations\\\"\" }",
+            ));
+        }
+    };
+    let name = text(&mut metadata, "name", ".metadata.name")?;
+    let mut annotations = BTreeMap::new();
+    match metadata.remove("annotations") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(map)) => {
+            for (key, mut value) in map {
+                stringly(&mut value);
+                match value {
+                    Value::String(text) => drop(annotations.insert(key, text)),
+                    Value::Null => drop(annotations.insert(key, String::new())),
+                    other => return Err(cannot(&other, "struct field .metadata.annotations of type string")),
+                }
+            }
+        }
+        Some(other) => return Err(cannot(&other, "struct field .metadata.annotations of type map[string]string")),
+    }
+    Ok(Head { api_version, kind, name, annotations })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_dashes_wherever_a_line_starts_with_them() {
+        let text = "\n\n---\n# c\na: 1\n---apiVersion: v1\n--- # x\n\n---\n  \nb: 2\n";
+        assert_eq!(split(text), [(4, "# c\na: 1\n"), (6, "apiVersion: v1\n"), (7, "# x\n\n"), (11, "b: 2\n")]);
+        assert_eq!(split("x: |\n  ---\n"), [(1, "x: |\n  ---\n")]);
+    }
+
+    fn sorted(files: &[(&str, &str)]) -> (Vec<Hook>, Vec<Manifest>) {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        sort(&files, &mut Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn kinds_are_ordered_and_hooks_set_apart() {
+        let (hooks, manifests) = sorted(&[
+            ("c/a.yaml", "kind: Widget\n---\nkind: Deployment\n---\nkind: Namespace"),
+            (
+                "c/b.yaml",
+                "kind: Alpha\n---\nkind: Job\nmetadata:\n  name: j\n  annotations: {helm.sh/hook: 'Pre-Install, test-success', helm.sh/hook-weight: '-5', other: 1}",
+            ),
+            ("c/c.yaml", "kind: Pod\nmetadata: {annotations: {helm.sh/hook: nonsense}}"),
+            ("c/_d.yaml", "not: [yaml"),
+        ]);
+        let kinds: Vec<&str> = manifests.iter().map(|m| m.head.kind.as_str()).collect();
+        assert_eq!(kinds, ["Namespace", "Deployment", "Alpha", "Widget"]);
+        assert_eq!((hooks.len(), hooks[0].weight, hooks[0].events.join(",").as_str()), (1, -5, "pre-install,test"));
+    }
+
+    #[test]
+    fn what_is_no_manifest_names_its_file() {
+        let files = BTreeMap::from([("c/x.json".to_owned(), "[1]".to_owned())]);
+        let error = sort(&files, &mut Vec::new()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "YAML parse error on c/x.json: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type util.SimpleHead"
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Chart.yaml: what a chart says of itself.
+
+use crate::error::Error;
+use gotemplate::number;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Metadata {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub home: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintainers: Vec<Maintainer>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub icon: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub condition: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tags: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub app_version: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deprecated: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kube_version: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<Dependency>,
+    #[serde(rename = "type", skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Maintainer {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub url: String,
+}
+
+/// A chart that this one depends on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dependency {
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    pub repository: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub condition: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub enabled: bool,
+    #[serde(rename = "import-values", skip_serializing_if = "Vec::is_empty")]
+    pub import_values: Vec<Value>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub alias: String,
+}
+
+/// Chart.lock: the versions that dependencies were resolved to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lock {
+    pub generated: String,
+    pub digest: String,
+    pub dependencies: Vec<Dependency>,
+}
+
+impl Lock {
+    /// Whether this lock was made for these dependencies. Locks of Helm 2 are known for charts of API version 1.
+    pub fn is_for(&self, metadata: &Metadata) -> bool {
+        use sha2::Digest;
+        let of = |value: &Value| format!("sha256:{}", hex::encode(sha2::Sha256::digest(go_json(value).as_bytes())));
+        let dependencies = serde_json::to_value(&metadata.dependencies).unwrap_or_default();
+        let locked = serde_json::to_value(&self.dependencies).unwrap_or_default();
+        let old = || of(&serde_json::json!({ "dependencies": dependencies }));
+        self.digest == of(&serde_json::json!([dependencies, locked])) || metadata.api_version == "v1" && self.digest == old()
+    }
+}
+
+/// JSON with what Go escapes for HTML escaped.
+pub(crate) fn go_json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The texts that a field of Go's struct asks for, made of what YAML read as something else (`version: 1.0`).
+pub(crate) fn stringly(value: &mut Value) {
+    let text = match value {
+        Value::Bool(b) => b.to_string(),
+        Value::Number(n) if n.is_f64() => number::float(n.as_f64().unwrap_or_default()),
+        Value::Number(n) => n.to_string(),
+        _ => return,
+    };
+    *value = Value::String(text);
+}
+
+fn stringly_all(value: Option<&mut Value>) {
+    match value {
+        Some(Value::Array(items)) => items.iter_mut().for_each(stringly),
+        Some(Value::Object(map)) => map.values_mut().for_each(stringly),
+        _ => {}
+    }
+}
+
+/// Reads Chart.yaml (or requirements.yaml over it) as `sigs.k8s.io/yaml` does into Go's struct.
+pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
+    let converted = yaml::to_json(text, yaml::Dialect::Sigs);
+    let mut value = converted.map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(yaml::Dialect::Sigs)))?;
+    if let Value::Object(map) = &mut value {
+        map.retain(|_, value| !value.is_null());
+        for key in [
+            "name",
+            "home",
+            "version",
+            "description",
+            "icon",
+            "apiVersion",
+            "condition",
+            "tags",
+            "appVersion",
+            "kubeVersion",
+            "type",
+            "generated",
+            "digest",
+        ] {
+            if let Some(value) = map.get_mut(key) {
+                stringly(value);
+            }
+        }
+        for key in ["sources", "keywords", "annotations"] {
+            stringly_all(map.get_mut(key));
+        }
+        if let Some(Value::Object(annotations)) = map.get_mut("annotations") {
+            annotations.values_mut().filter(|value| value.is_null()).for_each(|value| *value = Value::String(String::new()));
+        }
+        for key in ["maintainers", "dependencies"] {
+            if let Some(Value::Array(items)) = map.get_mut(key) {
+                for item in items.iter_mut() {
+                    if let Value::Object(item) = item {
+                        item.retain(|_, value| !value.is_null());
+                        for (key, value) in item.iter_mut() {
+                            match key.as_str() {
+                                "tags" => stringly_all(Some(value)),
+                                "import-values" | "enabled" => {}
+                                _ => stringly(value),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if value.is_null() {
+        value = Value::Object(serde_json::Map::new());
+    }
+    serde_json::from_value(value).map_err(|error| format!("error unmarshaling JSON: while decoding JSON: json: {error}"))
+}
+
+/// Spaces normalised, what cannot be printed removed.
+fn sanitize(text: &mut String) {
+    if text.chars().any(|c| c.is_whitespace() && c != ' ' || !number::is_print(c)) {
+        *text = text.chars().filter_map(|c| if c.is_whitespace() { Some(' ') } else { number::is_print(c).then_some(c) }).collect();
+    }
+}
+
+impl Metadata {
+    pub fn is_library(&self) -> bool {
+        self.kind.eq_ignore_ascii_case("library")
+    }
+
+    /// Refuses what Helm refuses.
+    pub(crate) fn validate(&mut self) -> Result<(), Error> {
+        let invalid = |text: String| Err(Error::Invalid(text));
+        for text in [
+            &mut self.name,
+            &mut self.description,
+            &mut self.home,
+            &mut self.icon,
+            &mut self.condition,
+            &mut self.tags,
+            &mut self.app_version,
+            &mut self.kube_version,
+        ] {
+            sanitize(text);
+        }
+        self.sources.iter_mut().chain(&mut self.keywords).for_each(sanitize);
+        if self.api_version.is_empty() {
+            return invalid("chart.metadata.apiVersion is required".into());
+        }
+        match self.name.as_str() {
+            "" => return invalid("chart.metadata.name is required".into()),
+            "." | ".." => return invalid(format!("chart.metadata.name {:?} is not allowed", self.name)),
+            name if name.contains('/') => return invalid(format!("chart.metadata.name {name:?} is invalid")),
+            _ => {}
+        }
+        if self.version.is_empty() {
+            return invalid("chart.metadata.version is required".into());
+        }
+        if types::semver::Version::parse(&self.version).is_err() {
+            return invalid(format!("chart.metadata.version {:?} is invalid", self.version));
+        }
+        if !matches!(self.kind.as_str(), "" | "application" | "library") {
+            return invalid("chart.metadata.type must be application or library".into());
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for dependency in &mut self.dependencies {
+            [&mut dependency.name, &mut dependency.version, &mut dependency.repository, &mut dependency.condition]
+                .into_iter()
+                .for_each(sanitize);
+            let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if !dependency.alias.chars().all(legal) {
+                return invalid(format!("dependency {:?} has disallowed characters in the alias", dependency.name));
+            }
+        }
+        for dependency in &self.dependencies {
+            let key = if dependency.alias.is_empty() { &dependency.name } else { &dependency.alias };
+            if seen.contains(&key.as_str()) {
+                return invalid(format!("more than one dependency with name or alias {key:?}"));
+            }
+            seen.push(key);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! From a chart and values to manifests, hooks and notes.
+
+use crate::{
+    Capabilities, Profile,
+    chart::Chart,
+    data::Table,
+    dependencies::{Part, fits},
+    engine::{self, Cache, Context},
+    error::Error,
+    functions::{Host, Lookup},
+    manifest::{self, Hook, Manifest},
+    schema,
+};
+use gotemplate::Limits;
+use sprig::Environment;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+
+/// What templates see as `.Release`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    pub name: String,
+    pub namespace: String,
+    pub revision: i64,
+    pub upgrade: bool,
+}
+
+/// How to render.
+pub struct Options<'a> {
+    pub release: Release,
+    pub capabilities: Capabilities,
+    pub profile: Profile,
+    /// Time and randomness.
+    pub environment: Rc<Environment>,
+    /// Finds objects for `lookup`; without it nothing is ever found.
+    pub lookup: Option<Lookup>,
+    pub skip_schema: bool,
+    /// Missing values are errors.
+    pub strict: bool,
+    /// `required` and `fail` let pass.
+    pub lint: bool,
+    /// NOTES.txt of subcharts too.
+    pub sub_notes: bool,
+    pub limits: Limits,
+    /// Says when to give up.
+    pub interrupt: Option<&'a dyn Fn() -> bool>,
+    /// Compiled templates, kept by the caller for as long as it keeps the chart.
+    pub cache: Option<&'a Cache>,
+}
+
+impl Options<'_> {
+    pub fn new(release: Release, environment: Rc<Environment>) -> Self {
+        Self {
+            release,
+            capabilities: Capabilities::defaults(Profile::default()),
+            profile: Profile::default(),
+            environment,
+            lookup: None,
+            skip_schema: false,
+            strict: false,
+            lint: false,
+            sub_notes: false,
+            limits: Limits::default(),
+            interrupt: None,
+            cache: None,
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// In install order.
+    pub manifests: Vec<Manifest>,
+    pub hooks: Vec<Hook>,
+    pub notes: String,
+    /// The values that templates saw.
+    pub values: Table,
+    /// What was odd on the way; Helm logs these.
+    pub warnings: Vec<String>,
+    /// CRDs of the charts that took part: path, text. Helm installs them before everything else.
+    pub crds: Vec<(String, String)>,
+}
+
+impl Rendered {
+    /// The release's manifest as Helm stores it.
+    pub fn manifest(&self) -> String {
+        let mut out = String::with_capacity(self.manifests.iter().map(|m| m.content.len() + m.path.len() + 16).sum());
+        for manifest in &self.manifests {
+            push_document(&mut out, &manifest.path, &manifest.content);
+        }
+        out
+    }
+}
+
+/// A document with the line that says where it is from.
+pub fn push_document(out: &mut String, path: &str, content: &str) {
+    out.push_str("---\n# Source: ");
+    out.push_str(path);
+    out.push('\n');
+    out.push_str(content);
+    out.push('\n');
+}
+
+/// Renders a chart with values.
+pub fn render(chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Result<Rendered, Error> {
+    let mut warnings = chart.warnings.clone();
+    let (part, values, mut files) = prepare_and_run(chart, values, options, &mut warnings)?;
+    let notes = take_notes(&mut files, chart.name(), options.sub_notes);
+    let (hooks, manifests) = manifest::sort(&files, &mut warnings)?;
+    let mut crds = Vec::new();
+    collect_crds(&part, &part.name, &mut crds);
+    Ok(Rendered { manifests, hooks, notes, values, warnings, crds })
+}
+
+/// What each template file wrote, by its path with the charts' names.
+pub fn render_files(chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Result<BTreeMap<String, String>, Error> {
+    prepare_and_run(chart, values, options, &mut Vec::new()).map(|(_, _, files)| files)
+}
+
+fn prepare_and_run(
+    chart: &Arc<Chart>,
+    values: &Table,
+    options: &Options<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Part, Table, BTreeMap<String, String>), Error> {
+    // What is said about values while parts are chosen is said again by the final coalescing.
+    let part = Part::process(chart, values, &mut Vec::new())?;
+    let all = part.coalesce(values, warnings)?;
+    if !options.skip_schema {
+        let mut errors = String::new();
+        check_schemas(&part, &all, &mut errors);
+        if !errors.is_empty() {
+            return Err(Error::Schema(errors));
+        }
+    }
+    let wanted = &chart.metadata.kube_version;
+    if !wanted.is_empty() && !fits(wanted, &options.capabilities.kube_version.normalized()) {
+        return Err(Error::KubeVersion { wanted: wanted.clone(), found: options.capabilities.kube_version.version.clone() });
+    }
+    let host = Rc::new(Host { lookup: options.lookup.clone(), lint: options.lint, included: RefCell::default() });
+    let context = Context {
+        release: &options.release,
+        capabilities: &options.capabilities,
+        profile: options.profile,
+        strict: options.strict,
+        limits: options.limits,
+        environment: options.environment.clone(),
+        host,
+        interrupt: options.interrupt,
+    };
+    let rendered = engine::render(&part, &all, &context, options.cache.map(|cache| &cache.compiled))?;
+    Ok((part, all, rendered.into_iter().collect()))
+}
+
+fn collect_crds(part: &Part, path: &str, crds: &mut Vec<(String, String)>) {
+    for file in part.chart.files.iter() {
+        let lower = file.name.to_ascii_lowercase();
+        if file.name.starts_with("crds/") && [".yaml", ".yml", ".json"].iter().any(|end| lower.ends_with(end)) {
+            crds.push((format!("{path}/{}", file.name), String::from_utf8_lossy(&file.data).into_owned()));
+        }
+    }
+    for child in &part.parts {
+        collect_crds(child, &format!("{path}/charts/{}", child.name), crds);
+    }
+}
+
+const NOTES: &str = "NOTES.txt";
+
+fn take_notes(files: &mut BTreeMap<String, String>, chart: &str, subcharts: bool) -> String {
+    let own = format!("{chart}/templates/{NOTES}");
+    let names: Vec<String> = files.keys().filter(|name| name.ends_with(NOTES)).cloned().collect();
+    let mut notes = String::new();
+    for name in names {
+        let Some(text) = files.remove(&name) else { continue };
+        if subcharts || name == own {
+            if !notes.is_empty() {
+                notes.push('\n');
+            }
+            notes.push_str(&text);
+        }
+    }
+    notes
+}
+
+/// Checks the values of every part against its schema.
+fn check_schemas(part: &Part, values: &Table, errors: &mut String) {
+    if let Some(schema) = &part.chart.schema {
+        let compiled = part.chart.compiled_schema.get_or_init(|| schema::Compiled::new(schema));
+        let checked = match compiled {
+            Ok(compiled) => compiled.check(values),
+            Err(why) => Err(why.clone()),
+        };
+        if let Err(why) = checked {
+            errors.push_str(&format!("{}:\n{why}", part.name));
+        }
+    }
+    for child in &part.parts {
+        match values.get(&child.name) {
+            None | Some(crate::Data::Null) => {}
+            Some(crate::Data::Table(below)) => check_schemas(child, below, errors),
+            Some(other) => {
+                errors.push_str(&format!("{}:\ninvalid type for values: expected object (map), got {}\n", child.name, other.type_name()));
+            }
+        }
+    }
+}

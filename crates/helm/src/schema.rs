@@ -1,0 +1,191 @@
+//! values.schema.json: what a chart says its values must look like.
+
+use crate::data::{Data, Table};
+use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
+use serde_json::Value;
+use std::{error::Error as StdError, fmt::Write};
+
+/// A compiled schema.
+pub(crate) struct Compiled {
+    schemas: Schemas,
+    index: SchemaIndex,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Compiled")
+    }
+}
+
+/// Schemas are never fetched: neither from files nor from the network. `urn:` references that nobody resolves allow everything, as in Helm.
+struct NoLoader;
+
+impl UrlLoader for NoLoader {
+    fn load(&self, url: &str) -> Result<Value, Box<dyn StdError>> {
+        if url.starts_with("urn:") {
+            return Ok(Value::Bool(true));
+        }
+        Err("schemas are not fetched from outside the chart".into())
+    }
+}
+
+/// Bytes of a schema that is read.
+const MAX_SIZE: usize = 5 << 20;
+/// Nesting of a schema, or of values that are checked.
+const MAX_DEPTH: usize = 400;
+
+const PLACE: &str = "file:///values.schema.json";
+
+impl Compiled {
+    pub fn new(schema: &[u8]) -> Result<Self, String> {
+        if schema.len() > MAX_SIZE {
+            return Err(format!("schema is larger than {MAX_SIZE} bytes"));
+        }
+        let value: Value = serde_json::from_slice(schema).map_err(|error| error.to_string())?;
+        if depth(&value) > MAX_DEPTH {
+            return Err("schema is nested too deeply".to_owned());
+        }
+        let mut schemas = Schemas::new();
+        let mut compiler = Compiler::new();
+        compiler.use_loader(Box::new(NoLoader));
+        compiler.add_resource(PLACE, value).map_err(|error| error.to_string())?;
+        let index = compiler.compile(PLACE, &mut schemas).map_err(|error| explain(&error))?;
+        Ok(Self { schemas, index })
+    }
+
+    /// Checks values. The error lists what does not fit, a line each.
+    pub fn check(&self, values: &Table) -> Result<(), String> {
+        let value = Data::Table(values.clone()).to_json();
+        if depth(&value) > MAX_DEPTH {
+            return Err("values are nested too deeply\n".to_owned());
+        }
+        self.schemas.validate(&value, self.index).map_err(|error| {
+            let mut out = String::new();
+            show(&mut out, &error, 0);
+            out
+        })
+    }
+}
+
+fn depth(value: &Value) -> usize {
+    // The text of JSON was bounded by its reader, so this recursion is.
+    1 + match value {
+        Value::Array(items) => items.iter().map(depth).max().unwrap_or(0),
+        Value::Object(map) => map.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn explain(error: &boon::CompileError) -> String {
+    match error {
+        boon::CompileError::LoadUrlError { url, src } => format!("failing loading {url:?}: {src}"),
+        other => {
+            let mut text = other.to_string();
+            if let Some(source) = other.source() {
+                let _ = write!(text, ": {source}");
+            }
+            text
+        }
+    }
+}
+
+/// Writes an error and its causes as santhosh-tekuri/jsonschema v6 prints them.
+fn show(out: &mut String, error: &ValidationError<'_, '_>, level: usize) {
+    match &error.kind {
+        // The root and references only lead to what is wrong.
+        ErrorKind::Schema { .. } => return error.causes.iter().for_each(|cause| show(out, cause, level)),
+        ErrorKind::Reference { .. } | ErrorKind::Group if error.causes.len() == 1 || matches!(error.kind, ErrorKind::Reference { .. }) => {
+            return error.causes.iter().for_each(|cause| show(out, cause, level));
+        }
+        _ => {}
+    }
+    let _ = writeln!(out, "{}- at '{}': {}", "  ".repeat(level), error.instance_location, message(&error.kind));
+    error.causes.iter().for_each(|cause| show(out, cause, level + 1));
+}
+
+fn quoted(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| format!("'{}'", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn message(kind: &ErrorKind<'_, '_>) -> String {
+    match kind {
+        ErrorKind::Type { got, want } => {
+            let want: Vec<String> = want.iter().map(|kind| kind.to_string()).collect();
+            format!("got {got}, want {}", want.join(" or "))
+        }
+        ErrorKind::Required { want } if want.len() == 1 => format!("missing property {}", quoted(want)),
+        ErrorKind::Required { want } => format!("missing properties {}", quoted(want)),
+        ErrorKind::AdditionalProperties { got } => format!("additional properties {} not allowed", quoted(got)),
+        ErrorKind::FalseSchema => "false schema".to_owned(),
+        ErrorKind::AllOf => "'allOf' failed".to_owned(),
+        ErrorKind::AnyOf => "'anyOf' failed".to_owned(),
+        ErrorKind::OneOf(None) => "'oneOf' failed, none matched".to_owned(),
+        ErrorKind::OneOf(Some((a, b))) => format!("'oneOf' failed, subschemas {a}, {b} matched"),
+        ErrorKind::Not => "'not' failed".to_owned(),
+        ErrorKind::Enum { want } if want.iter().all(|value| !value.is_object() && !value.is_array()) => {
+            let shown: Vec<String> = want.iter().map(literal).collect();
+            if shown.len() == 1 { format!("value must be {}", shown[0]) } else { format!("value must be one of {}", shown.join(", ")) }
+        }
+        ErrorKind::Enum { .. } => "'enum' failed".to_owned(),
+        ErrorKind::Const { want } if !want.is_object() && !want.is_array() => format!("value must be {}", literal(want)),
+        ErrorKind::Const { .. } => "'const' failed".to_owned(),
+        ErrorKind::Pattern { got, want } => format!("'{got}' does not match pattern '{want}'"),
+        ErrorKind::MinLength { got, want } => format!("minLength: got {got}, want {want}"),
+        ErrorKind::MaxLength { got, want } => format!("maxLength: got {got}, want {want}"),
+        ErrorKind::MinItems { got, want } => format!("minItems: got {got}, want {want}"),
+        ErrorKind::MaxItems { got, want } => format!("maxItems: got {got}, want {want}"),
+        ErrorKind::MinProperties { got, want } => format!("minProperties: got {got}, want {want}"),
+        ErrorKind::MaxProperties { got, want } => format!("maxProperties: got {got}, want {want}"),
+        ErrorKind::Minimum { got, want } => format!("minimum: got {got}, want {want}"),
+        ErrorKind::Maximum { got, want } => format!("maximum: got {got}, want {want}"),
+        ErrorKind::ExclusiveMinimum { got, want } => format!("exclusiveMinimum: got {got}, want {want}"),
+        ErrorKind::ExclusiveMaximum { got, want } => format!("exclusiveMaximum: got {got}, want {want}"),
+        ErrorKind::UniqueItems { got } => format!("items at {} and {} are equal", got[0], got[1]),
+        ErrorKind::PropertyName { prop } => format!("invalid propertyName '{prop}'"),
+        ErrorKind::Dependency { prop, missing } => format!("properties {} required, if '{prop}' exists", quoted(missing)),
+        ErrorKind::DependentRequired { prop, missing } => format!("properties {} required, if '{prop}' exists", quoted(missing)),
+        other => other.to_string(),
+    }
+}
+
+fn literal(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("'{text}'"),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(schema: &str, values: &str) -> Result<(), String> {
+        Compiled::new(schema.as_bytes()).and_then(|schema| schema.check(&crate::values::read(values).unwrap()))
+    }
+
+    #[test]
+    fn what_does_not_fit_is_listed() {
+        let schema =
+            r#"{"type":"object","required":["policy"],"properties":{"count":{"type":"integer","minimum":2},"s":{"enum":["a","b"]}}}"#;
+        assert_eq!(check(schema, "policy: x\ncount: 3.0\ns: a"), Ok(()));
+        assert_eq!(
+            check(schema, "count: x"),
+            Err("- at '': missing property 'policy'\n- at '/count': got string, want integer\n".to_owned())
+        );
+        assert_eq!(
+            check(schema, "policy: p\ncount: 1\ns: c"),
+            Err("- at '/count': minimum: got 1, want 2\n- at '/s': value must be one of 'a', 'b'\n".to_owned())
+        );
+    }
+
+    #[test]
+    fn schemas_are_not_fetched() {
+        for url in ["http://127.0.0.1:1/x.json", "file:///dev/zero", "https://example.com/schema.json"] {
+            let error = check(&format!(r#"{{"$ref":"{url}"}}"#), "a: 1").unwrap_err();
+            assert!(error.starts_with("failing loading"), "{error}");
+        }
+        assert_eq!(check(r#"{"$ref":"urn:nobody:knows"}"#, "a: 1"), Ok(()));
+        assert!(check(r##"{"$ref":"#"}"##, "a: 1").is_err(), "a reference to itself ends");
+        assert!(check(&format!("{}{}", r#"{"not":"#.repeat(5_000), "{}"), "a: 1").is_err());
+    }
+}
