@@ -51,6 +51,7 @@ static VERBS: &[Verb] = &[
     verb!(verbs::events),
     verb!(verbs::export),
     verb!(verbs::get),
+    verb!(verbs::helm),
     verb!(verbs::kustomize),
     verb!(verbs::logs),
     verb!(verbs::migrate),

@@ -6,7 +6,7 @@ use crate::{
     fmt,
     function::{AND, OR},
     number::quote,
-    parse::{RED_ZONE, STACK},
+    parse::{RED_ZONE, STACK, UNDECLARED},
     set::{Snippet, Templates},
     value::WeakMap,
 };
@@ -580,7 +580,10 @@ impl<'a> Run<'a> {
         value: Final,
     ) -> Result<Value> {
         state.at = At::Word(word);
-        let variable = self.variables[state.base + slot as usize].clone();
+        let found = self.variables.get(state.base.saturating_add(slot as usize)).filter(|_| slot != UNDECLARED);
+        let Some(variable) = found.cloned() else {
+            return Err(self.error(state, format!("undefined variable: {}", variable_name(word))));
+        };
         if names.is_empty() {
             if !words.is_empty() {
                 self.no_arguments(state, words, &value)?;
@@ -879,6 +882,13 @@ fn context(state: &State<'_>) -> (String, Location) {
     let column = before.iter().rev().take_while(|b| **b != b'\n').count();
     let location = Location { template: template.source.name.to_string(), line, column };
     (format!("template: {location}: executing {} at <{node}>: ", quote(template.name.as_bytes())), location)
+}
+
+fn variable_name(word: &Word) -> &str {
+    match &word.kind {
+        WordKind::Variable { name, .. } => name,
+        _ => "$",
+    }
 }
 
 /// The path up to the name at `at`, as the template wrote it.

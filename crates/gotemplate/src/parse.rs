@@ -40,6 +40,7 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec
         range_depth: 0,
         depth: 0,
         templates: Vec::new(),
+        pending: Vec::new(),
     };
     let mut body = Vec::new();
     loop {
@@ -80,7 +81,12 @@ struct Parser<'a> {
     range_depth: usize,
     depth: usize,
     templates: Vec<Template>,
+    /// Variables whose pipelines are being parsed.
+    pending: Vec<Arc<str>>,
 }
+
+/// The slot of a variable that is not there yet.
+pub(crate) const UNDECLARED: u32 = u32::MAX;
 
 /// The variables that can be seen.
 struct Scope {
@@ -369,12 +375,16 @@ impl Parser<'_> {
     fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
         let position = self.peek_non_space().range.start as u32;
         let mut pipe = Pipe { position, variables: Vec::new(), assigns: false, commands: Vec::new() };
-        self.declarations(&mut pipe, context)?;
+        let names = self.declarations(&mut pipe, context)?;
+        let pending = self.pending.len();
+        self.pending.extend(names.iter().cloned());
         loop {
             let token = self.next_non_space();
             match token.kind {
                 kind if kind == end => {
                     self.check_pipeline(&pipe, context)?;
+                    self.pending.truncate(pending);
+                    self.declare(&mut pipe, names);
                     return Ok(pipe);
                 }
                 Kind::Bool
@@ -399,7 +409,7 @@ impl Parser<'_> {
     }
 
     /// `$x :=`, `$x =`, and for range `$i, $x :=`.
-    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<()> {
+    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<Vec<Arc<str>>> {
         let mut names: Vec<Arc<str>> = Vec::new();
         loop {
             let variable = self.next_non_space();
@@ -434,6 +444,11 @@ impl Parser<'_> {
                 }
             }
         }
+        Ok(names)
+    }
+
+    /// Variables exist from the end of their pipeline on: in `$x := append $x 1` the second `$x` is the one before.
+    fn declare(&mut self, pipe: &mut Pipe, names: Vec<Arc<str>>) {
         for name in names {
             let slot = if pipe.assigns { self.scope.find(&name) } else { Some(self.scope.declare(name.clone())) };
             if slot.is_none() {
@@ -442,7 +457,6 @@ impl Parser<'_> {
             }
             pipe.variables.push(Variable { name, slot });
         }
-        Ok(())
     }
 
     fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
@@ -523,7 +537,9 @@ impl Parser<'_> {
             Kind::Dot => WordKind::Dot,
             Kind::Nil => WordKind::Nil,
             Kind::Variable => {
-                let Some(slot) = self.scope.find(text) else {
+                // A variable that its own pipeline declares passes Go's parser and fails when it runs.
+                let declaring = || self.pending.iter().any(|name| **name == *text).then_some(UNDECLARED);
+                let Some(slot) = self.scope.find(text).or_else(declaring) else {
                     return Err(self.error(format!("undefined variable {}", number::quote(text.as_bytes()))));
                 };
                 WordKind::Variable { name: text.into(), slot, fields: Box::default() }

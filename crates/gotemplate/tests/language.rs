@@ -60,6 +60,7 @@ fn templates_print_what_go_prints() {
         ("{{ index .m \"c\" \"d\" 1 }} {{ len .list }} {{ eq 1 2 3 1 }} {{ eq .missing nil }} {{ lt \"a\" \"b\" }}", "2 3 true true true"),
         ("{{ print 1 2 \"a\" \"b\" 3 }} {{ html \"<a>\" }} {{ urlquery \"a b&c\" }}", "1 2ab3 &lt;a&gt; a+b%26c"),
         ("{{ $.s }}{{ $x := . }}{{ $x.m.a }} {{ .s | printf \"%s!\" | }}", "hellox hello!"),
+        ("{{ $x := 1 }}{{ $x := print $x 2 }}{{ $x }}{{ range $x := .list }}{{ $x }}{{ end }}{{ $x }}", "1 2ab<no value>1 2"),
         ("{{ println\n  \"multi\"\n  \"line\" }}", "multi line\n"),
         ("{{ range .list }}{{ $y := . }}{{ with $y }}{{ $y = \"z\" }}{{ end }}{{ $y }}{{ end }}", "zz<no value>"),
     ];
@@ -90,6 +91,7 @@ fn mistakes_fail_with_gos_words_and_positions() {
         ("{{ if true }}", "template: t:1: unexpected EOF"),
         ("{{ .s", "template: t:1: unclosed action"),
         ("{{ $undef }}", "template: t:1: undefined variable \"$undef\""),
+        ("{{ $x := print $x }}", "template: t:1:15: executing \"t\" at <$x>: undefined variable: $x"),
         ("{{ break }}", "template: t:1: {{break}} outside {{range}}"),
         ("{{ 3-}}", "template: t:1: bad number syntax: \"3-\""),
         ("{{ (1 }}", "template: t:1: unclosed left paren"),

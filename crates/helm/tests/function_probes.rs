@@ -6,7 +6,7 @@
 
 use helm::{Capabilities, Chart, ChartLimits, Environment, Error, Limits, Options, Profile, Release, SeededRandom, Table};
 use serde_json::Value;
-use std::{path::Path, rc::Rc, sync::Arc};
+use std::{path::Path, process::ExitCode, rc::Rc, sync::Arc};
 use tree::MemoryTree;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
@@ -131,10 +131,16 @@ fn run(list: &str) -> (usize, Vec<String>) {
     (probes.len() - failures.len(), failures)
 }
 
-#[test]
-fn functions_answer_as_helms_do() {
+/// Tests run in the crate's folder; a relative path is meant from the workspace's, where cargo was called.
+fn from_start(path: &str) -> String {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if !Path::new(path).exists() && workspace.exists() { workspace.to_string_lossy().into_owned() } else { path.to_owned() }
+}
+
+/// Runs without the harness, so that the count is the last line.
+fn main() -> ExitCode {
     let lists: Vec<String> = match std::env::var("SLUICE_HELM_PROBES") {
-        Ok(path) => vec![path],
+        Ok(path) => vec![from_start(&path)],
         Err(_) => vec![format!("{FIXTURES}/probes.jsonl"), format!("{FIXTURES}/probes-4.3.1.jsonl")],
     };
     let (mut passed, mut failures) = (0, Vec::new());
@@ -148,7 +154,5 @@ fn functions_answer_as_helms_do() {
         println!("FAILED {failure}");
     }
     println!("{passed} passed, {} failed", failures.len());
-    // The closing line is for people and scripts that read it even where the harness captures output.
-    eprintln!("{passed} passed, {} failed", failures.len());
-    assert!(failures.is_empty(), "{passed} passed, {} failed", failures.len());
+    ExitCode::from(u8::from(!failures.is_empty()))
 }

@@ -37,7 +37,6 @@ pub use dates::{parse_duration, time};
 pub use encodings::base64;
 pub use environment::{Environment, FreshKeys, KeyKind, KeySource, Random, SeededRandom, SystemRandom};
 pub use paths::{base, clean};
-pub use semver::{Constraint, Version};
 
 pub(crate) use environment::environment;
 

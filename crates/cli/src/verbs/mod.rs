@@ -10,6 +10,7 @@ pub mod envsubst;
 pub mod events;
 pub mod export;
 pub mod get;
+pub mod helm;
 pub mod kustomize;
 pub mod logs;
 pub mod migrate;
