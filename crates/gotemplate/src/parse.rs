@@ -320,7 +320,10 @@ impl Parser<'_> {
         let mark = self.scope.mark();
         let pipe = self.pipeline(context, Kind::RightDelim)?;
         self.range_depth += usize::from(kind == Kind::Range);
+        let declared = self.scope.mark();
         let (body, next) = self.item_list()?;
+        // What the body declares is unknown to what follows an else.
+        self.scope.pop(declared);
         self.range_depth -= usize::from(kind == Kind::Range);
         let mut otherwise = None;
         if matches!(next, Item::Else) {

@@ -61,6 +61,7 @@ fn templates_print_what_go_prints() {
         ("{{ print 1 2 \"a\" \"b\" 3 }} {{ html \"<a>\" }} {{ urlquery \"a b&c\" }}", "1 2ab3 &lt;a&gt; a+b%26c"),
         ("{{ $.s }}{{ $x := . }}{{ $x.m.a }} {{ .s | printf \"%s!\" | }}", "hellox hello!"),
         ("{{ $x := 1 }}{{ $x := print $x 2 }}{{ $x }}{{ range $x := .list }}{{ $x }}{{ end }}{{ $x }}", "1 2ab<no value>1 2"),
+        ("{{ $x := 1 }}{{ if false }}{{ $x := 2 }}{{ else }}{{ $y := 3 }}{{ $x }}{{ $y }}{{ end }}", "13"),
         ("{{ println\n  \"multi\"\n  \"line\" }}", "multi line\n"),
         ("{{ range .list }}{{ $y := . }}{{ with $y }}{{ $y = \"z\" }}{{ end }}{{ $y }}{{ end }}", "zz<no value>"),
     ];

@@ -40,7 +40,10 @@ pub use error::Error;
 pub use functions::Lookup;
 pub use gotemplate::Limits;
 pub use ignore::matches as path_matches;
-pub use manifest::{Head, Hook, LastRun, Manifest, sort_for_install, sort_for_uninstall, sort_hooks_for_running, split as split_manifests};
+pub use manifest::{
+    Head, Hook, LastRun, Manifest, sort as sort_manifests, sort_for_install, sort_for_uninstall, sort_hooks_for_running,
+    split as split_manifests,
+};
 pub use metadata::{Dependency, Lock, Maintainer, Metadata};
 pub use release::{Info, SYSTEM_LABELS, StoredChart, StoredFile, StoredRelease};
 pub use render::{Options, Release, Rendered, push_document, render, render_files};

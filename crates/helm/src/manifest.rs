@@ -213,8 +213,8 @@ const EVENTS: &[&str] =
 /// Manifests and hooks a rendering may have.
 const MAX_DOCUMENTS: usize = 100_000;
 
-/// Sorts rendered files into hooks and manifests, in install order.
-pub(crate) fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<(Vec<Hook>, Vec<Manifest>), Error> {
+/// Sorts rendered files (path to text) into hooks and manifests, in install order. Post-renderers use it for what they made.
+pub fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<(Vec<Hook>, Vec<Manifest>), Error> {
     let mut hooks = Vec::new();
     let mut manifests = Vec::new();
     for (path, text) in files {

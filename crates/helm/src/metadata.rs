@@ -80,6 +80,8 @@ pub struct Dependency {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Lock {
+    /// Go reads no empty text as a time.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub generated: String,
     pub digest: String,
     pub dependencies: Vec<Dependency>,
