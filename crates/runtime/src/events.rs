@@ -78,6 +78,10 @@ const COPIED: &str = "event.toolkit.fluxcd.io/";
 /// The API server sets no limit of its own on these messages; an error of a thousand lines helps nobody.
 const MESSAGE_MAX: usize = 32 << 10;
 const NOTE_WITHIN: Duration = Duration::from_secs(5);
+/// An event whose next try would be so far off is not tried again.
+const GIVE_UP_PAUSE: Duration = Duration::from_secs(64);
+/// Names end at 253 characters; a dot and the number are put behind it.
+const OBJECT_NAME_MAX: usize = 230;
 
 /// What must keep running for events to arrive; each ends when it was told to drain and its queue is empty.
 pub(crate) struct Workers {
@@ -197,7 +201,7 @@ async fn write_to_cluster(client: Client, controller: String, mut queue: Queue) 
             Action::Create { message } => message,
             Action::Repeat { name, message, count } => {
                 // Annotations stay those of the first time, as client-go leaves them; recorded in src-git-revision-change and others.
-                let patch = json!({"count": count, "lastTimestamp": rfc3339_secs(record.time), "message": cut(&message)});
+                let patch = json!({"count": count, "lastTimestamp": rfc3339_secs(record.time), "message": cut(&message, MESSAGE_MAX)});
                 let body = patch.to_string().into_bytes();
                 match client.patch(&events, namespace, &name, "", PatchKind::Merge, &controller, body).await {
                     Ok(_) => continue,
@@ -214,12 +218,36 @@ async fn write_to_cluster(client: Client, controller: String, mut queue: Queue) 
         number += 1;
         // As client-go names events: the object, and a number that grows with time.
         let nanos = u128::try_from(record.time.as_nanosecond()).unwrap_or_default() + u128::from(number % 1000);
-        let name = format!("{}.{nanos:x}", &record.involved.name);
+        let name = format!("{}.{nanos:x}", cut(&record.involved.name, OBJECT_NAME_MAX));
         let body = cluster_event(&record, &name, namespace, &message, &controller).to_string().into_bytes();
-        match client.create(&events, namespace, &controller, body).await {
-            Ok(_) => correlator.written(key, name, 1),
+        match create(&client, &events, namespace, &controller, body, &queue.drain).await {
+            Ok(()) => correlator.written(key, name, 1),
             // A namespace that is going away takes no new objects.
             Err(error) => tracing::debug!(error = %error.chain(), "an event was not written"),
+        }
+    }
+}
+
+/// Writes an event, more than once when the server is away for a while; what waits behind it is bounded.
+async fn create(
+    client: &Client,
+    events: &Resource,
+    namespace: &str,
+    controller: &str,
+    body: Vec<u8>,
+    drain: &CancellationToken,
+) -> Result<(), cluster::Error> {
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match client.create(events, namespace, controller, body.clone()).await {
+            Ok(_) => return Ok(()),
+            // An answer that got lost: it is there.
+            Err(error) if error.is_already_exists() => return Ok(()),
+            Err(error) if error.is_transient() && pause < GIVE_UP_PAUSE && !drain.is_cancelled() => {
+                tokio::select! { () = tokio::time::sleep(pause) => {}, () = drain.cancelled() => {} }
+                pause *= 2;
+            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -237,7 +265,7 @@ fn cluster_event(record: &Record, name: &str, namespace: &str, message: &str, co
         "metadata": metadata,
         "involvedObject": record.involved.to_json(),
         "reason": record.event.reason,
-        "message": cut(message),
+        "message": cut(message, MESSAGE_MAX),
         "source": {"component": controller},
         "firstTimestamp": time,
         "lastTimestamp": time,
@@ -249,12 +277,13 @@ fn cluster_event(record: &Record, name: &str, namespace: &str, message: &str, co
     })
 }
 
-fn cut(message: &str) -> &str {
-    let mut end = message.len().min(MESSAGE_MAX);
-    while !message.is_char_boundary(end) {
+/// The beginning of a text, up to `max` bytes.
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &message[..end]
+    &text[..end]
 }
 
 /// The body that the notification-controller reads (eventv1.Event).
@@ -367,8 +396,8 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        assert!(cut(&"é".repeat(MESSAGE_MAX)).len() <= MESSAGE_MAX);
-        assert_eq!(cut(&format!("{}é", "a".repeat(MESSAGE_MAX - 1))).len(), MESSAGE_MAX - 1);
+        assert_eq!(cut("short", 10), "short");
+        assert_eq!(cut("éé", 3), "é");
+        assert_eq!(cut("aé", 2), "a");
     }
 }

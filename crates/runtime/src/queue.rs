@@ -150,7 +150,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             }
             (_, Next::Backoff) => self.add_at(key, now + delay.unwrap_or_default()),
             (_, Next::After(after)) => self.add_at(key, now + after),
-            (_, Next::Rest) => {}
+            // Whoever triggers names that nobody has must not fill the memory.
+            (_, Next::Rest) => {
+                if self.entries.get(key).is_some_and(|entry| entry.timer.is_none()) {
+                    self.entries.remove(key);
+                }
+            }
         }
         delay
     }
@@ -311,6 +316,10 @@ mod tests {
         queue.forget(&"c");
         assert_eq!(queue.done(&"c", Next::Now, now), None);
         assert_eq!((queue.take(now), queue.next_due(), queue.depth()), (None, None, 0));
+        queue.add(&"d", now);
+        queue.take(now);
+        queue.done(&"d", Next::Rest, now);
+        assert!(queue.entries.is_empty(), "a key at rest takes no memory");
     }
 
     #[test]
