@@ -2,6 +2,7 @@ use crate::counts::{Counts, Verb};
 use crate::error::Error;
 use crate::fence::Fence;
 use crate::limit::Limit;
+use crate::remote::{REMOTE_ANSWER_WITHIN, RemoteOptions, remote_config};
 use crate::resource::{Query, Resource};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -143,6 +144,14 @@ impl Client {
         })
     }
 
+    /// A client of another cluster, by a kubeconfig from a user's Secret, with a connection of its own.
+    ///
+    /// The right to write to it comes from this cluster's lease, and it must answer sooner than one's own.
+    pub async fn remote(&self, kubeconfig: &[u8], options: RemoteOptions) -> Result<Self, Error> {
+        let client = Self::with_fence(remote_config(kubeconfig, options).await?, self.connection.fence.clone())?;
+        Ok(Self { answer_within: REMOTE_ANSWER_WITHIN, ..client })
+    }
+
     /// The same connection in the name of another.
     pub fn as_identity(&self, identity: &Identity) -> Result<Self, Error> {
         let impersonate = match identity {
@@ -162,11 +171,6 @@ impl Client {
     /// The same client, writing whether or not the fence is open: for what may be told late, such as events.
     pub fn unfenced(&self) -> Self {
         Self { fenced: false, ..self.clone() }
-    }
-
-    /// The same client with less patience for a single answer.
-    pub fn answering_within(&self, answer_within: Duration) -> Self {
-        Self { answer_within, ..self.clone() }
     }
 
     pub fn counts(&self) -> &Counts {

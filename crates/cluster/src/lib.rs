@@ -1,10 +1,8 @@
 //! Speaking to Kubernetes API servers.
 //!
 //! ```text
-//! Clusters        this cluster, and those of kubeconfigs (sanitised)
-//!   └ Cluster     = Client + Discovery
-//!
-//! kube::Config -> connection pool (TLS, HTTP/2, pings)          one per cluster
+//! kubeconfig of a user -> sanitised ─┐
+//! kube::Config ─────────────────────┴> connection pool          TLS, HTTP/2, pings; one per cluster
 //!                   |- Limit   requests under way, halves on 429
 //!                   |- Counts  requests by verb and code
 //!                   `- Fence   no write after the lease ran out
@@ -17,7 +15,6 @@
 //! Objects stay the JSON that was sent until somebody needs a field of them: a decoded tree is thirteen times as large.
 
 mod client;
-mod clusters;
 mod connect;
 mod counts;
 mod discovery;
@@ -29,7 +26,6 @@ mod resource;
 mod watch;
 
 pub use client::{Apply, Client, Delete, Identity, Page, PatchKind, Propagation, Selection};
-pub use clusters::{Cluster, Clusters};
 pub use counts::{Counts, Verb};
 pub use discovery::Discovery;
 pub use error::{Error, Status, StatusCause, StatusDetails};

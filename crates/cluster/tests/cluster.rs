@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cluster::{Apply, Client, Delete, Discovery, Identity, Resource, Selection, Verb};
+use cluster::{Apply, Client, Delete, Discovery, Error, Identity, RemoteOptions, Resource, Selection, Verb};
 use object::{GroupKind, GroupVersionKind};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -12,20 +12,19 @@ const OWNER: &str = "kustomize.toolkit.fluxcd.io/name";
 struct Lab {
     client: Client,
     namespace: String,
+    /// Ends when it is dropped.
+    server: testing::TestServer,
 }
 
 impl Lab {
-    /// `None`, said plainly, when no cluster is at hand.
-    async fn open(test: &str) -> Option<Self> {
-        let Some(path) = std::env::var_os("SLUICE_TEST_KUBECONFIG") else {
-            eprintln!("SKIPPED {test}: SLUICE_TEST_KUBECONFIG names no cluster");
-            return None;
-        };
-        let file = kube::config::Kubeconfig::read_from(path).unwrap();
+    /// A namespace in the embedded server, or in the cluster that SLUICE_TEST_KUBECONFIG names.
+    async fn open(test: &str) -> Self {
+        let server = testing::server().await.unwrap();
+        let file = kube::config::Kubeconfig::from_yaml(&server.kubeconfig).unwrap();
         let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
-        let lab = Self { client: Client::new(config).unwrap(), namespace: format!("cl-{test}-{:x}", rand::random::<u32>()) };
+        let lab = Self { server, client: Client::new(config).unwrap(), namespace: format!("cl-{test}-{:x}", rand::random::<u32>()) };
         lab.apply(&namespaces(), json!({"metadata": {"name": lab.namespace}})).await;
-        Some(lab)
+        lab
     }
 
     async fn apply(&self, resource: &Resource, mut object: Value) -> Value {
@@ -69,7 +68,7 @@ async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 
 #[tokio::test]
 async fn a_kind_is_found_with_its_scope_and_asked_for_once() {
-    let Some(lab) = Lab::open("discovery").await else { return };
+    let lab = Lab::open("discovery").await;
     let discovery = Discovery::new(lab.client.clone());
     let before = lab.client.counts().of(Verb::Get);
     let deployment = discovery.resolve(&GroupVersionKind::new("apps", "v1", "Deployment")).await.unwrap();
@@ -89,7 +88,7 @@ async fn a_kind_is_found_with_its_scope_and_asked_for_once() {
 
 #[tokio::test]
 async fn a_new_definition_is_noticed_and_a_deleted_one_too() {
-    let Some(lab) = Lab::open("crd").await else { return };
+    let lab = Lab::open("crd").await;
     let discovery = Discovery::new(lab.client.clone());
     discovery.follow_definitions();
     let group = format!("g{:x}.example.com", rand::random::<u32>());
@@ -109,7 +108,7 @@ async fn a_new_definition_is_noticed_and_a_deleted_one_too() {
 
 #[tokio::test]
 async fn an_impersonated_account_has_its_own_rights() {
-    let Some(lab) = Lab::open("identity").await else { return };
+    let lab = Lab::open("identity").await;
     let tenant = lab.client.as_identity(&Identity::service_account(&lab.namespace, "tenant")).unwrap();
     let error = tenant.get(&config_maps(), &lab.namespace, "a").await.unwrap_err();
     assert!(error.is_forbidden() && !error.is_transient(), "{error:?}");
@@ -120,7 +119,7 @@ async fn an_impersonated_account_has_its_own_rights() {
 
 #[tokio::test]
 async fn a_deletion_of_another_object_of_the_same_name_is_refused() {
-    let Some(lab) = Lab::open("delete").await else { return };
+    let lab = Lab::open("delete").await;
     lab.apply(&config_maps(), lab.map("a", None, "1")).await;
     let wrong = Delete { uid: Some("00000000-0000-0000-0000-000000000000"), ..Delete::default() };
     let error = lab.client.delete(&config_maps(), &lab.namespace, "a", wrong).await.unwrap_err();
@@ -135,7 +134,7 @@ async fn a_deletion_of_another_object_of_the_same_name_is_refused() {
 
 #[tokio::test]
 async fn fields_of_another_manager_are_a_conflict_that_names_it() {
-    let Some(lab) = Lab::open("conflict").await else { return };
+    let lab = Lab::open("conflict").await;
     lab.apply(&config_maps(), lab.map("a", None, "1")).await;
     let mut other = lab.map("a", None, "2");
     other["apiVersion"] = "v1".into();
@@ -149,8 +148,22 @@ async fn fields_of_another_manager_are_a_conflict_that_names_it() {
 }
 
 #[tokio::test]
+async fn a_remote_cluster_answers_by_its_kubeconfig_and_shares_the_fence() {
+    let lab = Lab::open("remote").await;
+    let options = RemoteOptions { insecure_tls: lab.server.embedded.is_none(), ..RemoteOptions::default() };
+    let remote = lab.client.remote(lab.server.kubeconfig.as_bytes(), options).await.unwrap();
+    assert!(remote.get_opt(&namespaces(), "", &lab.namespace).await.unwrap().is_some());
+    lab.client.fence().close();
+    let write = remote.delete(&namespaces(), "", &lab.namespace, Delete::default()).await;
+    assert!(matches!(write, Err(Error::Fenced)), "{write:?}");
+    assert_eq!(remote.counts().total(), 1, "a connection of its own");
+    lab.client.fence().extend(std::time::Instant::now(), Duration::from_secs(60));
+    lab.close().await;
+}
+
+#[tokio::test]
 async fn lists_come_in_pages_and_metadata_alone_when_asked_for() {
-    let Some(lab) = Lab::open("list").await else { return };
+    let lab = Lab::open("list").await;
     let names: Vec<String> = (0..3).map(|number| format!("m{number}")).collect();
     for name in &names {
         lab.apply(&config_maps(), lab.map(name, Some("list"), "1")).await;

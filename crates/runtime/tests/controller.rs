@@ -26,7 +26,7 @@ fn good() -> Bench {
 
 #[tokio::test]
 async fn first_sight_takes_two_writes_and_everything_after_takes_none() {
-    let Some(lab) = Lab::open("first_sight").await else { return };
+    let lab = Lab::open("first_sight").await;
     lab.widget("a", json!({"size": 1})).await;
     let bench = good();
     let running = lab.start(&bench).await;
@@ -62,7 +62,7 @@ async fn first_sight_takes_two_writes_and_everything_after_takes_none() {
 
 #[tokio::test]
 async fn an_object_that_does_not_decode_says_so_and_stops_no_other() {
-    let Some(lab) = Lab::open("undecodable").await else { return };
+    let lab = Lab::open("undecodable").await;
     lab.widget("bad", json!({"size": "large"})).await;
     let kept = json!({"status": {"inventory": ["precious"]}}).to_string().into_bytes();
     lab.client.patch(&widgets(), &lab.namespace, "bad", "status", PatchKind::Merge, "tester", kept).await.unwrap();
@@ -98,7 +98,7 @@ async fn an_object_that_does_not_decode_says_so_and_stops_no_other() {
 
 #[tokio::test]
 async fn a_deleted_object_goes_when_its_clean_up_is_complete() {
-    let Some(lab) = Lab::open("deletion").await else { return };
+    let lab = Lab::open("deletion").await;
     lab.widget("a", json!({"size": 1})).await;
     let allowed = Arc::new(AtomicBool::new(false));
     let gate = allowed.clone();
@@ -139,7 +139,7 @@ async fn a_deleted_object_goes_when_its_clean_up_is_complete() {
 
 #[tokio::test]
 async fn a_panic_and_a_hang_cost_their_own_object_a_back_off_and_nothing_else() {
-    let Some(lab) = Lab::open("panic_and_hang").await else { return };
+    let lab = Lab::open("panic_and_hang").await;
     for name in ["good", "hangs", "panics"] {
         lab.widget(name, json!({"size": 1})).await;
     }
@@ -173,7 +173,7 @@ async fn a_panic_and_a_hang_cost_their_own_object_a_back_off_and_nothing_else() 
 
 #[tokio::test]
 async fn one_object_never_runs_twice_at_a_time_and_others_run_beside_it() {
-    let Some(lab) = Lab::open("serial").await else { return };
+    let lab = Lab::open("serial").await;
     for name in ["a", "b", "c"] {
         lab.widget(name, json!({"size": 1})).await;
     }
@@ -213,7 +213,7 @@ async fn one_object_never_runs_twice_at_a_time_and_others_run_beside_it() {
 
 #[tokio::test]
 async fn a_trigger_can_tell_a_run_that_it_is_pointless() {
-    let Some(lab) = Lab::open("cancel").await else { return };
+    let lab = Lab::open("cancel").await;
     lab.widget("a", json!({"size": 1})).await;
     let bench = Bench::new(|widget, context| {
         async move {
@@ -235,7 +235,7 @@ async fn a_trigger_can_tell_a_run_that_it_is_pointless() {
 
 #[tokio::test]
 async fn states_on_the_way_are_seen_when_they_last_and_checkpoints_at_once() {
-    let Some(lab) = Lab::open("progress").await else { return };
+    let lab = Lab::open("progress").await;
     lab.widget("slow", json!({"size": 1})).await;
     lab.widget("quick", json!({"size": 1})).await;
     let open = Arc::new(tokio::sync::Semaphore::new(0));
@@ -269,7 +269,7 @@ async fn states_on_the_way_are_seen_when_they_last_and_checkpoints_at_once() {
 
 #[tokio::test]
 async fn a_report_that_may_wait_is_written_only_when_nothing_replaces_it() {
-    let Some(lab) = Lab::open("soon").await else { return };
+    let lab = Lab::open("soon").await;
     lab.widget("a", json!({"size": 1})).await;
     let ready_now = Arc::new(AtomicBool::new(false));
     let flag = ready_now.clone();
@@ -296,7 +296,7 @@ async fn a_report_that_may_wait_is_written_only_when_nothing_replaces_it() {
 
 #[tokio::test]
 async fn a_status_reaches_an_object_that_was_changed_meanwhile() {
-    let Some(lab) = Lab::open("conflict").await else { return };
+    let lab = Lab::open("conflict").await;
     lab.widget("changed", json!({"size": 1})).await;
     let lab = Arc::new(lab);
     let meddler = lab.clone();
@@ -324,7 +324,7 @@ async fn a_status_reaches_an_object_that_was_changed_meanwhile() {
 
 #[tokio::test]
 async fn events_reach_the_cluster_with_their_annotations_and_repeats_are_counted() {
-    let Some(lab) = Lab::open("events").await else { return };
+    let lab = Lab::open("events").await;
     lab.apply(
         &widgets(),
         json!({"metadata": {"name": "a", "namespace": lab.namespace, "annotations": {"event.toolkit.fluxcd.io/team": "x"}}, "spec": {"size": 1}}),
@@ -359,7 +359,7 @@ async fn events_reach_the_cluster_with_their_annotations_and_repeats_are_counted
 
 #[tokio::test]
 async fn a_shard_sees_its_own_objects_only() {
-    let Some(lab) = Lab::open("shards").await else { return };
+    let lab = Lab::open("shards").await;
     let labelled = |name: &str, shard: Value| json!({"metadata": {"name": name, "namespace": lab.namespace, "labels": {"sharding.fluxcd.io/key": shard}}, "spec": {"size": 1}});
     lab.apply(&widgets(), labelled("one", json!("shard1"))).await;
     lab.widget("main", json!({"size": 1})).await;

@@ -28,7 +28,7 @@ fn election(lab: &Lab, identity: &str) -> LeaderElection {
 
 #[tokio::test]
 async fn of_two_replicas_one_works_and_the_other_takes_over_at_once_when_it_leaves() {
-    let Some(lab) = Lab::open("election").await else { return };
+    let lab = Lab::open("election").await;
     let (first_bench, second_bench) = (good(), good());
     let mut settings = lab.settings();
     settings.leader_election = Some(election(&lab, "first"));
@@ -56,7 +56,7 @@ async fn of_two_replicas_one_works_and_the_other_takes_over_at_once_when_it_leav
 
 #[tokio::test]
 async fn a_leader_that_loses_its_lease_stops_writing_and_stands_again() {
-    let Some(lab) = Lab::open("lost_lease").await else { return };
+    let lab = Lab::open("lost_lease").await;
     let bench = good();
     let mut settings = lab.settings();
     settings.leader_election = Some(election(&lab, "me"));
@@ -79,7 +79,7 @@ async fn a_leader_that_loses_its_lease_stops_writing_and_stands_again() {
 
 #[tokio::test]
 async fn metrics_and_health_are_served_and_liveness_follows_checks() {
-    let Some(lab) = Lab::open("servers").await else { return };
+    let lab = Lab::open("servers").await;
     lab.widget("a", json!({"size": 1})).await;
     let mut settings = lab.settings();
     (settings.metrics_addr, settings.health_addr) = (Some("127.0.0.1:0".into()), Some("127.0.0.1:0".into()));
@@ -123,7 +123,7 @@ async fn metrics_and_health_are_served_and_liveness_follows_checks() {
 
 #[tokio::test]
 async fn stopping_lets_a_run_finish_and_starts_no_other() {
-    let Some(lab) = Lab::open("stopping").await else { return };
+    let lab = Lab::open("stopping").await;
     lab.widget("a", json!({"size": 1})).await;
     let open = Arc::new(tokio::sync::Semaphore::new(0));
     let gate = open.clone();
@@ -148,7 +148,7 @@ async fn stopping_lets_a_run_finish_and_starts_no_other() {
 
 #[tokio::test]
 async fn a_task_that_fails_ends_the_process_with_its_reason() {
-    let Some(lab) = Lab::open("tasks").await else { return };
+    let lab = Lab::open("tasks").await;
     let running = lab.start(&good()).await;
     running.process.spawn("artifact server", async { Err::<(), _>("the port is taken") });
     let error = running.process.finish().await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_task_that_fails_ends_the_process_with_its_reason() {
 #[tokio::test]
 async fn events_are_posted_to_the_notification_controller() {
     use http_body_util::BodyExt;
-    let Some(lab) = Lab::open("notes").await else { return };
+    let lab = Lab::open("notes").await;
     lab.widget("a", json!({"size": 1})).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

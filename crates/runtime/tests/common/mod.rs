@@ -55,22 +55,22 @@ pub struct Lab {
     pub kube: kube::Config,
     pub client: Client,
     pub namespace: String,
+    /// Ends when it is dropped.
+    _server: testing::TestServer,
 }
 
 impl Lab {
-    /// `None`, said plainly, when no cluster is at hand.
-    pub async fn open(test: &str) -> Option<Self> {
-        let Some(path) = std::env::var_os("SLUICE_TEST_KUBECONFIG") else {
-            eprintln!("SKIPPED {test}: SLUICE_TEST_KUBECONFIG names no cluster");
-            return None;
-        };
-        let kube = runtime::kube_config(Some(path.as_ref()), None).await.unwrap();
+    /// A namespace in the embedded server, or in the cluster that SLUICE_TEST_KUBECONFIG names.
+    pub async fn open(test: &str) -> Self {
+        let server = testing::server().await.unwrap();
+        let file = kube::config::Kubeconfig::from_yaml(&server.kubeconfig).unwrap();
+        let kube = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
         let client = Client::new(kube.clone()).unwrap();
         let namespace = format!("rt-{}-{:x}", test.replace('_', "-").chars().take(30).collect::<String>(), rand::random::<u32>());
-        let lab = Self { kube, client, namespace };
+        let lab = Self { kube, client, namespace, _server: server };
         lab.apply(&Resource::cluster_scoped("", "v1", "Namespace", "namespaces"), json!({"metadata": {"name": lab.namespace}})).await;
         lab.define().await;
-        Some(lab)
+        lab
     }
 
     async fn define(&self) {
