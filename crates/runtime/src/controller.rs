@@ -203,7 +203,12 @@ impl<R: Reconciler> Core<R> {
             reconcileID = %crate::log::uuid(self.process.jitter()),
         );
         let key = taken.key.clone();
-        let ended = self.once(taken).instrument(span.clone()).await;
+        // Whatever happens, the key must not stay marked as running.
+        let once = AssertUnwindSafe(self.once(taken)).catch_unwind().instrument(span.clone());
+        let ended = once.await.unwrap_or_else(|_| {
+            metrics.panicked(&self.name);
+            Ended::failed()
+        });
         let delay = self.handle.done(&key, ended.next);
         if let Some(delay) = delay {
             span.in_scope(|| tracing::debug!(after = ?delay, "trying again"));

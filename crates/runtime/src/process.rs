@@ -408,12 +408,12 @@ impl Process {
     pub fn watch_with<T: DeserializeOwned + Send + Sync + 'static>(&self, client: Client, store: &Store<T>, selection: Selection) {
         let name = store.resource().full_name();
         self.shared.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push((name, store.subscribe_synced()));
-        let (store, end) = (store.clone(), self.shared.end.clone());
-        self.shared.tasks.spawn(async move {
-            tokio::select! {
-                () = end.cancelled() => {}
-                () = feed(client, store, selection) => {}
-            }
+        // A store that is not fed any more would go on to look alive: if this ends, the process does.
+        let task = format!("watch of {}", store.resource());
+        let feed = feed(client, store.clone(), selection);
+        self.spawn(&task, async move {
+            feed.await;
+            Err("the watch ended")
         });
     }
 
