@@ -5,8 +5,10 @@
 //! cluster that `SLUICE_TEST_KUBECONFIG` names; with `SLUICE_RECORD_SCENARIOS=1` the answers are written anew (real server only, without
 //! a controller manager).
 
+mod client;
+
 use apiserver::{Options, Running, Server, Simulator};
-use base64::Engine;
+use client::Access;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -14,9 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 struct Target {
-    client: reqwest::Client,
-    base: String,
-    token: String,
+    access: Access,
     _embedded: Option<Running>,
 }
 
@@ -24,32 +24,11 @@ impl Target {
     async fn start() -> Self {
         if let Ok(path) = std::env::var("SLUICE_TEST_KUBECONFIG") {
             let text = std::fs::read_to_string(path).expect("the kubeconfig can be read");
-            return Self::of_kubeconfig(&text, None);
+            return Self { access: Access::of_kubeconfig(&text), _embedded: None };
         }
         let options = Options { simulator: Simulator::Off, ..Options::default() };
         let running = Server::start(options).await.expect("the server starts");
-        Self::of_kubeconfig(&running.kubeconfig(), Some(running))
-    }
-
-    fn of_kubeconfig(text: &str, embedded: Option<Running>) -> Self {
-        let field = |name: &str| {
-            let line = text.lines().find_map(|line| line.trim().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(':'));
-            line.map(|value| value.trim().trim_matches('"').to_owned())
-        };
-        let mut builder = reqwest::Client::builder().timeout(Duration::from_secs(60));
-        match field("certificate-authority-data") {
-            Some(data) => {
-                let pem = base64::engine::general_purpose::STANDARD.decode(data).expect("base64");
-                builder = builder.tls_certs_only([reqwest::Certificate::from_pem(&pem).expect("a certificate")]);
-            }
-            None => builder = builder.tls_danger_accept_invalid_certs(true),
-        }
-        Self {
-            client: builder.build().expect("a client"),
-            base: field("server").expect("a server address"),
-            token: field("token").expect("a token"),
-            _embedded: embedded,
-        }
+        Self { access: Access::of_kubeconfig(&running.kubeconfig()), _embedded: Some(running) }
     }
 
     async fn send(&self, request: &Value, namespace: &str, seen: &Map<String, Value>) -> Value {
@@ -64,8 +43,8 @@ impl Target {
         };
         let text = |key: &str| request.get(key).and_then(Value::as_str);
         let method = text("method").unwrap_or("GET").parse().expect("a method");
-        let mut call = self.client.request(method, format!("{}{}", self.base, fill(text("path").expect("a path"))));
-        call = call.bearer_auth(text("token").unwrap_or(&self.token));
+        let mut call = self.access.client.request(method, format!("{}{}", self.access.base, fill(text("path").expect("a path"))));
+        call = call.bearer_auth(text("token").unwrap_or(&self.access.token));
         call = call.header("user-agent", "scenario/1").header("accept", text("accept").unwrap_or("application/json"));
         for (name, value) in request.get("headers").and_then(Value::as_object).into_iter().flatten() {
             call = call.header(name, fill(value.as_str().unwrap_or("")));
