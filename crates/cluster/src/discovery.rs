@@ -105,26 +105,37 @@ impl Shared {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// What is not known is answered only from a discovery that began after the question: a kind that was installed a
+    /// moment ago, by whoever asks now, must be found.
     async fn look_up(&self, find: impl Fn(&Table) -> Option<Resource>) -> Result<Option<Resource>, Error> {
         if let Some(found) = find(&self.read()) {
             return Ok(Some(found));
         }
-        // Whoever comes while the server is being asked waits for that answer instead of asking again.
-        let _reading = self.reading.lock().await;
-        let asked_at_change = self.changes.load(Ordering::Acquire);
-        {
-            let table = self.read();
-            let found = find(&table);
-            let fresh = table.read_at.is_some_and(|at| at.elapsed() < AGAIN_AFTER) && table.read_after == asked_at_change;
-            if found.is_some() || fresh {
-                return Ok(found);
+        let asked = Instant::now();
+        loop {
+            // Whoever comes while the server is being asked waits for that answer first.
+            let reading = self.reading.lock().await;
+            let asked_at_change = self.changes.load(Ordering::Acquire);
+            let soon = {
+                let table = self.read();
+                let found = find(&table);
+                if found.is_some() || table.read_at.is_some_and(|at| at >= asked) {
+                    return Ok(found);
+                }
+                table.read_at.filter(|_| table.read_after == asked_at_change).map(|at| at + AGAIN_AFTER).filter(|at| *at > Instant::now())
+            };
+            if let Some(soon) = soon {
+                drop(reading);
+                tokio::time::sleep_until(soon).await;
+                continue;
             }
+            let read_at = Some(Instant::now());
+            let discovered = self.discover().await?;
+            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            let known = std::mem::take(&mut table.kinds);
+            *table = Table { kinds: discovered.merged_into(known), read_at, read_after: asked_at_change };
+            return Ok(find(&table));
         }
-        let discovered = self.discover().await?;
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        let known = std::mem::take(&mut table.kinds);
-        *table = Table { kinds: discovered.merged_into(known), read_at: Some(Instant::now()), read_after: asked_at_change };
-        Ok(find(&table))
     }
 
     async fn discover(&self) -> Result<Discovered, Error> {

@@ -195,7 +195,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Store<T> {
         }
         let key = meta.key();
         let json: Arc<RawValue> = without_managed_fields(json).into();
-        let decoded = serde_json::from_str::<T>(json.get());
+        let decoded = serde_path_to_error::deserialize::<_, T>(&mut serde_json::Deserializer::from_str(json.get()));
         let entry = Entry {
             uid: meta.uid.as_str().into(),
             version: meta.resource_version.as_str().into(),
