@@ -100,7 +100,7 @@ impl Session<'_> {
     /// Finds the resource, starts the watch of its kind, and looks at the object where the plan could not decide without.
     async fn prepare(&self, step: &Step) -> Result<Job, Failure> {
         let (desired, mut action) = (step.desired.clone(), step.action.clone());
-        if matches!(action, Action::Unchanged | Action::Skip { .. }) {
+        if matches!(action, Action::Unchanged { .. } | Action::Skip { .. }) {
             return Ok(Job { desired, resource: None, action });
         }
         let key = &desired.key;
@@ -176,8 +176,7 @@ impl Session<'_> {
         let Action::Verify { live } = &job.action else { return Ok(None) };
         let same = live.object.as_deref().is_some_and(|live| drift::same_but_for_the_server(live, &object, &ignored));
         if same {
-            self.target.owned.settle(&desired.key, &live.resource_version, desired.digest);
-            return Ok(Some(Action::Unchanged));
+            return Ok(Some(Action::Unchanged { live: live.clone() }));
         }
         Ok(Some(Action::Update { live: live.clone(), takeover: None }))
     }
@@ -187,17 +186,14 @@ impl Session<'_> {
         if self.cancel.is_cancelled() {
             return Err(Failure { message: format!("{key} was not applied: the reconciliation was cancelled"), transient: true });
         }
-        let Some(resource) = &job.resource else {
-            return Ok(match &job.action {
-                Action::Skip { .. } => Done::quiet(Verb::Skipped),
-                _ => {
-                    if let Live::Present(record) = self.target.owned.live(key) {
-                        self.target.owned.settle(key, &record.resource_version, job.desired.digest);
-                    }
-                    Done::quiet(Verb::Unchanged)
-                }
-            });
-        };
+        if let Action::Unchanged { live } = &job.action {
+            // Only the state that was compared is settled: a newer one has to be compared anew.
+            if live.settled != Some(job.desired.digest) {
+                self.target.owned.settle(key, &live.resource_version, job.desired.digest);
+            }
+            return Ok(Done::quiet(Verb::Unchanged));
+        }
+        let Some(resource) = &job.resource else { return Ok(Done::quiet(Verb::Skipped)) };
         match &job.action {
             Action::Create => self.create(&job.desired, resource).await,
             Action::Update { live, takeover } => self.update(job, resource, live, takeover.as_ref()).await,

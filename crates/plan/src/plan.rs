@@ -107,7 +107,10 @@ pub enum Action {
     },
     /// Read it first, then decide with [`decide`].
     Look,
-    Unchanged,
+    /// The live object, as it was seen, is what is wanted.
+    Unchanged {
+        live: Arc<Record>,
+    },
     Skip {
         why: Why,
     },
@@ -231,7 +234,7 @@ pub struct Plan {
 impl Plan {
     /// Nothing is to be sent to the cluster.
     pub fn is_settled(&self) -> bool {
-        self.prunes.is_empty() && self.stages.iter().flat_map(|stage| &stage.steps).all(|step| matches!(step.action, Action::Unchanged))
+        self.prunes.is_empty() && self.stages.iter().flat_map(|stage| &stage.steps).all(|step| matches!(step.action, Action::Unchanged { .. }))
     }
 }
 
@@ -282,7 +285,7 @@ pub fn decide(desired: &Desired, live: &Live, policy: &Policy) -> Action {
         return Action::Skip { why: Why::AlreadyPresent };
     }
     if record.settled == Some(desired.digest) {
-        return Action::Unchanged;
+        return Action::Unchanged { live: record.clone() };
     }
     let update = |takeover| Action::Update { live: record.clone(), takeover };
     let Some(object) = &record.object else { return update(None) };
@@ -291,7 +294,7 @@ pub fn decide(desired: &Desired, live: &Live, policy: &Policy) -> Action {
         return update(Some(patch));
     }
     match drift::compare(object, &desired.object, &ignore::paths(&policy.ignore, &desired.object)) {
-        Drift::Same => Action::Unchanged,
+        Drift::Same => Action::Unchanged { live: record.clone() },
         Drift::Unsure => Action::Verify { live: record.clone() },
         Drift::Different => update(None),
     }

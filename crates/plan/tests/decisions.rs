@@ -91,7 +91,7 @@ fn metadata_of_both_sides_steers_the_apply() {
     let ssa = |value: &str| json!({"kustomize.toolkit.fluxcd.io/ssa": value});
     let disabled = json!({"kustomize.toolkit.fluxcd.io/reconcile": "Disabled"});
     let has = |annotations: Value| World::new().having(applied(&plain, annotations));
-    assert!(matches!(has(json!({})).action(&plain), Action::Unchanged));
+    assert!(matches!(has(json!({})).action(&plain), Action::Unchanged { .. }));
     assert!(matches!(World::new().action(&plain), Action::Create));
     for (annotations, why) in [(disabled.clone(), Why::ReconcileDisabled), (ssa("ignore"), Why::Ignored)] {
         assert!(matches!(has(annotations.clone()).action(&plain), Action::Skip { why: w } if w == why), "{annotations} on the live object");
