@@ -234,7 +234,8 @@ pub struct Plan {
 impl Plan {
     /// Nothing is to be sent to the cluster.
     pub fn is_settled(&self) -> bool {
-        self.prunes.is_empty() && self.stages.iter().flat_map(|stage| &stage.steps).all(|step| matches!(step.action, Action::Unchanged { .. }))
+        self.prunes.is_empty()
+            && self.stages.iter().flat_map(|stage| &stage.steps).all(|step| matches!(step.action, Action::Unchanged { .. }))
     }
 }
 
