@@ -149,6 +149,7 @@ fn scalar_text(node: &Node) -> String {
                 yaml::emit_into(&Value::from(scalar.text.as_str()), &mut out);
                 out.trim_end_matches('\n').to_owned()
             }
+            _ if yaml::plain_tag(yaml::Dialect::Kyaml, &scalar.text) != scalar.tag => format!("{} {}", scalar.tag.name(), scalar.text),
             _ => scalar.text.to_string(),
         },
     }

@@ -25,7 +25,12 @@ const OPERATIONS_MAX: usize = 10_000;
 impl Patch {
     /// Reads a patch from JSON or YAML text.
     pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let value = yaml::to_json(text, Dialect::Sigs).map_err(|error| error.to_string())?;
+        // What begins like JSON must be JSON.
+        let value = if text.starts_with('[') {
+            serde_json::from_str(text).map_err(|error| error.to_string())?
+        } else {
+            yaml::to_json(text, Dialect::Sigs).map_err(|error| error.to_string())?
+        };
         Self::from_json(&value)
     }
 
@@ -57,10 +62,10 @@ impl Patch {
 
     /// Applies the patch to an object. As in kustomize the object goes through JSON: numbers become floats and come back.
     pub fn apply(&self, node: &mut Node, place: Place) -> Result<()> {
-        through_json(node)?;
         for operation in &self.operations {
             self.apply_one(operation, node, place)?;
         }
+        through_json(node)?;
         if node.as_map().is_none() {
             return Err(problem(format!("the JSON patch leaves {}, not an object", node.describe())));
         }

@@ -150,6 +150,10 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
     if patch.allow_name_change || patch.allow_kind_change {
         object.store_id(&run.scopes());
     }
+    if patch.node.get("$patch").and_then(yaml::Node::text) == Some("replace") {
+        // kustomize drops what a replacement of the whole object makes, and the object stays as it was.
+        return Ok(());
+    }
     let schema = run.context.schema.borrow().clone();
     let at = {
         let gvk = &id.gvk;

@@ -184,7 +184,7 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
                 _ => SmolStr::default(),
             };
             if path::is_blank(old) {
-                old.tag = yaml::plain_tag(Dialect::Kyaml, &new_text);
+                old.tag = if new_text.is_empty() { Tag::Str } else { yaml::plain_tag(Dialect::Kyaml, &new_text) };
             }
             old.text = new_text;
             field.place = value.place;

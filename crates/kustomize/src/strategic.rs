@@ -405,7 +405,8 @@ fn is_plain(items: &[Node], key: &str) -> bool {
 fn take_style(node: &mut Node, style: Style) {
     if let Data::Scalar(scalar) = &mut node.data {
         scalar.style = style;
-        if style != Style::Plain {
+        // A type that the text does not show is written out as a tag, and stays.
+        if style != Style::Plain && yaml::plain_tag(yaml::Dialect::Kyaml, &scalar.text) == scalar.tag {
             scalar.tag = Tag::Str;
         }
     }
@@ -471,7 +472,9 @@ fn has(item: &Node, key: &str, value: &str) -> bool {
 }
 
 fn find(items: &[Node], keys: &[SmolStr], values: &[SmolStr]) -> Option<usize> {
-    items.iter().position(|item| item.as_map().is_some() && keys.iter().zip(values).all(|(key, value)| has(item, key, value)))
+    // Here an empty value asks for an empty value, unlike in `has`.
+    let equal = |item: &Node, key: &str, value: &str| item.get(key).is_some_and(|found| found.text().unwrap_or("") == value);
+    items.iter().position(|item| item.as_map().is_some() && keys.iter().zip(values).all(|(key, value)| equal(item, key, value)))
 }
 
 /// Puts an element in the place of those with its keys, or at the end; without an element removes them (kyaml ElementSetter).

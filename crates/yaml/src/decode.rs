@@ -10,19 +10,51 @@ use serde_json::{Map, Value};
 
 /// The JSON that Go makes of a node.
 pub(crate) fn json(node: &Node, dialect: Dialect) -> Result<Value, Error> {
+    json_in(node, dialect, Way::Straight)
+}
+
+/// The JSON of a node that yaml.v3 has written and read again before, as kustomize does.
+pub(crate) fn rewritten_json(node: &Node) -> Result<Value, Error> {
+    json_in(node, Dialect::Kyaml, Way::Rewritten { flow: false })
+}
+
+/// How a node comes to JSON.
+#[derive(Clone, Copy)]
+enum Way {
+    Straight,
+    /// Through text; `flow` inside braces.
+    Rewritten {
+        flow: bool,
+    },
+}
+
+/// yaml.v3 writes a null without text as `''` where braces are around it, and reads a string.
+pub(crate) fn is_blank(scalar: &Scalar) -> bool {
+    scalar.tag == Tag::Null && scalar.text.is_empty()
+}
+
+fn json_in(node: &Node, dialect: Dialect, way: Way) -> Result<Value, Error> {
     Ok(match &node.data {
-        Data::List(items) => Value::Array(items.iter().map(|item| json(item, dialect)).collect::<Result<_, _>>()?),
+        Data::List(items) => Value::Array(items.iter().map(|item| json_in(item, dialect, way)).collect::<Result<_, _>>()?),
         Data::Map(map) => {
+            let inside = match way {
+                Way::Rewritten { flow } => Way::Rewritten { flow: flow || map.flow },
+                Way::Straight => Way::Straight,
+            };
             let mut out = Map::with_capacity(map.len());
             for entry in &map.entries {
                 if entry.tag != Tag::Str && dialect == Dialect::Kyaml {
                     return Err(not_a_string_key(&entry.key, node));
                 }
-                out.insert(entry.key.to_string(), json(&entry.value, dialect)?);
+                out.insert(entry.key.to_string(), json_in(&entry.value, dialect, inside)?);
             }
             Value::Object(out)
         }
-        Data::Scalar(scalar) => scalar_json(scalar, node, dialect)?,
+        Data::Scalar(scalar) => match way {
+            Way::Rewritten { .. } if scalar.tag == Tag::Str => Value::String(rewritten(scalar).into_owned()),
+            Way::Rewritten { flow: true } if is_blank(scalar) => Value::String(String::new()),
+            _ => scalar_json(scalar, node, dialect)?,
+        },
     })
 }
 
@@ -35,15 +67,52 @@ pub(crate) fn mark(node: &Node) -> Mark {
     Mark { index: 0, line: node.place.line.saturating_sub(1) as usize, column: 0 }
 }
 
-/// The text of a string after yaml.v3 wrote and read it again: it adds a line break to folded scalars that keep theirs.
+/// The text of a string after yaml.v3 wrote and read it again, as kustomize does with every object: its writer of folded scalars puts in more
+/// line breaks than its reader takes out, before lines that are indented and at the end.
 pub(crate) fn rewritten(scalar: &Scalar) -> std::borrow::Cow<'_, str> {
     let text = scalar.text.as_str();
-    if scalar.style != crate::Style::Folded || !text.ends_with("\n\n") {
+    let blank = |c: char| matches!(c, ' ' | '\t' | '\n');
+    // Text that cannot stand in a block scalar is written in quotes.
+    let quoted =
+        text.is_empty() || text.ends_with(' ') || text.contains(" \n") || text.contains(|c: char| (c < ' ' && c != '\n') || c > '\u{FFFF}');
+    if scalar.style != crate::Style::Folded || quoted || !text.trim_end_matches('\n').contains('\n') && !text.ends_with("\n\n") {
         return text.into();
     }
-    let body = text.trim_end_matches('\n');
-    let last = body.rsplit('\n').next().unwrap_or("");
-    if last.is_empty() || last.starts_with([' ', '\t']) { text.into() } else { format!("{text}\n").into() }
+    // The writer counts line breaks from the beginning of the text, wherever it is.
+    let first = text.trim_start_matches('\n').chars().next();
+    let doubles = first.is_some_and(|c| !blank(c));
+    let mut out = String::from("- >");
+    if text.starts_with(blank) {
+        out.push('2');
+    }
+    if !text.ends_with('\n') {
+        out.push('-');
+    } else if text.ends_with("\n\n") {
+        out.push('+');
+    }
+    out.push('\n');
+    let (mut broke, mut leading) = (true, true);
+    for c in text.chars() {
+        if c == '\n' {
+            if !broke && !leading && doubles {
+                out.push('\n');
+            }
+            out.push('\n');
+            broke = true;
+            continue;
+        }
+        if std::mem::replace(&mut broke, false) {
+            out.push_str("  ");
+            leading = blank(c);
+        }
+        out.push(c);
+    }
+    match crate::node(&out, Dialect::Kyaml, crate::Limits::default(), 0) {
+        Ok(Some(Node { data: Data::List(items), .. })) => {
+            items.first().and_then(Node::text).map_or_else(|| text.into(), |text| text.to_owned().into())
+        }
+        _ => text.into(),
+    }
 }
 
 /// A scalar as JSON would hold it.
@@ -59,7 +128,7 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
     let text = scalar.text.as_str();
     let value_tag = scalar.tag;
     Ok(match value_tag {
-        Tag::Str | Tag::Merge => Json::Str(rewritten(scalar)),
+        Tag::Str | Tag::Merge => Json::Str(text.into()),
         Tag::Null => Json::Null,
         Tag::Timestamp => match dialect {
             // yaml.v2 hands timestamps on as their text.

@@ -25,7 +25,7 @@ pub fn emit_into(value: &Value, out: &mut String) {
 /// [`emit`] for a node, without making JSON of it first.
 pub fn emit_node(node: &Node, out: &mut String) -> Result<(), Error> {
     let mut emitter = Emitter::new(out);
-    let result = emitter.node(node, Place::Root);
+    let result = emitter.node(node, Place::Root, false);
     emitter.end();
     result
 }
@@ -109,13 +109,14 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn node(&mut self, node: &Node, place: Place) -> Result<(), Error> {
+    fn node(&mut self, node: &Node, place: Place, flow: bool) -> Result<(), Error> {
         match &node.data {
             Data::Scalar(scalar) if scalar.tag == Tag::Str => {
                 let text = decode::rewritten(scalar);
                 check_json(&text, node)?;
                 self.string(&text, place);
             }
+            Data::Scalar(scalar) if flow && decode::is_blank(scalar) => self.string("", place),
             Data::Scalar(scalar) => match decode::scalar(scalar, node, Dialect::Kyaml)? {
                 Json::Null => self.text("null", place),
                 Json::Bool(value) => self.text(if value { "true" } else { "false" }, place),
@@ -127,7 +128,7 @@ impl<'a> Emitter<'a> {
                 let indent = self.begin_list(place);
                 for item in items {
                     self.begin_item();
-                    self.node(item, Place::Item)?;
+                    self.node(item, Place::Item, flow)?;
                 }
                 self.indent = indent;
             }
@@ -142,7 +143,7 @@ impl<'a> Emitter<'a> {
                     }
                     check_json(&entry.key, &entry.value)?;
                     self.key(&entry.key);
-                    self.node(&entry.value, Place::Value)?;
+                    self.node(&entry.value, Place::Value, flow || map.flow)?;
                 }
                 self.indent = indent;
             }

@@ -118,9 +118,9 @@ pub fn first_document(text: &str, dialect: Dialect, limits: Limits, source: u32,
     Ok(composer.document()?.map(|(node, _)| node))
 }
 
-/// The JSON of a node, read as kyaml reads it.
+/// The JSON of a node as kyaml makes it, which writes the node and reads it again on the way.
 pub fn node_json(node: &Node) -> Result<Value, Error> {
-    decode::json(node, Dialect::Kyaml)
+    decode::rewritten_json(node)
 }
 
 /// The text in bytes that should be UTF-8.
