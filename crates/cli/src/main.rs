@@ -9,6 +9,7 @@
 #![recursion_limit = "256"]
 
 mod builtin;
+mod difference;
 mod discovery;
 mod disk;
 mod hmac;
@@ -37,28 +38,38 @@ macro_rules! verb {
     ($($module:ident)::+) => {
         Verb { command: $($module)::+::command, run: |context, path, matches| Box::pin($($module)::+::run(context, path, matches)) }
     };
+    // The verbs that know artifacts only share a module.
+    (artifact $command:ident $run:ident) => {
+        Verb { command: verbs::artifact::$command, run: |context, _, matches| Box::pin(verbs::artifact::$run(context, matches)) }
+    };
 }
 
 static VERBS: &[Verb] = &[
     verb!(up),
     verb!(verbs::apiserver),
+    verb!(verbs::build),
     verb!(verbs::check),
     verb!(verbs::completion),
     verb!(verbs::create),
     verb!(verbs::debug),
     verb!(verbs::delete),
+    verb!(verbs::diff),
     verb!(verbs::envsubst),
     verb!(verbs::events),
     verb!(verbs::export),
     verb!(verbs::get),
     verb!(verbs::helm),
     verb!(verbs::kustomize),
+    verb!(artifact list_command list),
     verb!(verbs::logs),
     verb!(verbs::migrate),
+    verb!(artifact pull_command pull),
+    verb!(artifact push_command push),
     verb!(verbs::reconcile),
     verb!(verbs::resume),
     verb!(verbs::stats),
     verb!(verbs::suspend),
+    verb!(artifact tag_command tag),
     verb!(verbs::trace),
     verb!(verbs::tree),
     verb!(verbs::trigger),

@@ -25,7 +25,7 @@ pub fn flags() -> Vec<Arg> {
             "use the namespace of the kubeconfig context instead of flux-system, also by FLUX_NS_FOLLOWS_KUBE_CONTEXT",
         ),
         flags::duration("timeout", "timeout for this operation").default_value("5m0s"),
-        flags::switch("verbose", "print generated objects"),
+        flags::switch("verbose", "accepted for compatibility"),
         flags::string("kubeconfig", "Path to the kubeconfig file to use for CLI requests"),
         flags::string("context", "The name of the kubeconfig context to use"),
         flags::string("cluster", "The name of the kubeconfig cluster to use"),
@@ -80,7 +80,6 @@ pub fn is_label(name: &str) -> bool {
 pub struct Context {
     pub namespace: String,
     pub timeout: GoDuration,
-    pub verbose: bool,
     program: String,
     options: Options,
     client: tokio::sync::OnceCell<Client>,
@@ -135,7 +134,6 @@ impl Context {
         Ok(Self {
             namespace,
             timeout: matches.length("timeout").unwrap_or(GoDuration::from_secs(300)),
-            verbose: matches.is_set("verbose"),
             program: program.to_owned(),
             options,
             client: tokio::sync::OnceCell::new(),

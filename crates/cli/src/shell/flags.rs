@@ -64,6 +64,16 @@ pub fn checked(
     option(name, kind, help).value_parser(move |text: &str| check(text))
 }
 
+/// Texts that `check` admits, separated by commas; may be repeated.
+pub fn checked_list(
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    check: impl Fn(&str) -> Result<String, String> + Clone + Send + Sync + 'static,
+) -> Arg {
+    checked(name, kind, help, check).action(ArgAction::Append).value_delimiter(',')
+}
+
 /// One of some words. `noun` begins the complaint: `source OCI provider 'x' is not supported, …`.
 pub fn one_of(name: &'static str, kind: &'static str, noun: &'static str, words: &'static [&'static str], help: &'static str) -> Arg {
     checked(name, kind, help, move |text| {

@@ -10,12 +10,3 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
     io::stdin().read_line(&mut answer).map_err(|error| Failure::new(format!("could not read from stdin: {error}")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
-
-/// Reads one line, such as a password, without its line end.
-pub fn line(prompt: &str) -> Result<String, Failure> {
-    output::print(prompt)?;
-    let mut text = String::new();
-    io::stdin().read_line(&mut text).map_err(|error| Failure::new(format!("could not read from stdin: {error}")))?;
-    output::print("\n")?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}

@@ -1,17 +1,21 @@
 //! The verbs, one file or folder each.
 
 pub mod apiserver;
+pub mod artifact;
+pub mod build;
 pub mod check;
 pub mod completion;
 pub mod create;
 pub mod debug;
 pub mod delete;
+pub mod diff;
 pub mod envsubst;
 pub mod events;
 pub mod export;
 pub mod get;
 pub mod helm;
 pub mod kustomize;
+pub mod local;
 pub mod logs;
 pub mod migrate;
 pub mod reconcile;

@@ -4,10 +4,11 @@ use super::no_arguments;
 use crate::{
     kinds::{self, Kind},
     objects,
-    shell::{Context, Flags, Outcome, flags, output, table},
+    shell::{Context, Failure, Flags, Outcome, flags, output, table},
 };
 use clap::{ArgMatches, Command};
 use cluster::Selection;
+use serde_json::json;
 
 static COUNTED: &[&Kind] = &[
     &kinds::GIT_REPOSITORY,
@@ -26,17 +27,22 @@ static COUNTED: &[&Kind] = &[
 ];
 
 pub fn command() -> Command {
-    flags::leaf("stats", "Stats of reconcilers and the storage of sources")
-        .after_help("  # The whole cluster\n  sluice stats -A")
-        .arg(flags::switch("all-namespaces", "count the objects of all namespaces").short('A'))
+    flags::leaf("stats", "Stats of reconcilers and the storage of sources").after_help("  # The whole cluster\n  sluice stats -A").args([
+        flags::switch("all-namespaces", "count the objects of all namespaces").short('A'),
+        flags::beyond(flags::string("output", "print as json or yaml").short('o')),
+    ])
 }
 
 pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Outcome {
     no_arguments(context, path, matches)?;
+    let format = matches.text("output");
+    if !["", "json", "yaml"].contains(&format) {
+        return Err(Failure::new(format!("--output must be json or yaml, not {format}")));
+    }
     let namespace = if matches.is_set("all-namespaces") { String::new() } else { context.namespace.clone() };
     let selection = Selection { namespace, ..Selection::default() };
     context.client().await?;
-    let mut rows = Vec::with_capacity(COUNTED.len());
+    let (mut rows, mut counts) = (Vec::with_capacity(COUNTED.len()), Vec::new());
     for kind in COUNTED {
         // A kind that the cluster does not have, or does not show, counts as none.
         let found = context.list(&kind.resource(), &selection).await.unwrap_or_default();
@@ -47,7 +53,13 @@ pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Ou
             .count();
         let bytes: i64 = found.iter().filter_map(|object| objects::at(object, &["status", "artifact", "size"]).as_i64()).sum();
         let running = found.len() - suspended;
+        counts.push(json!({"kind": kind.kind, "running": running, "failing": failing, "suspended": suspended, "storageBytes": bytes}));
         rows.push(vec![kind.kind.to_owned(), running.to_string(), failing.to_string(), suspended.to_string(), size(bytes)]);
+    }
+    match format {
+        "json" => return output::print(&output::json(&counts)?),
+        "yaml" => return output::print(&output::yaml(&counts)?),
+        _ => {}
     }
     let header = ["Reconcilers", "Running", "Failing", "Suspended", "Storage"].map(str::to_owned);
     output::print(&table::render(&header, &rows))

@@ -1,0 +1,132 @@
+//! The program as people call it, where no cluster is needed.
+
+#![allow(clippy::expect_used)] // a test that cannot start the program has failed
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+struct Answer {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn sluice(folder: &Path, line: &str) -> Answer {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(line.split_whitespace())
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("KUBECONFIG", folder.join("none"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Answer { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (path, content) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, content).expect("a file");
+    }
+    folder
+}
+
+#[test]
+fn complaints_have_the_words_of_flux() {
+    let empty = folder(&[]);
+    for (line, code, err) in [
+        ("nonsense", 1, "✗ unknown command \"nonsense\" for \"sluice\"\n"),
+        ("get ks --nonsense", 1, "✗ unknown flag: --nonsense\n"),
+        ("get ks --timeout=x", 1, "✗ invalid argument \"x\" for \"--timeout\" flag: time: invalid duration \"x\"\n"),
+        ("build ks", 1, "✗ kustomization name is required\n"),
+        ("build ks x", 1, "✗ invalid resource path \"\"\n"),
+        ("diff ks x --path none", 2, "✗ invalid resource path \"none\"\n"),
+        (
+            "build ks x --path . --local-sources y",
+            1,
+            "✗ invalid argument \"y\" for \"--local-sources\" flag: y must be formatted as key=value\n",
+        ),
+    ] {
+        let answer = sluice(empty.path(), line);
+        assert_eq!((answer.code, answer.err.as_str()), (Some(code), err), "{line}");
+    }
+}
+
+#[test]
+fn every_verb_has_help_with_an_example() {
+    let empty = folder(&[]);
+    let help = sluice(empty.path(), "--help");
+    assert_eq!(help.code, Some(0));
+    for verb in ["build", "create", "diff", "get", "reconcile", "resume", "suspend", "trace", "kustomize"] {
+        assert!(help.out.contains(&format!("  {verb} ")), "{verb} in:\n{}", help.out);
+    }
+    for leaf in ["get", "build kustomization", "diff kustomization", "push artifact", "kustomize build", "trigger receiver"]
+    {
+        let help = sluice(empty.path(), &format!("{leaf} --help"));
+        assert!(help.out.contains("Examples:\n  # "), "{leaf}:\n{}", help.out);
+    }
+}
+
+#[test]
+fn a_kustomization_is_built_without_a_cluster() {
+    let files = folder(&[
+        (
+            "ks.yaml",
+            "apiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {name: apps, namespace: flux-system}\nspec:\n  targetNamespace: prod\n  postBuild: {substitute: {region: eu}}\n",
+        ),
+        ("apps/.sourceignore", "skip.yaml\n"),
+        ("apps/cm.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {region: '${region}', default: '${none:-x}'}\n"),
+        ("apps/skip.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"),
+    ]);
+    let answer = sluice(files.path(), "build ks apps --path apps --kustomization-file ks.yaml --dry-run");
+    assert_eq!(
+        answer.out,
+        "apiVersion: v1\ndata:\n  default: x\n  region: eu\nkind: ConfigMap\nmetadata:\n  labels:\n    kustomize.toolkit.fluxcd.io/name: apps\n    kustomize.toolkit.fluxcd.io/namespace: flux-system\n  name: a\n  namespace: prod\n---\n",
+        "{}",
+        answer.err
+    );
+    assert_eq!(fs::read_dir(files.path().join("apps")).expect("a folder").count(), 3, "the build leaves no files behind");
+    let strict = folder(&[]);
+    fs::copy(files.path().join("ks.yaml"), strict.path().join("ks.yaml")).expect("a copy");
+    fs::write(strict.path().join("cm.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: v}\ndata: {a: '${missing}'}\n")
+        .expect("a file");
+    fs::create_dir(strict.path().join("d")).expect("a folder");
+    fs::rename(strict.path().join("cm.yaml"), strict.path().join("d/cm.yaml")).expect("a move");
+    let answer = sluice(strict.path(), "build ks apps --path d --kustomization-file ks.yaml --dry-run --strict-substitute");
+    assert_eq!(
+        answer.err,
+        "✗ var substitution failed for 'v': envsubst error: variable substitution failed: variable not set (strict mode): \"missing\"\n"
+    );
+}
+
+#[test]
+fn equal_folders_make_equal_artifacts() {
+    let files = folder(&[("m/b.yaml", "b: 1\n"), ("m/a/c.yaml", "c: 1\n"), ("m/pic.png", "no")]);
+    for name in ["one.tgz", "two.tgz"] {
+        let answer = sluice(files.path(), &format!("build artifact --path=./m --output={name}"));
+        assert_eq!(
+            (answer.code, answer.err.as_str()),
+            (Some(0), format!("► building artifact from ./m\n✔ artifact created at {name}\n").as_str())
+        );
+    }
+    let read = |name: &str| fs::read(files.path().join(name)).expect("an artifact");
+    assert_eq!(read("one.tgz"), read("two.tgz"));
+    let content = tree::archive::read(&read("one.tgz"), tree::archive::Limits::default()).expect("a tar.gz");
+    let paths: Vec<&str> = content.entries().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["a", "a/c.yaml", "b.yaml"]);
+}
+
+#[test]
+fn completions_exist_for_every_shell() {
+    let empty = folder(&[]);
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let answer = sluice(empty.path(), &format!("completion {shell}"));
+        assert!(answer.code == Some(0) && answer.out.contains("reconcile"), "{shell}: {}", answer.err);
+    }
+}
