@@ -66,8 +66,7 @@ fn every_verb_has_help_with_an_example() {
     for verb in ["build", "create", "diff", "get", "reconcile", "resume", "suspend", "trace", "kustomize"] {
         assert!(help.out.contains(&format!("  {verb} ")), "{verb} in:\n{}", help.out);
     }
-    for leaf in ["get", "build kustomization", "diff kustomization", "push artifact", "kustomize build", "trigger receiver"]
-    {
+    for leaf in ["get", "build kustomization", "diff kustomization", "push artifact", "kustomize build", "trigger receiver"] {
         let help = sluice(empty.path(), &format!("{leaf} --help"));
         assert!(help.out.contains("Examples:\n  # "), "{leaf}:\n{}", help.out);
     }
