@@ -292,7 +292,7 @@ impl Value {
 pub(crate) const MAX_NESTING: usize = 1_000;
 
 fn deep_equal(a: &Value, b: &Value, depth: usize) -> bool {
-    if depth > MAX_NESTING {
+    if depth > MAX_NESTING / 3 {
         return false;
     }
     match (a, b) {

@@ -250,7 +250,9 @@ fn unpack(archive: &[u8], limits: Limits) -> Result<Vec<File>, Error> {
     if !archive.starts_with(&[0x1f, 0x8b]) {
         return Err(Error::Load("gzip: invalid header".to_owned()));
     }
-    let mut reader = tar::Archive::new(flate2::read::MultiGzDecoder::new(archive).take(limits.total.saturating_mul(2)));
+    // Headers and padding come on top of what files hold.
+    let most = limits.total.saturating_add(limits.files as u64 * 2_048).saturating_add(1 << 20);
+    let mut reader = tar::Archive::new(flate2::read::MultiGzDecoder::new(archive).take(most));
     let mut files = Vec::new();
     let mut total = 0u64;
     for entry in reader.entries().map_err(|error| load(&error))? {

@@ -254,8 +254,8 @@ fn from_yaml(text: &Value) -> Result<Value, String> {
     from_json(&json, false, 0).map_err(|failure| failure.to_string())
 }
 
-/// Nesting that conversions follow.
-const MAX_DEPTH: usize = 1_000;
+/// Nesting that conversions follow, within the stack that a thread has.
+const MAX_DEPTH: usize = 300;
 
 /// JSON as template values. Numbers are floats; objects of a cluster keep their integers, as the dynamic client reads them.
 pub(crate) fn from_json(json: &Json, integers: bool, depth: usize) -> Result<Value, Failure> {

@@ -2,7 +2,7 @@
 
 use gotemplate::{Kind, Value, number};
 
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 200;
 
 /// Writes a value; `None` for what cannot be written.
 pub(crate) fn write(value: &Value) -> Option<String> {

@@ -78,7 +78,7 @@ fn dict(run: &mut Run<'_>, args: &[Value]) -> Result {
 }
 
 /// Nesting that copies and merges follow.
-const MAX_DEPTH: usize = 500;
+const MAX_DEPTH: usize = 300;
 
 /// mergo's merge of maps: keys that the target lacks, or holds an empty value for, are taken over; maps are merged.
 fn merge_all(run: &mut Run<'_>, args: &[Value], overwrite: bool) -> Result {

@@ -38,7 +38,8 @@ pub enum Style {
     Raw,
 }
 
-const MAX_DEPTH: usize = 1_000;
+/// Nesting that is read and written, within the stack that a thread has.
+const MAX_DEPTH: usize = 300;
 
 /// Writes a value. Refuses what JSON cannot hold, with Go's words.
 pub fn encode(value: &Value, style: Style) -> std::result::Result<String, String> {

@@ -1,0 +1,257 @@
+//! Charts that mean harm: each is refused or stopped within its budget, none panics.
+
+use helm::{Chart, ChartLimits, Environment, Error, Limits, Options, Release, Rendered, SeededRandom, Table};
+use std::{io::Write, rc::Rc, sync::Arc, time::Instant};
+use tree::MemoryTree;
+
+const CHART: &str = "apiVersion: v2\nname: c\nversion: 1.0.0\n";
+
+fn load(files: &[(&str, &str)]) -> Result<Arc<Chart>, Error> {
+    let tree: MemoryTree = files.iter().map(|(path, text)| (*path, text.as_bytes().to_vec())).collect();
+    Chart::from_tree(&tree, "", ChartLimits::default()).map(Arc::new)
+}
+
+fn render(chart: &Arc<Chart>) -> Result<Rendered, Error> {
+    let environment = Environment::new("2026-01-01T00:00:00Z".parse().unwrap(), Box::new(SeededRandom::new(b"hostile")));
+    let release = Release { name: "r".into(), namespace: "n".into(), revision: 1, upgrade: false };
+    let limits = Limits { steps: 3_000_000, output: 16 << 20, depth: 400 };
+    helm::render(chart, &Table::new(), &Options { limits, ..Options::new(release, Rc::new(environment)) })
+}
+
+fn template(text: &str) -> Result<Rendered, Error> {
+    render(&load(&[("Chart.yaml", CHART), ("templates/t.yaml", text)])?)
+}
+
+#[test]
+fn templates_that_never_end_are_stopped() {
+    let texts = [
+        r#"{{ define "a" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ define "a" }}{{ include "b" . }}{{ end }}{{ define "b" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ define "a" }}{{ tpl "{{ include \"a\" . }}" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ range untilStep 0 1000000000000 1 }}{{ end }}"#,
+        r#"{{ until 999999999 | len }}"#,
+        r#"{{ seq 0 999999999 | len }}"#,
+        r#"{{ repeat 1000000000 "x" | len }}"#,
+        r#"{{ range until 3000 }}{{ range until 3000 }}{{ end }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ genPrivateKey "rsa" | len }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ bcrypt "x" | len }}{{ end }}"#,
+        r#"{{ randAlphaNum 1000000000 | len }}"#,
+        r#"{{ randBytes 1000000000 | len }}"#,
+        r#"{{ $s := "xxxxxxxxxxxxxxxx" }}{{ range until 64 }}{{ $s = print $s $s }}{{ end }}{{ len $s }}"#,
+        r#"{{ $s := repeat 100000 "a" }}{{ replace "" $s $s | len }}"#,
+        r#"{{ $s := repeat 100000 "a" }}{{ regexReplaceAll "a" $s $s | len }}"#,
+        r#"{{ indent 1000000000 "x" | len }}"#,
+        r#"{{ $l := list 1 }}{{ range until 40 }}{{ $l = concat $l $l }}{{ end }}{{ len $l }}"#,
+        r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}{{ print $d | len }}"#,
+        r#"{{ wrap 1 (repeat 9000000 "a ") | len }}"#,
+    ];
+    for text in texts {
+        let start = Instant::now();
+        let error = template(text).map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::Template { .. }), "{text}: {error:?}");
+        // Generous: a debug build on a busy machine.
+        assert!(start.elapsed().as_secs() < 60, "{text} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn what_looks_hostile_but_is_bounded_goes_through() {
+    let texts = [
+        r#"a: {{ regexMatch "(a*)*b" (repeat 20000 "a") }}"#,
+        r#"a: {{ regexMatch "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})" "a" }}"#,
+        r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}a: {{ toYaml $d | len }}{{ toJson $d | len }}"#,
+        r#"{{ $l := list }}{{ range until 20000 }}{{ $l = list $l }}{{ end }}a: {{ len $l }}"#,
+        r#"a: {{ fromYaml (repeat 5000 "[") | toJson | len }}"#,
+        r#"a: {{ fromJson (repeat 5000 "[") | toJson | len }}"#,
+        r#"a: {{ fromToml (repeat 5000 "a = [") | toJson | len }}"#,
+        r#"a: {{ .Files.Get "../../etc/passwd" | quote }}{{ (.Files.Glob "**/../**").AsConfig | quote }}"#,
+        r#"a: {{ getHostByName "example.com" | quote }}{{ lookup "v1" "Secret" "kube-system" "" | len }}"#,
+        r#"a: {{ semverCompare (repeat 1000 ">=1 || ") "1.0.0" }}"#,
+    ];
+    for text in texts {
+        if let Err(error) = template(text) {
+            assert!(matches!(error, Error::Template { .. } | Error::Manifest { .. }), "{text}: {error:?}");
+        }
+    }
+    for name in ["env", "expandenv"] {
+        let error = template(&format!("{{{{ {name} \"HOME\" }}}}")).map(|_| ()).unwrap_err().to_string();
+        assert_eq!(error, format!("parse error at (c/templates/t.yaml:1): function \"{name}\" not defined"));
+    }
+}
+
+#[test]
+fn values_beyond_reason_are_errors() {
+    let with_values =
+        |values: &str| load(&[("Chart.yaml", CHART), ("values.yaml", values), ("templates/t.yaml", "a: {{ .Values | toJson | quote }}")]);
+    for values in [format!("a: {}", "[".repeat(10_000)), "a: 1e400".to_owned(), "a: .nan".to_owned(), "- a".to_owned(), "a: {b".to_owned()]
+    {
+        match with_values(&values) {
+            Ok(chart) => drop(render(&chart)),
+            Err(error) => assert!(error.to_string().starts_with("cannot load values.yaml: "), "{error}"),
+        }
+    }
+    let chart = with_values("__proto__: 1\nbig: 9007199254740993\n").unwrap();
+    assert!(render(&chart).unwrap().manifest().contains("9007199254740992"), "numbers are floats, as in Helm");
+    let mut table = Table::new();
+    assert!(helm::set(&mut table, "a[999999999]=1", helm::SetMode::Typed).is_err());
+    assert!(helm::set(&mut table, &format!("{}=1", vec!["a"; 100_000].join(".")), helm::SetMode::Typed).is_err());
+}
+
+#[test]
+fn charts_with_bad_names_are_refused() {
+    let chart = |text: &str| load(&[("Chart.yaml", text)]).map(|_| ()).unwrap_err().to_string();
+    let cases = [
+        ("apiVersion: v2\nname: ..\nversion: 1.0.0", "validation: chart.metadata.name \"..\" is not allowed"),
+        ("apiVersion: v2\nname: a/b\nversion: 1.0.0", "validation: chart.metadata.name \"a/b\" is invalid"),
+        ("apiVersion: v2\nname: a\nversion: ../x", "validation: chart.metadata.version \"../x\" is invalid"),
+        (
+            "apiVersion: v2\nname: a\nversion: 1.0.0\ndependencies: [{name: b, alias: x/y}]",
+            "validation: dependency \"b\" has disallowed characters in the alias",
+        ),
+        (
+            "apiVersion: v2\nname: a\nversion: 1.0.0\ndependencies: [{name: b}, {name: b}]",
+            "validation: more than one dependency with name or alias \"b\"",
+        ),
+        ("apiVersion: v2\nversion: 1.0.0", "validation: chart.metadata.name is required"),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(chart(text), wanted);
+    }
+    assert_eq!(load(&[("values.yaml", "")]).map(|_| ()).unwrap_err().to_string(), "Chart.yaml file is missing");
+}
+
+/// A packed chart with files under raw names, which no decent tool would write.
+fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, data) in files {
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append(&header, *data).unwrap();
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&archive.into_inner().unwrap()).unwrap();
+    packed.finish().unwrap()
+}
+
+#[test]
+fn archives_that_lead_out_are_refused() {
+    let chart = CHART.as_bytes();
+    let open = |files: &[(&str, &[u8])]| Chart::from_archive(&packed(files), ChartLimits::default()).map(|chart| chart.templates.len());
+    assert_eq!(open(&[("c/Chart.yaml", chart), ("c/templates/a.yaml", b"a: 1")]).unwrap(), 1);
+    let refused: [(&[(&str, &[u8])], &str); 5] = [
+        (&[("c/Chart.yaml", chart), ("c/../../x", b"")], "chart illegally references parent directory"),
+        (&[("c//x", b"")], "chart illegally contains absolute paths"),
+        (&[("Chart.yaml", chart)], "chart illegally contains content outside the base directory: \"Chart.yaml\""),
+        (&[("c/c:/x", b"")], "chart contains illegally named files"),
+        (&[], "no files in chart archive"),
+    ];
+    for (files, wanted) in refused {
+        assert_eq!(open(files).unwrap_err().to_string(), wanted);
+    }
+    let small = ChartLimits { total: 100, file: 60, files: 3, depth: 2 };
+    let big = packed(&[("c/Chart.yaml", chart), ("c/a", &[0; 61])]);
+    assert!(Chart::from_archive(&big, small).unwrap_err().to_string().contains("larger than the maximum file size 60"));
+    let many = packed(&[("c/Chart.yaml", chart), ("c/a", b""), ("c/b", b""), ("c/d", b"")]);
+    assert!(Chart::from_archive(&many, small).unwrap_err().to_string().contains("more than 3 files"));
+    assert!(Chart::from_archive(b"name: chart", small).is_err() && Chart::from_archive(&[0x1f, 0x8b, 8, 0], small).is_err());
+}
+
+#[test]
+fn archives_inside_archives_end() {
+    let mut inner = packed(&[("c/Chart.yaml", CHART.as_bytes())]);
+    for _ in 0..40 {
+        inner = packed(&[("c/Chart.yaml", CHART.as_bytes()), ("c/charts/c.tgz", &inner)]);
+    }
+    assert!(Chart::from_archive(&inner, ChartLimits::default()).unwrap_err().to_string().contains("charts are nested deeper"));
+}
+
+/// Damages every file of a chart in turn: nothing may panic, and the same damage gives the same answer.
+#[test]
+fn damaged_charts_never_panic() {
+    let files = [
+        (
+            "Chart.yaml",
+            "apiVersion: v2\nname: c\nversion: 1.0.0\ntype: application\ndependencies:\n- {name: sub, version: '>=1', condition: sub.on, tags: [t], import-values: [x, {child: a, parent: b}]}\n",
+        ),
+        ("values.yaml", "a: {b: [1, x, null], c: 0777}\nsub: {on: yes}\nglobal: {g: 1}\n---\nd: |\n  text\n"),
+        (
+            "values.schema.json",
+            r##"{"type":"object","properties":{"a":{"type":"object","required":["b"]},"d":{"pattern":"^t"}},"$defs":{"x":{"$ref":"#/$defs/x"}}}"##,
+        ),
+        ("templates/_h.tpl", "{{- define \"h\" -}}{{ toYaml .Values.a | nindent 2 }}{{- end -}}"),
+        (
+            "templates/a.yaml",
+            "kind: ConfigMap\nmetadata:\n  name: {{ .Release.Name | trunc 5 | quote }}\n  annotations: {helm.sh/hook: \"pre-install,test\", helm.sh/hook-weight: \"{{ len .Values.d }}\"}\ndata:{{ include \"h\" . }}\n---\nkind: Secret\n",
+        ),
+        ("charts/sub/Chart.yaml", "apiVersion: v1\nname: sub\nversion: 1.2.3\n"),
+        ("charts/sub/values.yaml", "exports: {x: {y: 1}}\na: {z: 2}\n"),
+        (".helmignore", "*.bak\n!x\n/y/\n"),
+        ("charts/sub/templates/b.yaml", "{{ range $k, $v := .Values.global }}k{{ $k }}: {{ $v }}\n{{ end }}"),
+    ];
+    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut random = move |n: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % n as u64) as usize
+    };
+    let pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        "- ",
+        "\n",
+        "---\n",
+        "&a ",
+        "*a ",
+        "!!binary ",
+        "|\n",
+        "{{",
+        "}}",
+        "é",
+        "\t",
+        "'",
+        "\"",
+        "~",
+        "1e999",
+        "null",
+        "\u{0}",
+        "  ",
+        "#",
+        "$ref",
+        "%",
+    ];
+    let outcome = |files: &[(String, String)]| {
+        let tree: MemoryTree = files.iter().map(|(path, text)| (path.as_str(), text.as_bytes().to_vec())).collect();
+        let chart = Chart::from_tree(&tree, "", ChartLimits::default()).map(Arc::new);
+        match chart.and_then(|chart| render(&chart)) {
+            Ok(rendered) => format!("{}{:?}{}", rendered.manifest(), rendered.hooks, rendered.notes),
+            Err(error) => format!("error {error}"),
+        }
+    };
+    for round in 0..600 {
+        let mut damaged: Vec<(String, String)> = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        let file = round % files.len();
+        for _ in 0..=random(3) {
+            let mut text: Vec<char> = damaged[file].1.chars().collect();
+            let at = random(text.len() + 1);
+            match random(3) {
+                0 if at < text.len() => drop(text.remove(at)),
+                1 => drop(text.splice(at..at, pieces[random(pieces.len())].chars())),
+                _ => {
+                    let other = random(text.len() + 1);
+                    let (low, high) = (at.min(other), at.max(other));
+                    let copy: Vec<char> = text[low..high].to_vec();
+                    drop(text.splice(low..low, copy));
+                }
+            }
+            damaged[file].1 = text.into_iter().collect();
+        }
+        assert_eq!(outcome(&damaged), outcome(&damaged), "{:?}", damaged[file]);
+    }
+}
