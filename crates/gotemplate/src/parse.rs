@@ -101,7 +101,14 @@ impl Scope {
     }
 
     fn find(&self, name: &str) -> Option<u32> {
-        self.names.iter().rev().find(|(n, _)| **n == *name).map(|(_, slot)| *slot)
+        let mut found = None;
+        for (known, slot) in self.names.iter().rev().filter(|(known, _)| **known == *name) {
+            if *slot != UNDECLARED {
+                return Some(*slot);
+            }
+            found = Some(UNDECLARED);
+        }
+        found
     }
 
     fn declare(&mut self, name: Arc<str>) -> u32 {
@@ -114,6 +121,13 @@ impl Scope {
 
     fn mark(&self) -> (usize, usize) {
         (self.names.len(), self.declared)
+    }
+
+    /// What a branch declared is gone, yet its names pass Go's parser after an else; using them fails when it runs.
+    fn end_branch(&mut self, mark: (usize, usize)) {
+        let ghosts: Vec<Arc<str>> = self.names.drain(mark.0..).map(|(name, _)| name).collect();
+        self.names.extend(ghosts.into_iter().map(|name| (name, UNDECLARED)));
+        self.declared = mark.1;
     }
 
     fn pop(&mut self, mark: (usize, usize)) {
@@ -322,8 +336,7 @@ impl Parser<'_> {
         self.range_depth += usize::from(kind == Kind::Range);
         let declared = self.scope.mark();
         let (body, next) = self.item_list()?;
-        // What the body declares is unknown to what follows an else.
-        self.scope.pop(declared);
+        self.scope.end_branch(declared);
         self.range_depth -= usize::from(kind == Kind::Range);
         let mut otherwise = None;
         if matches!(next, Item::Else) {
@@ -453,7 +466,11 @@ impl Parser<'_> {
     /// Variables exist from the end of their pipeline on: in `$x := append $x 1` the second `$x` is the one before.
     fn declare(&mut self, pipe: &mut Pipe, names: Vec<Arc<str>>) {
         for name in names {
-            let slot = if pipe.assigns { self.scope.find(&name) } else { Some(self.scope.declare(name.clone())) };
+            let slot = if pipe.assigns {
+                self.scope.find(&name).filter(|slot| *slot != UNDECLARED)
+            } else {
+                Some(self.scope.declare(name.clone()))
+            };
             if slot.is_none() {
                 // Go's parser lets a later use of an undeclared variable pass; running it stops at the assignment.
                 self.scope.names.push((name.clone(), 0));

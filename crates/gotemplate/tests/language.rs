@@ -62,6 +62,7 @@ fn templates_print_what_go_prints() {
         ("{{ $.s }}{{ $x := . }}{{ $x.m.a }} {{ .s | printf \"%s!\" | }}", "hellox hello!"),
         ("{{ $x := 1 }}{{ $x := print $x 2 }}{{ $x }}{{ range $x := .list }}{{ $x }}{{ end }}{{ $x }}", "1 2ab<no value>1 2"),
         ("{{ $x := 1 }}{{ if false }}{{ $x := 2 }}{{ else }}{{ $y := 3 }}{{ $x }}{{ $y }}{{ end }}", "13"),
+        ("{{ if true }}{{ $h := 1 }}{{ $h }}{{ else }}{{ $h }}{{ end }}", "1"),
         ("{{ println\n  \"multi\"\n  \"line\" }}", "multi line\n"),
         ("{{ range .list }}{{ $y := . }}{{ with $y }}{{ $y = \"z\" }}{{ end }}{{ $y }}{{ end }}", "zz<no value>"),
     ];
