@@ -1,5 +1,7 @@
 //! The controller against an API server (embedded, or the one that SLUICE_TEST_KUBECONFIG names) and the real `git http-backend`.
 
+#![allow(clippy::unwrap_used)]
+
 use api::crd::Defined;
 use api::source::{GitRepository, GitRepositoryStatus};
 use api::{Condition, Conditions};

@@ -235,12 +235,11 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
             let name = text(object, "/metadata/name").to_owned();
             child_of_metadata(object, "labels").insert("kubernetes.io/metadata.name".to_owned(), Value::from(name));
         }
-        ("", "secrets") => {
+        ("", "secrets")
             // A type is for life; leaving it out keeps it.
-            if object.get("type").and_then(Value::as_str).unwrap_or("").is_empty() {
+            if object.get("type").and_then(Value::as_str).unwrap_or("").is_empty() => {
                 object["type"] = old.get("type").cloned().unwrap_or_else(|| json!("Opaque"));
             }
-        }
         ("", "services") if subresource.is_empty() => {
             drop_of_old_type(object, old);
             keep_allocations(object, old);
@@ -285,7 +284,11 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
 /// Whether anything that a generation counts has changed: all but metadata, and status when it is written by itself.
 fn differs_beyond_metadata(resource: &Resource, new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return true };
-    let counts = |key: &str| !matches!(key, "metadata" | "apiVersion" | "kind") && !(key == "status" && resource.has_status());
+    let counts = |key: &str| match key {
+        "metadata" | "apiVersion" | "kind" => false,
+        "status" => !resource.has_status(),
+        _ => true,
+    };
     let mut keys = new.keys().chain(old.keys()).filter(|key| counts(key));
     keys.any(|key| new.get(key) != old.get(key))
 }

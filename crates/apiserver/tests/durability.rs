@@ -1,5 +1,7 @@
 //! A data directory after the worst.
 
+#![allow(clippy::unwrap_used)]
+
 mod client;
 
 use apiserver::{Options, Server};

@@ -259,7 +259,7 @@ fn remote<'r>(repository: &'r gix::Repository, address: &Address, specs: impl It
     repository
         .remote_at_without_url_rewrite(address.url().as_str())?
         .with_fetch_tags(gix::remote::fetch::Tags::None)
-        .with_refspecs(specs.iter().map(|s| <gix::bstr::BString as AsRef<gix::bstr::BStr>>::as_ref(s)), Direction::Fetch)
+        .with_refspecs(specs.iter().map(<gix::bstr::BString as AsRef<gix::bstr::BStr>>::as_ref), Direction::Fetch)
 }
 
 /// One round: references, decision, objects, tree.

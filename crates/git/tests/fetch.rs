@@ -1,5 +1,7 @@
 //! Fetching from the real `git http-backend`.
 
+#![allow(clippy::unwrap_used)]
+
 use git::{Access, Address, Checkout, Client, Credentials, Error, FetchOptions, Reference};
 use std::time::Duration;
 use testing::git::{Behaviour, Server, basic};

@@ -1,5 +1,7 @@
 //! The read-only server, asked by the real `git` and by our own client.
 
+#![allow(clippy::unwrap_used)]
+
 use git::{Access, Address, Client, FetchOptions, Reference, serve, write};
 use std::{path::Path, process::Command, time::Duration};
 use testing::git::Repository;

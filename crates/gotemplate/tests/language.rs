@@ -1,5 +1,7 @@
 //! The language, seen from outside: what templates print and how they fail.
 
+#![allow(clippy::unwrap_used)]
+
 use gotemplate::{Failure, Functions, Limit, Limits, Map, MapKind, MissingKey, Run, Set, Value};
 use std::sync::Arc;
 

@@ -375,7 +375,7 @@ impl Reader<'_> {
     }
 
     fn scalar(&mut self) -> Result<Value, String> {
-        let end = self.rest().find(|c: char| matches!(c, ',' | ']' | '}' | '\n' | '\r' | '#')).unwrap_or(self.rest().len());
+        let end = self.rest().find([',', ']', '}', '\n', '\r', '#']).unwrap_or(self.rest().len());
         let word = self.rest()[..end].trim_end().to_owned();
         let value = match word.as_str() {
             "true" => Value::Bool(true),

@@ -4,6 +4,8 @@
 //! `{"t": template, "out" | "err": text, "random"?: true}`. Lists whose errors start with `Error: ` were recorded with the command line
 //! of Helm 4.3, inside `tpl`; the others with the engine of Helm 4.2.
 
+#![allow(clippy::unwrap_used)]
+
 use helm::{Capabilities, Chart, ChartLimits, Environment, Error, Limits, Options, Profile, Release, SeededRandom, Table};
 use serde_json::Value;
 use std::{path::Path, process::ExitCode, rc::Rc, sync::Arc};

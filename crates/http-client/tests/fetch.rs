@@ -1,5 +1,7 @@
 //! Fetching from servers that answer as told.
 
+#![allow(clippy::unwrap_used)]
+
 use http_client::{Client, Error, Options, Retry};
 use std::{
     io::{BufRead, BufReader, Write},

@@ -290,10 +290,9 @@ impl Walker<'_> {
         let mut patches: HashMap<SmolStr, Node> = HashMap::new();
         let mut patch_order = Vec::new();
         for item in patch {
-            let value = value_of(&item);
-            if !patches.contains_key(&value) {
-                patch_order.push(value.clone());
-                patches.insert(value, item);
+            if let Entry::Vacant(free) = patches.entry(value_of(&item)) {
+                patch_order.push(free.key().clone());
+                free.insert(item);
             }
         }
         let (first, second) = if self.options.append { (&dest_values, &patch_order) } else { (&patch_order, &dest_values) };

@@ -68,12 +68,10 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
             continue;
         }
         for spec in specs.iter().filter(|spec| original.gvk.selected_by(&spec.gvk)) {
-            if spec.path == "metadata/name" {
-                if !text.is_empty() {
-                    let list = if affix == Affix::Prefix { &mut object.prefixes } else { &mut object.suffixes };
-                    list.push(text.into());
-                    object.store_id(&scopes);
-                }
+            if spec.path == "metadata/name" && !text.is_empty() {
+                let list = if affix == Affix::Prefix { &mut object.prefixes } else { &mut object.suffixes };
+                list.push(text.into());
+                object.store_id(&scopes);
             }
             // The spec's own type is asked of the current object again.
             if !object.gvk().selected_by(&spec.gvk) {

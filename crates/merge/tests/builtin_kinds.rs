@@ -1,5 +1,7 @@
 //! Built-in kinds, as a real kube-apiserver 1.36.3 answered dry runs (`server/record.py` plays the scenarios).
 
+#![allow(clippy::unwrap_used)]
+
 use merge::builtin;
 use merge::managed::equal;
 use object::GroupVersionKind;

@@ -1,6 +1,8 @@
 //! Custom resources, as a real kube-apiserver 1.36.3 answered (`server/record.py` plays the scenarios): what is pruned,
 //! what is defaulted, and what is refused with which words.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::Arc;
 
 use merge::field::{FieldError, invalid_message};

@@ -1,5 +1,7 @@
 //! Field ownership, step by step as a real kube-apiserver 1.36.3 answered (`server/record.py` plays the scenarios).
 
+#![allow(clippy::unwrap_used)]
+
 use merge::builtin::Builtin;
 use merge::managed::{self, ApplyError, Request, reset_fields};
 use merge::patch;

@@ -1,5 +1,7 @@
 //! Patches that a real kube-apiserver 1.36.3 applied or refused in dry runs (`server/record.py` plays the scenarios).
 
+#![allow(clippy::unwrap_used)]
+
 use merge::builtin::{self, Builtin};
 use merge::managed::equal;
 use merge::patch::{self, Error};

@@ -1,5 +1,7 @@
 //! What holds of any object: applying twice changes nothing, owners own what is there, and hostile input is refused.
 
+#![allow(clippy::unwrap_used)]
+
 use merge::builtin::Builtin;
 use merge::managed::{self, Request, Set, decode, equal};
 use merge::patch;

@@ -1,5 +1,7 @@
 //! Built-in kinds that a real kube-apiserver 1.36.3 refused, or took (`server/record.py` plays the scenarios).
 
+#![allow(clippy::unwrap_used)]
+
 use merge::builtin;
 use merge::field::FieldError;
 use merge::validation::validate;

@@ -1,5 +1,7 @@
 //! The controller loop against an API server.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use cluster::{PatchKind, Resource, Selection, Verb};

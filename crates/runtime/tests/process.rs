@@ -1,5 +1,7 @@
 //! The process shell: servers, election, shutdown.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{Bench, Lab, eventually, key, ready};

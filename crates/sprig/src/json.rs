@@ -210,9 +210,9 @@ impl Decoder<'_> {
     }
 
     fn literal(&mut self, word: &str, value: Value) -> std::result::Result<Value, String> {
-        for (at, c) in word.chars().enumerate() {
+        for c in word.chars() {
             if !self.eat(c) {
-                return self.unexpected(&format!("in literal {word} (expecting {})", shown(word[at..].chars().next().unwrap_or(' '))));
+                return self.unexpected(&format!("in literal {word} (expecting {})", shown(c)));
             }
         }
         Ok(value)

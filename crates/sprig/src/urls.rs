@@ -91,7 +91,8 @@ fn read(text: &str) -> std::result::Result<Url, String> {
             None => authority,
         };
         let port = host.rsplit_once(']').map_or_else(|| host.find(':').map_or("", |at| &host[at..]), |(_, port)| port);
-        if !port.is_empty() && !(port.starts_with(':') && port[1..].bytes().all(|b| b.is_ascii_digit())) {
+        let digits = port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+        if !port.is_empty() && !digits {
             return Err(format!("invalid port {} after host", quote(port.as_bytes())));
         }
         url.host = unescape(host, true)?;

@@ -1,5 +1,7 @@
 //! The artifact server over a real socket.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{path::Path, sync::Arc};
 use store::{Retention, Store, serve};
 use tokio::{

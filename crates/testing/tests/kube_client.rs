@@ -1,5 +1,7 @@
 //! What controllers written with kube-rs need of a server.
 
+#![allow(clippy::unwrap_used)]
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -58,13 +58,11 @@ impl Version {
         }
         let (numbers, prerelease, metadata) = split(text.strip_prefix('v').unwrap_or(text));
         let mut parts = [0; 3];
-        let mut count = 0;
-        for part in numbers.split('.') {
+        for (count, part) in numbers.split('.').enumerate() {
             if count == 3 || part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(Error::Invalid);
             }
             parts[count] = part.parse().map_err(|_| Error::OutOfRange)?;
-            count += 1;
         }
         Self::build(text, parts, prerelease, metadata)
     }

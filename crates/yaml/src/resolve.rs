@@ -195,7 +195,7 @@ pub(crate) fn timestamp(text: &str) -> Option<String> {
     expect(bytes, &mut at, b'-')?;
     let day = two_digits(bytes, &mut at)?;
     let year: u32 = text[..4].parse().ok()?;
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days = match month {
         2 => 28 + u32::from(leap),
         4 | 6 | 9 | 11 => 30,

@@ -294,7 +294,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn fetch(&mut self) -> Result<()> {
-        self.to_next_token();
+        self.skip_to_next_token();
         let column = self.column() as isize;
         self.unroll_indent(column);
         if self.at_end() {
@@ -367,7 +367,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn to_next_token(&mut self) {
+    fn skip_to_next_token(&mut self) {
         loop {
             if self.at == self.line_start && self.bytes[self.at..].starts_with(BOM) {
                 self.at += BOM.len();
@@ -879,7 +879,7 @@ impl<'a> Scanner<'a> {
             breaks.clear();
             leading_blank = trailing_blank;
             let start = self.at;
-            self.to_line_break();
+            self.skip_to_line_break();
             text.push_str(&self.text[start..self.at]);
             self.read_line(&mut leading_break);
             self.scan_block_breaks(&mut indent, &mut breaks, mark)?;
@@ -893,7 +893,7 @@ impl<'a> Scanner<'a> {
         Ok(Token { kind: Kind::Scalar(Cow::Owned(text), if literal { Style::Literal } else { Style::Folded }), mark })
     }
 
-    fn to_line_break(&mut self) {
+    fn skip_to_line_break(&mut self) {
         while let Some(&c) = self.bytes.get(self.at) {
             match c {
                 b'\n' | b'\r' => return,

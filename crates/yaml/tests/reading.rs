@@ -1,5 +1,7 @@
 //! What Go's packages answered, in tables: the same text, two readings.
 
+#![allow(clippy::unwrap_used)]
+
 use serde_json::{Value, json};
 use yaml::Dialect::{Kyaml, Sigs};
 

@@ -142,7 +142,7 @@ fn serve(stream: TcpStream, root: &Path, expected: Option<&str>) {
             headers.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
     }
-    if headers.get("expect").is_some() {
+    if headers.contains_key("expect") {
         let _ = writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     if expected.is_some() && headers.get("authorization").map(String::as_str) != expected {

@@ -1,5 +1,7 @@
 //! Bad input gives a clear condition on the object itself; everything else goes on, and nothing that was applied is lost.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::{GitServer, House, Options, condition, free_port};
 
 fn git_repository(name: &str, url: &str, extra: &str) -> String {

@@ -1,12 +1,14 @@
 //! kill -9 of any of the three processes at any moment: restarted, everything converges, with no orphan.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::{GitServer, House, Options, Repository};
 use serde_json::Value;
 
 /// Two Kustomizations, the second after the first; the state number decides what exists.
 fn write_state(repository: &Repository, state: usize) {
     for app in 0..4 {
-        let present = (state + app) % 3 != 0;
+        let present = !(state + app).is_multiple_of(3);
         let path = format!("apps/app-{app}.yaml");
         if present {
             let manifest = format!(
@@ -20,7 +22,7 @@ fn write_state(repository: &Repository, state: usize) {
 }
 
 fn expected(state: usize) -> Vec<String> {
-    (0..4).filter(|app| (state + app) % 3 != 0).map(|app| format!("app-{app}")).collect()
+    (0..4).filter(|app| !(state + app).is_multiple_of(3)).map(|app| format!("app-{app}")).collect()
 }
 
 fn names(house: &House) -> Vec<String> {

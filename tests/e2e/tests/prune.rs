@@ -1,5 +1,7 @@
 //! What is dropped from Git is deleted, what moves is handed over, and what would wipe everything is held.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::{GitServer, House, Options, condition};
 
 fn config_map(name: &str) -> String {

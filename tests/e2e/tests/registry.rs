@@ -1,5 +1,7 @@
 //! Against a real registry: Debian's `docker-registry`, on loopback.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::Registry;
 use oci::{Client, Credentials, Error, Manifest, Reference, annotation, media_type};
 

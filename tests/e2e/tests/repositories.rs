@@ -1,5 +1,7 @@
 //! Real GitOps repositories, pushed to a real Git server and reconciled to Ready, looked at through the real kubectl.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::{GitServer, House, Options, Registry, Repository, condition, shared, unpack};
 use tree::MemoryTree;
 

@@ -1,5 +1,7 @@
 //! `sluice up`: the main job in one command, as a newcomer types it.
 
+#![allow(clippy::unwrap_used)]
+
 use e2e::{GitServer, Process, binary, until};
 use std::{
     path::Path,

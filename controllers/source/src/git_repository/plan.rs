@@ -62,11 +62,8 @@ pub(super) fn content_changed(spec: &GitRepositorySpec, status: &GitRepositorySt
 /// Whether the spec asks for more verification than was done.
 pub(super) fn needs_verification(spec: &GitRepositorySpec, status: &GitRepositoryStatus) -> bool {
     let Some(verify) = &spec.verify else { return false };
-    match (status.source_verification_mode.as_str(), mode(&verify.mode)) {
-        ("", _) => true,
-        ("Tag", "HEAD" | "TagAndHEAD") | ("HEAD", "Tag" | "TagAndHEAD") => true,
-        _ => false,
-    }
+    let (done, asked) = (status.source_verification_mode.as_str(), mode(&verify.mode));
+    matches!((done, asked), ("", _) | ("Tag", "HEAD" | "TagAndHEAD") | ("HEAD", "Tag" | "TagAndHEAD"))
 }
 
 /// The mode under its present name.

@@ -138,7 +138,8 @@ pub async fn serve(context: &Context) -> Result<Reply> {
         "watch" => "list",
         verb => verb,
     };
-    if !resource.can(verb) && !(verb == "list" && resource.can("get")) {
+    let can = resource.can(verb) || (verb == "list" && resource.can("get"));
+    if !can {
         return Err(Status::method_not_allowed());
     }
     let whole = target.name.is_empty();

@@ -123,11 +123,10 @@ impl Context {
         };
         let mut namespace = matches.text("namespace").to_owned();
         let follows = matches.is_set("ns-follows-kube-context") || env::var("FLUX_NS_FOLLOWS_KUBE_CONTEXT").is_ok_and(|v| !v.is_empty());
-        if follows && !matches.given("namespace") {
-            if let Some(of_context) = options.context_namespace() {
+        if follows && !matches.given("namespace")
+            && let Some(of_context) = options.context_namespace() {
                 namespace = of_context;
             }
-        }
         if !is_label(&namespace) {
             return Err(Failure::new(format!("namespace must be a valid DNS label: {namespace:?}")));
         }

@@ -72,7 +72,7 @@ pub async fn run(context: &Context, _path: &[String], matches: &ArgMatches) -> O
         found.extend(events.map_err(|failure| failure.context("error getting events"))?);
     }
     found.retain(admits);
-    found.sort_by_key(|event| last_seen_at(event));
+    found.sort_by_key(last_seen_at);
     if !format.is_empty() {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": found});
         return output::print(&if format == "json" { output::json(&list)? } else { output::yaml(&list)? });

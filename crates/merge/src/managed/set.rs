@@ -96,7 +96,7 @@ impl Set {
     }
 
     pub fn union(&self, other: &Set) -> Set {
-        let members = zip(&self.members, &other.members, |element| element).map(|(a, b)| a.or(b).cloned()).flatten().collect();
+        let members = zip(&self.members, &other.members, |element| element).filter_map(|(a, b)| a.or(b).cloned()).collect();
         let children = zip(&self.children, &other.children, |(element, _)| element)
             .filter_map(|pair| match pair {
                 (Some((element, a)), Some((_, b))) => Some((element.clone(), a.union(b))),

@@ -191,7 +191,7 @@ fn is_credit_card(text: &str) -> bool {
             if digit > 9 { digit - 9 } else { digit }
         })
         .sum();
-    CREDIT_CARD.is_match(&number) && sum % 10 == 0
+    CREDIT_CARD.is_match(&number) && sum.is_multiple_of(10)
 }
 
 fn is_date(text: &str) -> bool {

@@ -125,7 +125,7 @@ fn check_extract(template: &str, pattern: &Regex) -> Result<(), Failure> {
             Some(inner) => inner.split_once('}').map(|(name, _)| name).filter(|name| word(name) == name.len()),
             None => Some(&rest[..word(rest)]),
         };
-        let malformed = || Failure::new(format!("--filter-extract is malformed"));
+        let malformed = || Failure::new("--filter-extract is malformed".to_string());
         let name = name.filter(|name| !name.is_empty()).ok_or_else(malformed)?;
         let is_number = name.bytes().all(|b| b.is_ascii_digit());
         let known = if is_number { name.parse::<usize>().is_ok_and(|n| n < pattern.captures_len()) } else { names.contains(&name) };

@@ -127,9 +127,7 @@ pub(super) fn check_qualified_name(name: &str) -> Result<(), String> {
             *part
         }
         _ => {
-            return Err(format!(
-                "a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-            ));
+            return Err("a qualified name must consist of alphanumeric characters, '-', '_' or '.', with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')".to_string());
         }
     };
     if part.is_empty() {
