@@ -2,7 +2,7 @@ use crate::options::Options;
 use api::kustomize::Kustomization;
 use apply::Target;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use cluster::{Client, Identity, RemoteOptions, Resource, remote_config};
+use cluster::{Client, Identity, RemoteOptions, Resource};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
@@ -75,8 +75,7 @@ impl Targets {
             return Ok(known.target.clone());
         }
         let limits = RemoteOptions { exec: options.insecure_kubeconfig_exec, insecure_tls: options.insecure_kubeconfig_tls };
-        let config = remote_config(kubeconfig, limits).await.map_err(|error| error.to_string())?;
-        let client = Client::new(config).map_err(|error| error.chain())?;
+        let client = self.own.client.remote(kubeconfig, limits).await.map_err(|error| error.to_string())?;
         let target = Arc::new(Target::new(client, self.changed.clone()));
         let mut remote = self.lock();
         if remote.len() >= REMOTES_MAX {
