@@ -7,7 +7,7 @@ use crate::{
     schema::At,
 };
 use smol_str::SmolStr;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 use yaml::{Data, Map, Node, Scalar, Style, Tag};
 
 /// How lists without a schema are treated, and where new elements go. kustomize takes the default.
