@@ -102,7 +102,7 @@ impl Scope {
 
     fn find(&self, name: &str) -> Option<u32> {
         let mut found = None;
-        for (known, slot) in self.names.iter().rev().filter(|(known, _)| **known == *name) {
+        for (_, slot) in self.names.iter().rev().filter(|(known, _)| **known == *name) {
             if *slot != UNDECLARED {
                 return Some(*slot);
             }

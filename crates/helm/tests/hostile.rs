@@ -1,5 +1,7 @@
 //! Charts that mean harm: each is refused or stopped within its budget, none panics.
 
+#![allow(clippy::unwrap_used)]
+
 use helm::{Chart, ChartLimits, Environment, Error, Limits, Options, Release, Rendered, SeededRandom, Table};
 use std::{io::Write, rc::Rc, sync::Arc, time::Instant};
 use tree::MemoryTree;

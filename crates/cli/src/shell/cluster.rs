@@ -123,10 +123,12 @@ impl Context {
         };
         let mut namespace = matches.text("namespace").to_owned();
         let follows = matches.is_set("ns-follows-kube-context") || env::var("FLUX_NS_FOLLOWS_KUBE_CONTEXT").is_ok_and(|v| !v.is_empty());
-        if follows && !matches.given("namespace")
-            && let Some(of_context) = options.context_namespace() {
-                namespace = of_context;
-            }
+        if follows
+            && !matches.given("namespace")
+            && let Some(of_context) = options.context_namespace()
+        {
+            namespace = of_context;
+        }
         if !is_label(&namespace) {
             return Err(Failure::new(format!("namespace must be a valid DNS label: {namespace:?}")));
         }
