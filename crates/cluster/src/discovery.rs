@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// Which resource serves a kind: asked once, and again when something is missing or a definition changed.
 ///
-/// A kind that is not known is looked up at most once a second, unless a definition changed since: a thousand objects
+/// A kind that is not known is looked up at most once a second, unless a definition changed since, for all who ask meanwhile: a thousand objects
 /// of a missing kind must not become a thousand discoveries.
 pub struct Discovery {
     shared: Arc<Shared>,
