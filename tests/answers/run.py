@@ -85,8 +85,19 @@ def main():
             if process.poll() is not None:
                 print("a process ended at once; logs in", work)
                 return 1
-        subprocess.run([sys.executable, str(runner), "check", "--corpus", str(corpus), "--kubeconfig", args.kubeconfig, "--registry",
-                        "127.0.0.1:%d" % port, "--jobs", str(args.jobs), "--json", args.json])
+        def check(only, jobs, results):
+            subprocess.run([sys.executable, str(runner), "check", "--corpus", str(corpus), "--kubeconfig", args.kubeconfig, "--registry",
+                            "127.0.0.1:%d" % port, "--jobs", str(jobs), "--only", only, "--json", str(results)])
+            return json.loads(pathlib.Path(results).read_text())
+
+        results = check("*", args.jobs, args.json)
+        # Scenarios watch the clock; on a busy machine one may be looked at too early. A difference counts when it is there again.
+        again = [r["name"] for r in results if not r["passed"] and r["name"] not in skipped]
+        if 0 < len(again) <= 40:
+            print("once more, one at a time:", " ".join(again), flush=True)
+            second = {r["name"]: r for r in check(",".join(again), 1, work / "again.json")}
+            results = [second.get(r["name"], r) for r in results]
+            pathlib.Path(args.json).write_text(json.dumps(results, indent=1))
     finally:
         for process in processes:
             process.send_signal(signal.SIGTERM)
@@ -95,7 +106,6 @@ def main():
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-    results = json.loads(pathlib.Path(args.json).read_text())
     failed = [r["name"] for r in results if not r["passed"]]
     unexpected = [name for name in failed if name not in skipped]
     reasons = {}
