@@ -48,6 +48,20 @@ macro_rules! source_status {
 
 source_status!(GitRepositoryStatus, OCIRepositoryStatus);
 
+/// What a reconcile has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told<S> {
+    pub(crate) status: S,
+    pub(crate) events: Vec<Event>,
+    pub(crate) visit: Visit,
+}
+
+impl<S: Serialize> From<Told<S>> for Report {
+    fn from(told: Told<S>) -> Self {
+        Self::new(told.visit).status(&told.status).events(told.events)
+    }
+}
+
 /// The conditions that Ready sums up, in Flux's order.
 pub(crate) type Order = [(&'static str, Polarity)];
 
@@ -179,7 +193,7 @@ impl<'a, S: SourceStatus> Story<'a, S> {
     }
 
     /// A suspended object: the request is answered, and nothing else said.
-    pub(crate) fn suspended(mut self) -> Report {
+    pub(crate) fn suspended(mut self) -> Told<S> {
         // An object that was never looked at has no conditions, and nothing to have observed.
         if !self.before.0.is_empty() {
             *self.status.parts().observed_generation = self.about.generation;
@@ -189,13 +203,13 @@ impl<'a, S: SourceStatus> Story<'a, S> {
         self.finish(Visit::Never)
     }
 
-    pub(crate) fn finish(mut self, visit: Visit) -> Report {
+    pub(crate) fn finish(mut self, visit: Visit) -> Told<S> {
         let conditions = self.draft.finish();
         let parts = self.status.parts();
         if let Some(requested_at) = self.about.requested_at {
             *parts.last_handled_reconcile_at = requested_at.to_owned();
         }
         *parts.conditions = conditions;
-        Report::new(visit).status(&self.status).events(self.events)
+        Told { status: self.status, events: self.events, visit }
     }
 }

@@ -15,14 +15,14 @@ mod plan;
 mod report;
 mod verify;
 
+use crate::kept::remove_all;
+use crate::story::About;
 use api::source::{GitRepository, GitRepositorySpec};
 use git::{Limits, Reference};
 use plan::Plan;
-use report::About;
-use runtime::{Context, Event, Reconciler, Report, Visit};
+use runtime::{Context, Reconciler, Report};
 use std::sync::Arc;
 use std::time::Duration;
-use types::NamespacedName;
 
 const KIND: &str = "GitRepository";
 const GIT_FAILED: &str = "GitOperationFailed";
@@ -66,7 +66,7 @@ impl Reconciler for Beats {
     async fn reconcile(&self, this: Arc<GitRepository>, context: &Context) -> Report {
         let meta = context.meta();
         if meta.is_deleting() {
-            return self.delete(context.key()).await;
+            return remove_all(&self.store, KIND, context.key()).await;
         }
         let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
         if this.spec.suspend {
@@ -87,28 +87,5 @@ impl Reconciler for Beats {
     /// Two looks at the server, each within the timeout, and the archive.
     fn time_limit(&self, this: &GitRepository) -> Duration {
         timeout(&this.spec) * 2 + Duration::from_secs(300)
-    }
-}
-
-impl Beats {
-    async fn delete(&self, key: &NamespacedName) -> Report {
-        let store = self.store.clone();
-        let path = store::artifact_path(KIND, &key.namespace, &key.name, "any");
-        let removed = tokio::task::spawn_blocking(move || store.remove_all(&path)).await;
-        match removed {
-            Ok(Ok(removed)) => {
-                let report = Report::new(Visit::Never).release();
-                let event = Event::trace("GarbageCollectionSucceeded", "garbage collected artifacts for deleted resource");
-                if removed { report.event(event) } else { report }
-            }
-            failed => {
-                let why = match failed {
-                    Ok(Err(error)) => crate::problem::chain(&error),
-                    _ => "internal error".to_owned(),
-                };
-                let message = format!("garbage collection for deleted resource failed: {why}");
-                Report::new(Visit::Backoff).event(Event::error("GarbageCollectionFailed", message))
-            }
-        }
     }
 }

@@ -2,14 +2,14 @@
 
 use super::access::{self, AUTHENTICATION_FAILED};
 use super::{Beats, reference, timeout};
+use crate::kept::{Kept, kept};
 use crate::problem::{Problem, chain};
 use crate::secret::{self, Secret};
 use api::Artifact;
 use api::meta::{ARTIFACT_IN_STORAGE, Conditions, FETCH_FAILED, INCLUDE_UNAVAILABLE};
-use api::source::{GitRepository, GitRepositoryStatus};
+use api::source::GitRepository;
 use git::{Access, Address, Target};
-use store::Verdict;
-use types::{Digest, NamespacedName};
+use types::NamespacedName;
 
 /// Everything that decisions are made from, beside the object itself.
 pub(super) struct Seen {
@@ -25,17 +25,6 @@ pub(super) struct Seen {
     pub(super) keys: Option<Result<Secret, String>>,
 }
 
-/// The artifact of the status, as it is found in the storage.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Kept {
-    /// The status names none.
-    Never,
-    Intact(Artifact),
-    Gone,
-    /// Another content than the digest says; it was removed.
-    Damaged(String),
-}
-
 /// What the server says that the reference points at, without a transfer of objects.
 #[derive(Debug)]
 pub(super) enum Head {
@@ -47,7 +36,7 @@ pub(super) enum Head {
 
 pub(super) async fn observe(beats: &Beats, this: &GitRepository, key: &NamespacedName) -> Seen {
     let status = this.status.clone().unwrap_or_default();
-    let (collected, artifact) = kept(beats, &status).await;
+    let (collected, artifact) = kept(&beats.store, status.artifact.clone()).await;
     let access = access(beats, this, key).await;
     let includes = match &access {
         Ok(_) => includes(beats, this, key).await,
@@ -67,36 +56,6 @@ pub(super) async fn observe(beats: &Beats, this: &GitRepository, key: &Namespace
         None => None,
     };
     Seen { collected, artifact, access, includes, head, keys }
-}
-
-/// Collects garbage, then checks the file that the status names.
-async fn kept(beats: &Beats, status: &GitRepositoryStatus) -> (usize, Kept) {
-    let Some(artifact) = status.artifact.clone() else { return (0, Kept::Never) };
-    let store = beats.store.clone();
-    let work = move || {
-        let collected = store.collect(&artifact.path, std::time::SystemTime::now()).unwrap_or_else(|error| {
-            tracing::warn!(error = chain(&error), "garbage collection failed");
-            Vec::new()
-        });
-        let kept = match Digest::parse(&artifact.digest) {
-            Err(_) => damaged(&store, &artifact, format!("failed to parse artifact digest '{}'", artifact.digest)),
-            Ok(digest) => match store.verify(&artifact.path, &digest) {
-                Ok(Verdict::Intact) => Kept::Intact(Artifact { url: store.url(&artifact.path), ..artifact }),
-                Ok(Verdict::Missing) => Kept::Gone,
-                Ok(Verdict::Damaged { .. }) => damaged(&store, &artifact, format!("computed digest doesn't match '{digest}'")),
-                Err(error) => damaged(&store, &artifact, chain(&error)),
-            },
-        };
-        (collected.len(), kept)
-    };
-    tokio::task::spawn_blocking(work).await.unwrap_or((0, Kept::Gone))
-}
-
-fn damaged(store: &store::Store, artifact: &Artifact, why: String) -> Kept {
-    if let Err(error) = store.remove(&artifact.path) {
-        tracing::warn!(error = chain(&error), "a damaged artifact could not be removed");
-    }
-    Kept::Damaged(why)
 }
 
 async fn access(beats: &Beats, this: &GitRepository, key: &NamespacedName) -> Result<(Address, Access), Problem> {

@@ -1,8 +1,9 @@
 //! Second beat: what to do, from what was seen. Pure.
 
-use super::observe::{Head, Kept, Seen};
+use super::observe::{Head, Seen};
 use super::reference;
 use crate::draft::same_artifacts;
+use crate::kept::Kept;
 use crate::problem::{Problem, chain};
 use api::Artifact;
 use api::meta::FETCH_FAILED;

@@ -1,17 +1,18 @@
 //! Fourth beat: conditions, status, events, next visit. Pure.
 
 use super::act::{Done, Fetched, Written};
-use super::observe::{Kept, Seen};
+use super::observe::Seen;
 use super::plan::{Plan, mode};
-use crate::draft::{Draft, Outcome, Polarity, recovered, same_artifacts};
-use crate::problem::{Problem, Verdict};
+use crate::draft::{Outcome, Polarity, same_artifacts};
+use crate::problem::Problem;
+use crate::story::{About, Story, Told};
 use api::Artifact;
 use api::meta::{
-    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, Conditions, FALSE, FETCH_FAILED, INCLUDE_UNAVAILABLE, READY, RECONCILING, SOURCE_VERIFIED,
-    STALLED, STORAGE_OPERATION_FAILED, TRUE, Time, reason,
+    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, INCLUDE_UNAVAILABLE, RECONCILING, SOURCE_VERIFIED, STALLED,
+    STORAGE_OPERATION_FAILED, TRUE, reason,
 };
 use api::source::{GitRepository, GitRepositoryStatus};
-use runtime::{Event, Report, Visit};
+use runtime::Event;
 
 /// The conditions that Ready sums up, in Flux's order.
 const ORDER: [(&str, Polarity); 8] = [
@@ -27,143 +28,84 @@ const ORDER: [(&str, Polarity); 8] = [
 /// Conditions whose disappearance is a recovery.
 const FAILURES: [&str; 3] = [FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED];
 
-/// What of the object's metadata matters here.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct About<'a> {
-    pub(super) generation: i64,
-    pub(super) requested_at: Option<&'a str>,
-    pub(super) now: Time,
-}
-
-/// What a reconcile has to tell.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Told {
-    pub(super) status: GitRepositoryStatus,
-    pub(super) events: Vec<Event>,
-    pub(super) visit: Visit,
-}
-
-impl From<Told> for Report {
-    fn from(told: Told) -> Self {
-        Self::new(told.visit).status(&told.status).events(told.events)
-    }
-}
-
-/// A status on its way: the story is told in the order in which things happened.
-struct Story<'a> {
+/// The story of one repository.
+struct Repository<'a> {
     this: &'a GitRepository,
-    status: GitRepositoryStatus,
-    draft: Draft,
-    about: About<'a>,
-    events: Vec<Event>,
+    story: Story<'a, GitRepositoryStatus>,
 }
 
 /// The status while the fetch goes on.
 pub(super) fn under_way(this: &GitRepository, seen: &Seen, about: About<'_>) -> GitRepositoryStatus {
-    let story = Story::begin(this, seen, about);
-    let conditions = story.draft.so_far();
-    GitRepositoryStatus { conditions, ..story.status }
+    Repository::begin(this, seen, about).story.so_far()
 }
 
 /// A suspended object: the request is answered, and nothing else said.
-pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Told {
-    let mut story = Story::new(this, about);
-    // An object that was never looked at has no conditions, and nothing to have observed.
-    if !story.status.conditions.is_empty() {
-        story.status.observed_generation = about.generation;
-        story.draft.delete(STALLED);
-        story.draft.summarize(&ORDER, &[SOURCE_VERIFIED]);
-    }
-    story.finish(Visit::Never)
+pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Told<GitRepositoryStatus> {
+    Story::new(this.status.as_ref(), about, &ORDER, &FAILURES).suspended()
 }
 
 /// The whole story of a reconcile.
-pub(super) fn report(this: &GitRepository, seen: &Seen, plan: &Plan, done: Option<&Done>, about: About<'_>) -> Told {
-    let mut story = Story::begin(this, seen, about);
+pub(super) fn report(this: &GitRepository, seen: &Seen, plan: &Plan, done: Option<&Done>, about: About<'_>) -> Told<GitRepositoryStatus> {
+    let mut repository = Repository::begin(this, seen, about);
     let told = match (plan, done) {
         (Plan::Stop(problem), _) => Err(problem.clone()),
         (Plan::Keep { revision }, _) => {
-            story.includes(seen);
-            story.keep(revision);
+            repository.includes(seen);
+            repository.keep(revision);
             Ok(Outcome::Unchanged)
         }
         (Plan::Fetch, Some(done)) => {
-            story.includes(seen);
-            story.fetched(seen, done)
+            repository.includes(seen);
+            repository.fetched(seen, done)
         }
         (Plan::Fetch, None) => Err(Problem::plain("Internal", "the fetch was not carried out")),
     };
     if let (Plan::Stop(problem), Ok(_)) = (plan, &seen.includes)
         && problem.condition.is_some_and(|(condition, _)| condition != INCLUDE_UNAVAILABLE)
     {
-        story.includes(seen);
+        repository.includes(seen);
     }
+    let mut story = repository.story;
     let outcome = match told {
         Ok(outcome) => outcome,
         Err(problem) => story.problem(problem),
     };
-    story.end(outcome, done.and_then(|done| done.fetched.as_ref()))
+    let success = matches!(outcome, Outcome::Stored | Outcome::Unchanged);
+    let visit = story.end(outcome, this.spec.interval.to_std());
+    if let (true, Some((reason, artifact))) = (success, story.news()) {
+        // Without a fetch the message of the commit is not known.
+        let fetched = done.and_then(|done| done.fetched.as_ref());
+        let commit = fetched.map_or(artifact.revision.as_str(), |fetched| fetched.subject.as_str());
+        let event = Event::info(reason, format!("stored artifact for commit '{commit}'"));
+        story.tell(event.with("revision", &artifact.revision).with("digest", &artifact.digest));
+    }
+    story.finish(visit)
 }
 
-impl<'a> Story<'a> {
-    fn new(this: &'a GitRepository, about: About<'a>) -> Self {
-        let status = this.status.clone().unwrap_or(GitRepositoryStatus { observed_generation: -1, ..GitRepositoryStatus::default() });
-        let draft = Draft::new(&status.conditions, about.generation, about.now);
-        Self { this, status, draft, about, events: Vec::new() }
-    }
-
+impl<'a> Repository<'a> {
     /// The beginning, up to the look into the storage.
     fn begin(this: &'a GitRepository, seen: &Seen, about: About<'a>) -> Self {
-        let mut story = Self::new(this, about);
-        story.draft.progress(false, "reconciliation in progress");
-        if about.generation != story.status.observed_generation {
-            let message = format!("processing object: new generation {} -> {}", story.status.observed_generation, about.generation);
-            story.draft.progress(false, &message);
-        }
-        story.draft.delete(STORAGE_OPERATION_FAILED);
-        if seen.collected > 0 {
-            let message = format!("garbage collected {} artifacts", seen.collected);
-            story.events.push(Event::trace("GarbageCollectionSucceeded", message));
-        }
-        let missing = match &seen.artifact {
-            Kept::Intact(artifact) => {
-                story.status.artifact = Some(artifact.clone());
-                None
-            }
-            Kept::Never => Some("building artifact"),
-            Kept::Gone => Some("building artifact: disappeared from storage"),
-            Kept::Damaged(why) => {
-                story.events.push(Event::error("ArtifactVerificationFailed", format!("failed to verify integrity of artifact: {why}")));
-                Some("building artifact: disappeared from storage")
-            }
-        };
-        if let Some(message) = missing {
-            story.status.artifact = None;
-            story.draft.progress(true, message);
-            story.draft.delete(ARTIFACT_IN_STORAGE);
-        }
-        if story.draft.is(SOURCE_VERIFIED, FALSE) {
-            story.draft.delete(SOURCE_VERIFIED);
-        }
-        story
+        let mut story = Story::new(this.status.as_ref(), about, &ORDER, &FAILURES);
+        story.begin(seen.collected, &seen.artifact);
+        Self { this, story }
     }
 
     /// The included artifacts are there.
     fn includes(&mut self, seen: &Seen) {
         let Ok(includes) = &seen.includes else { return };
-        self.draft.delete(INCLUDE_UNAVAILABLE);
-        if !same_artifacts(includes, &self.status.included_artifacts) {
-            self.draft.progress(true, "building artifact: included artifacts differ from last observed includes");
+        self.story.draft.delete(INCLUDE_UNAVAILABLE);
+        if !same_artifacts(includes, &self.story.status.included_artifacts) {
+            self.story.draft.progress(true, "building artifact: included artifacts differ from last observed includes");
         }
-        self.draft.delete(ARTIFACT_OUTDATED);
+        self.story.draft.delete(ARTIFACT_OUTDATED);
     }
 
     fn keep(&mut self, revision: &str) {
-        self.draft.delete(FETCH_FAILED);
-        self.draft.mark(ARTIFACT_IN_STORAGE, TRUE, reason::SUCCEEDED, format!("stored artifact for revision '{revision}'"));
-        if self.is_asked() {
+        self.story.draft.delete(FETCH_FAILED);
+        self.story.draft.mark(ARTIFACT_IN_STORAGE, TRUE, reason::SUCCEEDED, format!("stored artifact for revision '{revision}'"));
+        if self.story.is_asked() {
             let message = format!("no changes since last reconciliation: observed revision '{revision}'");
-            self.events.push(Event::trace("GitOperationSucceeded", message));
+            self.story.tell(Event::trace("GitOperationSucceeded", message));
         }
     }
 
@@ -172,134 +114,62 @@ impl<'a> Story<'a> {
             if let Err(problem) = &done.result
                 && problem.condition.is_none_or(|(condition, _)| condition != FETCH_FAILED)
             {
-                self.draft.delete(FETCH_FAILED);
+                self.story.draft.delete(FETCH_FAILED);
             }
             return Err(done.result.clone().err().unwrap_or_else(|| Problem::plain("Internal", "nothing was fetched")));
         };
-        self.draft.delete(FETCH_FAILED);
+        self.story.draft.delete(FETCH_FAILED);
         match &done.verified {
             Some(message) => {
-                self.draft.mark(SOURCE_VERIFIED, TRUE, reason::SUCCEEDED, message.as_str());
-                self.status.source_verification_mode = self.this.spec.verify.as_ref().map(|v| mode(&v.mode).to_owned()).unwrap_or_default();
+                self.story.draft.mark(SOURCE_VERIFIED, TRUE, reason::SUCCEEDED, message.as_str());
+                self.story.status.source_verification_mode =
+                    self.this.spec.verify.as_ref().map(|v| mode(&v.mode).to_owned()).unwrap_or_default();
             }
             None => {
-                self.draft.delete(SOURCE_VERIFIED);
-                self.status.source_verification_mode.clear();
+                self.story.draft.delete(SOURCE_VERIFIED);
+                self.story.status.source_verification_mode.clear();
             }
         }
-        if self.status.artifact.as_ref().is_none_or(|artifact| artifact.revision != *revision) {
+        if self.story.status.artifact.as_ref().is_none_or(|artifact| artifact.revision != *revision) {
             let message = format!("new upstream revision '{revision}'");
-            if self.status.artifact.is_some() {
-                self.draft.mark(ARTIFACT_OUTDATED, TRUE, "NewRevision", message.as_str());
+            if self.story.status.artifact.is_some() {
+                self.story.draft.mark(ARTIFACT_OUTDATED, TRUE, "NewRevision", message.as_str());
             }
-            self.draft.progress(true, &format!("building artifact: {message}"));
+            self.story.draft.progress(true, &format!("building artifact: {message}"));
         }
         match done.result.clone()? {
             Written::UpToDate => {
-                if self.is_asked() {
+                if self.story.is_asked() {
                     let message = format!("artifact up-to-date with remote revision: '{revision}'");
-                    self.events.push(Event::trace("ArtifactUpToDate", message));
+                    self.story.tell(Event::trace("ArtifactUpToDate", message));
                 }
             }
             Written::New(artifact) => self.store(seen, artifact),
         }
-        self.draft.delete(ARTIFACT_OUTDATED);
-        self.draft.mark(ARTIFACT_IN_STORAGE, TRUE, reason::SUCCEEDED, format!("stored artifact for revision '{revision}'"));
+        self.story.draft.delete(ARTIFACT_OUTDATED);
+        self.story.draft.mark(ARTIFACT_IN_STORAGE, TRUE, reason::SUCCEEDED, format!("stored artifact for revision '{revision}'"));
         Ok(Outcome::Stored)
     }
 
     fn store(&mut self, seen: &Seen, artifact: Artifact) {
         let spec = &self.this.spec;
-        self.status.artifact = Some(artifact);
-        self.status.included_artifacts = seen.includes.clone().unwrap_or_default();
-        self.status.observed_ignore = spec.ignore.clone();
-        self.status.observed_recurse_submodules = spec.recurse_submodules;
-        self.status.observed_include = spec.include.clone();
-        self.status.observed_sparse_checkout = spec.sparse_checkout.clone();
-    }
-
-    fn problem(&mut self, problem: Problem) -> Outcome {
-        if let Some((condition, status)) = problem.condition {
-            self.draft.mark(condition, status, problem.reason, problem.message.as_str());
-        }
-        let event = match problem.verdict {
-            Verdict::Wait(_) => Event::trace(problem.reason, problem.message.as_str()),
-            Verdict::Retry | Verdict::Stall => Event::error(problem.reason, problem.message.as_str()),
-        };
-        // Waiting for another object is looked at often: it is told once, not each time.
-        let told_before = problem.condition.is_some_and(|(condition, _)| {
-            let before = self.this.status.as_ref().and_then(|s| s.conditions.condition(condition));
-            before.is_some_and(|c| c.message == problem.message && c.reason == problem.reason)
-        });
-        if !(matches!(problem.verdict, Verdict::Wait(_)) && told_before && !self.is_asked()) {
-            self.events.push(event);
-        }
-        match problem.verdict {
-            Verdict::Retry => Outcome::Failed,
-            Verdict::Wait(after) => Outcome::Waiting(after),
-            Verdict::Stall => Outcome::Stalled { reason: problem.reason.to_owned(), message: problem.message },
-        }
-    }
-
-    /// Whether somebody changed the object or asked for this visit: then an answer is due even when nothing was done.
-    fn is_asked(&self) -> bool {
-        self.about.generation != self.status.observed_generation
-            || self.about.requested_at.is_some_and(|at| at != self.status.last_handled_reconcile_at)
-    }
-
-    fn end(mut self, outcome: Outcome, fetched: Option<&Fetched>) -> Told {
-        self.draft.end(&outcome);
-        self.draft.summarize(&ORDER, &[SOURCE_VERIFIED]);
-        let success = matches!(outcome, Outcome::Stored | Outcome::Unchanged);
-        if success {
-            self.tell_success(fetched);
-        }
-        if success || matches!(outcome, Outcome::Stalled { .. }) {
-            self.status.observed_generation = self.about.generation;
-        }
-        let ready = self.draft.is(READY, TRUE);
-        let visit = match outcome {
-            Outcome::Stored | Outcome::Unchanged if ready => Visit::Interval(self.this.spec.interval.to_std()),
-            Outcome::Stored | Outcome::Unchanged | Outcome::Failed => Visit::Backoff,
-            Outcome::Waiting(after) => Visit::After(after),
-            Outcome::Stalled { .. } => Visit::Never,
-        };
-        self.finish(visit)
-    }
-
-    /// A new artifact and a recovery are worth an event.
-    fn tell_success(&mut self, fetched: Option<&Fetched>) {
-        let Some(artifact) = &self.status.artifact else { return };
-        let before = self.this.status.as_ref();
-        let old_digest = before.and_then(|s| s.artifact.as_ref()).map(|a| a.digest.as_str());
-        let reason = if old_digest != Some(artifact.digest.as_str()) {
-            "NewArtifact"
-        } else if recovered(before.map(|s| s.conditions.as_slice()).unwrap_or_default(), &self.draft.so_far(), &FAILURES) {
-            reason::SUCCEEDED
-        } else {
-            return;
-        };
-        // Without a fetch the message of the commit is not known.
-        let commit = fetched.map_or(artifact.revision.as_str(), |fetched| fetched.subject.as_str());
-        let event = Event::info(reason, format!("stored artifact for commit '{commit}'"));
-        self.events.push(event.with("revision", &artifact.revision).with("digest", &artifact.digest));
-    }
-
-    fn finish(mut self, visit: Visit) -> Told {
-        if let Some(requested_at) = self.about.requested_at {
-            self.status.last_handled_reconcile_at = requested_at.to_owned();
-        }
-        self.status.conditions = self.draft.finish();
-        Told { status: self.status, events: self.events, visit }
+        self.story.status.artifact = Some(artifact);
+        self.story.status.included_artifacts = seen.includes.clone().unwrap_or_default();
+        self.story.status.observed_ignore = spec.ignore.clone();
+        self.story.status.observed_recurse_submodules = spec.recurse_submodules;
+        self.story.status.observed_include = spec.include.clone();
+        self.story.status.observed_sparse_checkout = spec.sparse_checkout.clone();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
+    use api::meta::{Conditions, READY, Time};
     use api::source::GitRepositorySpec;
     use git::{Access, Address};
-    use runtime::Severity;
+    use runtime::{Severity, Visit};
     use std::time::Duration;
 
     const REVISION: &str = "main@sha1:1111111111111111111111111111111111111111";
@@ -359,11 +229,11 @@ mod tests {
         Kept::Intact(artifact(REVISION, "sha256:ab"))
     }
 
-    fn shown(told: &Told) -> Vec<String> {
+    fn shown(told: &Told<GitRepositoryStatus>) -> Vec<String> {
         told.status.conditions.iter().map(|c| format!("{} {} {}: {}", c.r#type, c.status, c.reason, c.message)).collect()
     }
 
-    fn events(told: &Told) -> Vec<(Severity, &str, &str)> {
+    fn events(told: &Told<GitRepositoryStatus>) -> Vec<(Severity, &str, &str)> {
         told.events.iter().map(|e| (e.severity, e.reason.as_str(), e.message.as_str())).collect()
     }
 

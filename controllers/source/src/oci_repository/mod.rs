@@ -56,7 +56,7 @@ impl Reconciler for Beats {
         }
         let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
         if this.spec.suspend {
-            return report::suspended(&this, about);
+            return report::suspended(&this, about).into();
         }
         let seen = observe::observe(self, &this, context.key()).await;
         let plan = plan::plan(&this, &seen);
@@ -67,7 +67,7 @@ impl Reconciler for Beats {
             }
             Plan::Stop(_) | Plan::Keep(_) => None,
         };
-        report::report(&this, &seen, &plan, done, about)
+        report::report(&this, &seen, &plan, done, about).into()
     }
 
     /// The look at the registry and the pull, each within the timeout, and the archive.

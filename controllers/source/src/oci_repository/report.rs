@@ -5,14 +5,14 @@ use super::observe::{Found, Seen};
 use super::plan::Plan;
 use crate::draft::{Outcome, Polarity};
 use crate::problem::Problem;
-use crate::story::{About, Story};
+use crate::story::{About, Story, Told};
 use api::Artifact;
 use api::meta::{
     ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, RECONCILING, SOURCE_VERIFIED, STALLED, STORAGE_OPERATION_FAILED, TRUE, reason,
 };
 use api::source::{OCIRepository, OCIRepositoryStatus};
 use oci::annotation;
-use runtime::{Event, Report};
+use runtime::Event;
 
 /// The conditions that Ready sums up, in Flux's order.
 const ORDER: [(&str, Polarity); 7] = [
@@ -42,12 +42,12 @@ pub(super) fn under_way(this: &OCIRepository, seen: &Seen, found: &Found, about:
 }
 
 /// A suspended object: the request is answered, and nothing else said.
-pub(super) fn suspended(this: &OCIRepository, about: About<'_>) -> Report {
+pub(super) fn suspended(this: &OCIRepository, about: About<'_>) -> Told<OCIRepositoryStatus> {
     new(this, about).suspended()
 }
 
 /// The whole story of a reconcile.
-pub(super) fn report(this: &OCIRepository, seen: &Seen, plan: &Plan, done: Option<Done>, about: About<'_>) -> Report {
+pub(super) fn report(this: &OCIRepository, seen: &Seen, plan: &Plan, done: Option<Done>, about: About<'_>) -> Told<OCIRepositoryStatus> {
     let mut story = new(this, about);
     story.begin(seen.collected, &seen.artifact);
     let told = match (plan, done) {
