@@ -193,7 +193,6 @@ async fn reconcile(args: UpArgs) -> Outcome {
     if made > 0 {
         screen.say("✔", &format!("{made} custom resource definitions installed"));
     }
-    let mut controllers = server::controllers(&args, &data, &cluster)?;
     let poll = source.poll.to_string();
     let root = install::Root {
         namespace: &args.namespace,
@@ -206,7 +205,9 @@ async fn reconcile(args: UpArgs) -> Outcome {
         retry_interval: "10s",
         secret: Some(args.secret_ref.as_str()).filter(|name| !name.is_empty()),
     };
+    // Before the controllers: a kept source still names the address of the last run.
     install::root(&cluster.client, &root).await.map_err(api("the root source and Kustomization"))?;
+    let mut controllers = server::controllers(&args, &data, &cluster)?;
     screen.say("►", &format!("reconciling {} ({})", source.shown, args.path));
     source.follow(cluster.client.clone(), args.namespace.clone(), args.name.clone(), &mut tasks);
     let feed = Feed::start(&cluster.client, &mut tasks);
