@@ -1,7 +1,7 @@
 //! The last visit: what becomes of the applied objects when their Kustomization goes.
 
 use crate::{
-    identity, observe,
+    identity, inventory, observe,
     reconcile::Reconciler,
     spec,
     status::{self, Attempt},
@@ -40,7 +40,7 @@ pub(crate) async fn finalize(reconciler: &Reconciler, this: &Kustomization, cont
 
 async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Context) -> Report {
     let stored = status::stored(this);
-    let inventory = status::inventory(&stored);
+    let inventory = inventory::of(this);
     let deletes = match this.spec.deletion_policy.as_str() {
         "" | "MirrorPrune" => this.spec.prune,
         "Orphan" => false,

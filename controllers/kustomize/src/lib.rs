@@ -6,7 +6,7 @@
 //! reconcile           the four beats of one visit
 //!   observe           source, dependencies, identity      source dependency identity
 //!                     artifact -> tree -> objects          fetch build decrypt substitute
-//!   plan              (crate plan)                         claims: who else wants an object
+//!   plan              (crate plan)                         claims: who else wants an object; inventory
 //!   act               (crate apply)                        finalize: the last visit
 //!   report            conditions, history, events          status
 //!
@@ -20,6 +20,7 @@ mod dependency;
 mod fetch;
 mod finalize;
 mod identity;
+mod inventory;
 mod observe;
 mod options;
 mod reconcile;

@@ -6,6 +6,7 @@ use crate::{
     fetch::Trees,
     finalize,
     identity::Targets,
+    inventory,
     observe::{self, Access, Found, Stopped},
     options::Options,
     source::Sources,
@@ -23,7 +24,7 @@ use cluster::Client;
 use jiff::{SignedDuration, Timestamp};
 use object::{GroupVersionKind, ObjectKey};
 use plan::{GuardRails, Input, Inventory, Plan, Policy, ignore, managers};
-use runtime::{Context, Event, FeatureGates, Report, Store, Visit};
+use runtime::{Context, Event, FeatureGates, Held, Report, Store, Visit};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use types::{GoDuration, NamespacedName};
 
@@ -190,7 +191,7 @@ impl Reconciler {
         context: &Context,
     ) -> Report {
         let stored = status::stored(this);
-        let old = status::inventory(&stored);
+        let old = inventory::of(this);
         let detecting = |message: String| Failed::new(reason::RECONCILIATION_FAILED, Some(Phase::Detecting), message);
         let policy = match self.policy(this, &attempt.revision) {
             Ok(policy) => policy,
@@ -218,16 +219,8 @@ impl Reconciler {
         if context.is_cancelled() {
             return Report::new(Visit::Now);
         }
-        let progress = status::progressing(this, stored.clone(), Phase::Detecting, &attempt.revision, context.now());
-        if plan.before == old {
-            context.progress(&progress);
-        } else {
-            let mut checkpoint = progress;
-            status::set_inventory(&mut checkpoint, &plan.before);
-            if let Err(error) = context.checkpoint(&checkpoint).await {
-                tracing::error!(error = %error.chain(), "the inventory was not stored, so nothing is applied");
-                return Report::new(Visit::Backoff);
-            }
+        if let Err(report) = self.remember(this, &plan, &old, &attempt, context).await {
+            return report;
         }
         let cautious = stored.conditions.condition(meta::READY).is_some_and(|ready| ready.reason == reason::RECONCILIATION_FAILED);
         let session = Session::new(&access.target, access.client.clone(), &policy, cautious, context.cancellation());
@@ -254,6 +247,27 @@ impl Reconciler {
             return self.warned(this, status, &attempt, detecting(format!("{}\n{news}", failure.message)), context);
         }
         self.prune(this, found, access, plan, &session, &claimed, &old, applied.changes, attempt, token, context).await
+    }
+
+    /// Makes sure that the object stays until it is cleaned up after, and that everything that may come into being is
+    /// in a stored inventory; the error is the report of a visit that must not go on.
+    async fn remember(&self, this: &Kustomization, plan: &Plan, old: &Inventory, attempt: &Attempt, context: &Context) -> Result<(), Report> {
+        let mut progress = status::progressing(this, status::stored(this), Phase::Detecting, &attempt.revision, context.now());
+        status::set_inventory(&mut progress, &plan.before);
+        let new = plan.before != *old;
+        let note = inventory::note(this, &plan.before).filter(|_| new);
+        let noted = note.is_some();
+        let stored = match context.hold(note).await {
+            Ok(Held::Gone) => return Err(Report::new(Visit::Never)),
+            Ok(Held::Now) if noted => Ok(context.progress(&progress)),
+            Ok(_) if new => context.checkpoint(&progress).await,
+            Ok(_) => Ok(context.progress(&progress)),
+            Err(error) => Err(error),
+        };
+        stored.map_err(|error| {
+            tracing::error!(error = %error.chain(), "the inventory was not stored, so nothing is applied");
+            Report::new(Visit::Backoff)
+        })
     }
 
     #[allow(clippy::too_many_arguments)]

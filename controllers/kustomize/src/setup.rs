@@ -2,7 +2,7 @@
 
 use crate::{
     build::Builds,
-    claims, dependency,
+    claims, dependency, inventory,
     fetch::Trees,
     identity::Targets,
     options::{FEATURE_GATES, Options},
@@ -43,7 +43,7 @@ pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationTok
 fn kustomizations() -> Store<Kustomization> {
     Store::new(Resource::namespaced(Kustomization::GROUP, Kustomization::VERSION, Kustomization::KIND, "kustomizations"))
         .with_index(claims::BY_SOURCE, |this| vec![SourceKey::of(this).text()])
-        .with_index(claims::BY_INVENTORY, claims::inventory_ids)
+        .with_index(claims::BY_INVENTORY, inventory::ids)
         .with_index(BY_DEPENDENCY, |this| this.spec.depends_on.iter().map(|one| dependency::key_of(this, one).to_string()).collect())
         .with_index(BY_CONFIG, configs)
         .with_wish(ALLOW_PRUNE)
@@ -93,6 +93,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
     let controller = Controller::new("kustomization", store.clone(), reconciler, process.settings().backoff)
         .concurrent(options.concurrent)
         .finalizer(meta::FINALIZER)
+        .held_by_reconcile()
         .field_manager(STATUS_MANAGER);
     let handle = controller.handle();
     let _ = handle_slot.set(handle.clone());

@@ -81,8 +81,12 @@ pub(crate) fn set_inventory(status: &mut KustomizationStatus, inventory: &Invent
     if inventory.is_empty() && status.inventory.is_none() {
         return;
     }
-    let entries = inventory.entries().iter().map(|entry| ResourceRef { id: entry.id(), v: entry.version.clone() }).collect();
-    status.inventory = Some(ResourceInventory { entries });
+    status.inventory = Some(ResourceInventory { entries: references(inventory) });
+}
+
+/// The entries as `status.inventory` has them.
+pub(crate) fn references(inventory: &Inventory) -> Vec<ResourceRef> {
+    inventory.entries().iter().map(|entry| ResourceRef { id: entry.id(), v: entry.version.clone() }).collect()
 }
 
 /// After a failure that left nothing behind there may be no inventory at all, as before.

@@ -1,3 +1,4 @@
+use crate::context::Held;
 use crate::fault::Fault;
 use crate::patch::merge_patch;
 use crate::report::to_value;
@@ -43,7 +44,14 @@ impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
         self.edit(key, uid, "status", decide).await
     }
 
-    pub(crate) async fn add_finalizer(&self, key: &NamespacedName, uid: &str, finalizer: &str) -> Result<bool, Error> {
+    /// Puts a finalizer on, and `note` as an annotation in the same write; nothing when the finalizer is there.
+    pub(crate) async fn add_finalizer(
+        &self,
+        key: &NamespacedName,
+        uid: &str,
+        finalizer: &str,
+        note: Option<(String, String)>,
+    ) -> Result<Held, Error> {
         let edit = |entry: &Entry| {
             let mut finalizers = crate::store::meta_of(&entry.json).finalizers;
             // The server refuses new finalizers on an object that is being deleted.
@@ -51,9 +59,18 @@ impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
                 return None;
             }
             finalizers.push(finalizer.to_owned());
-            Some(json!({"metadata": {"finalizers": finalizers}}))
+            let mut patch = json!({"metadata": {"finalizers": finalizers}});
+            if let Some((name, value)) = &note {
+                patch["metadata"]["annotations"] = json!({name: value});
+            }
+            Some(patch)
         };
-        self.edit(key, uid, "", edit).await
+        if self.edit(key, uid, "", edit).await? {
+            return Ok(Held::Now);
+        }
+        let there = |entry: &Entry| !entry.deleting && crate::store::meta_of(&entry.json).finalizers.iter().any(|name| name == finalizer);
+        let held = self.store.entry(key).is_some_and(|entry| &*entry.uid == uid && there(&entry));
+        Ok(if held { Held::Already } else { Held::Gone })
     }
 
     pub(crate) async fn remove_finalizer(&self, key: &NamespacedName, uid: &str, finalizer: &str) -> Result<bool, Error> {

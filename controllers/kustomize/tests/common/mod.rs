@@ -39,6 +39,8 @@ pub fn events() -> Resource {
 struct Files(Arc<Mutex<HashMap<String, Vec<u8>>>>);
 
 pub struct Lab {
+    /// It stops when it is dropped.
+    server: testing::TestServer,
     pub kube: kube::Config,
     pub client: Client,
     pub namespace: String,
@@ -47,24 +49,22 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// `None`, said plainly, when no cluster is at hand.
-    pub async fn open(test: &str) -> Option<Self> {
-        let Some(path) = std::env::var_os("SLUICE_TEST_KUBECONFIG") else {
-            eprintln!("SKIPPED {test}: SLUICE_TEST_KUBECONFIG names no cluster");
-            return None;
-        };
-        let kube = runtime::kube_config(Some(path.as_ref()), None).await.unwrap();
+    /// On an embedded API server of its own, or on the cluster that SLUICE_TEST_KUBECONFIG names.
+    pub async fn open(test: &str) -> Self {
+        let server = testing::server().await.unwrap();
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig).unwrap();
+        let kube = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
         let client = Client::new(kube.clone()).unwrap();
         let namespace = format!("kc-{}-{}", test.replace('_', "-"), std::process::id());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let files = Files::default();
         tokio::spawn(serve(listener, files.clone()));
-        let lab = Self { kube, client, namespace, files, address };
+        let lab = Self { server, kube, client, namespace, files, address };
         lab.define().await;
         lab.apply(&Resource::cluster_scoped("", "v1", "Namespace", "namespaces"), json!({"metadata": {"name": lab.namespace}})).await;
         lab.apply(&repositories(), json!({"metadata": {"name": "repo", "namespace": lab.namespace}, "spec": {"interval": "1h", "url": "https://example.com/repo"}})).await;
-        Some(lab)
+        lab
     }
 
     /// The definitions of `crds/`, where the cluster does not have them yet.
