@@ -251,7 +251,14 @@ impl Reconciler {
 
     /// Makes sure that the object stays until it is cleaned up after, and that everything that may come into being is
     /// in a stored inventory; the error is the report of a visit that must not go on.
-    async fn remember(&self, this: &Kustomization, plan: &Plan, old: &Inventory, attempt: &Attempt, context: &Context) -> Result<(), Report> {
+    async fn remember(
+        &self,
+        this: &Kustomization,
+        plan: &Plan,
+        old: &Inventory,
+        attempt: &Attempt,
+        context: &Context,
+    ) -> Result<(), Report> {
         let mut progress = status::progressing(this, status::stored(this), Phase::Detecting, &attempt.revision, context.now());
         status::set_inventory(&mut progress, &plan.before);
         let new = plan.before != *old;

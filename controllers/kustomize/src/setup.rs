@@ -2,9 +2,10 @@
 
 use crate::{
     build::Builds,
-    claims, dependency, inventory,
+    claims, dependency,
     fetch::Trees,
     identity::Targets,
+    inventory,
     options::{FEATURE_GATES, Options},
     reconcile::{ALLOW_PRUNE, Reconciler, Stages},
     source::{self, SourceKey, Sources},
