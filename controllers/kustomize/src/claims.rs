@@ -43,6 +43,10 @@ impl Wants {
     }
 }
 
+pub(crate) fn inventory_ids(this: &Kustomization) -> Vec<String> {
+    this.status.iter().flat_map(|status| &status.inventory).flat_map(|inventory| &inventory.entries).map(|entry| entry.id.clone()).collect()
+}
+
 /// Others that build from the same source and have not seen its revision: what they want now has to be built to be known.
 pub(crate) fn behind(this: &Kustomization, revision: &str, store: &Store<Kustomization>, wants: &Wants) -> Vec<Arc<Kustomization>> {
     let me = spec::key(this);

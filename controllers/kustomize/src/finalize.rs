@@ -1,7 +1,7 @@
 //! The last visit: what becomes of the applied objects when their Kustomization goes.
 
 use crate::{
-    identity, inventory, observe,
+    first, identity, observe,
     reconcile::Reconciler,
     spec,
     status::{self, Attempt},
@@ -40,16 +40,27 @@ pub(crate) async fn finalize(reconciler: &Reconciler, this: &Kustomization, cont
 
 async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Context) -> Report {
     let stored = status::stored(this);
-    let inventory = inventory::of(this);
     let deletes = match this.spec.deletion_policy.as_str() {
         "" | "MirrorPrune" => this.spec.prune,
         "Orphan" => false,
         _ => true,
     };
     // A suspended Kustomization leaves everything behind, whatever its policy.
-    if this.spec.suspend || inventory.is_empty() || !deletes {
+    if this.spec.suspend || !deletes {
         return Report::new(Visit::Never).release();
     }
+    let inventory = match reconciler.targets.of(this, &reconciler.options).await {
+        Ok(target) => first::inventory(reconciler, this, &target).await,
+        Err(_) => Ok(status::inventory(&stored)),
+    };
+    let inventory = match inventory {
+        Ok(inventory) if inventory.is_empty() => return Report::new(Visit::Never).release(),
+        Ok(inventory) => inventory,
+        Err(message) => {
+            let event = Event::error(reason::PRUNE_FAILED, message);
+            return Report::new(Visit::Backoff).event(event).failed();
+        }
+    };
     let word = stored.conditions.condition(meta::READY).map_or(reason::RECONCILIATION_SUCCEEDED.to_owned(), |ready| ready.reason.clone());
     let told =
         |event: Event| event.with("revision", &stored.last_applied_revision).with("originRevision", &stored.last_applied_origin_revision);

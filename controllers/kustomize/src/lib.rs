@@ -6,7 +6,8 @@
 //! reconcile           the four beats of one visit
 //!   observe           source, dependencies, identity      source dependency identity
 //!                     artifact -> tree -> objects          fetch build decrypt substitute
-//!   plan              (crate plan)                         claims: who else wants an object; inventory
+//!   plan              (crate plan)                         claims: who else wants an object
+//!                                                          first: what a first apply left that was cut short
 //!   act               (crate apply)                        finalize: the last visit
 //!   report            conditions, history, events          status
 //!
@@ -19,8 +20,8 @@ mod decrypt;
 mod dependency;
 mod fetch;
 mod finalize;
+mod first;
 mod identity;
-mod inventory;
 mod observe;
 mod options;
 mod reconcile;

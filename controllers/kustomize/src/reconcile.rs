@@ -5,8 +5,8 @@ use crate::{
     claims::Wants,
     fetch::Trees,
     finalize,
+    first::{self, Firsts},
     identity::Targets,
-    inventory,
     observe::{self, Access, Found, Stopped},
     options::Options,
     source::Sources,
@@ -24,7 +24,7 @@ use cluster::Client;
 use jiff::{SignedDuration, Timestamp};
 use object::{GroupVersionKind, ObjectKey};
 use plan::{GuardRails, Input, Inventory, Plan, Policy, ignore, managers};
-use runtime::{Context, Event, FeatureGates, Held, Report, Store, Visit};
+use runtime::{Context, Event, FeatureGates, Report, Store, Visit};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use types::{GoDuration, NamespacedName};
 
@@ -48,6 +48,7 @@ pub(crate) struct Reconciler {
     pub wants: Wants,
     /// Stages that have to be waited for: what was done before, and since when.
     pub stages: Stages,
+    pub firsts: Firsts,
 }
 
 /// Reconciles that stopped between two stages.
@@ -70,6 +71,9 @@ impl runtime::Reconciler for Reconciler {
     type Resource = Kustomization;
 
     async fn reconcile(&self, this: Arc<Kustomization>, context: &Context) -> Report {
+        if context.is_new() {
+            self.firsts.add(context.key());
+        }
         if context.meta().is_deleting() {
             self.waits.end(context.key());
             return finalize::finalize(self, &this, context).await;
@@ -84,6 +88,7 @@ impl runtime::Reconciler for Reconciler {
     fn gone(&self, key: &types::NamespacedName) {
         self.waits.end(key);
         self.wants.forget(key);
+        self.firsts.forget(key);
     }
 
     fn time_limit(&self, object: &Kustomization) -> Duration {
@@ -191,8 +196,14 @@ impl Reconciler {
         context: &Context,
     ) -> Report {
         let stored = status::stored(this);
-        let old = inventory::of(this);
         let detecting = |message: String| Failed::new(reason::RECONCILIATION_FAILED, Some(Phase::Detecting), message);
+        let old = match first::inventory(self, this, &access.target).await {
+            Ok(old) => old,
+            Err(message) => {
+                let failed = detecting(message);
+                return self.stopped(this, &attempt, Stopped { failed, after: None, event: None }, context);
+            }
+        };
         let policy = match self.policy(this, &attempt.revision) {
             Ok(policy) => policy,
             Err(message) => return self.warned(this, stored, &attempt, detecting(message), context),
@@ -219,8 +230,14 @@ impl Reconciler {
         if context.is_cancelled() {
             return Report::new(Visit::Now);
         }
-        if let Err(report) = self.remember(this, &plan, &old, &attempt, context).await {
-            return report;
+        let mut progress = status::progressing(this, stored.clone(), Phase::Detecting, &attempt.revision, context.now());
+        status::set_inventory(&mut progress, &plan.before);
+        if plan.before == old || self.firsts.has(context.key()) {
+            self.firsts.begin(context.key()).await;
+            context.progress(&progress);
+        } else if let Err(error) = context.checkpoint(&progress).await {
+            tracing::error!(error = %error.chain(), "the inventory was not stored, so nothing is applied");
+            return Report::new(Visit::Backoff);
         }
         let cautious = stored.conditions.condition(meta::READY).is_some_and(|ready| ready.reason == reason::RECONCILIATION_FAILED);
         let session = Session::new(&access.target, access.client.clone(), &policy, cautious, context.cancellation());
@@ -234,7 +251,7 @@ impl Reconciler {
         if !applied.pending.is_empty() {
             if duration_since(since, context.now()) < STAGE_LIMIT {
                 self.stages.put(context.key().clone(), token, since, applied.changes);
-                return Report::new(Visit::After(Duration::from_secs(1)));
+                return Report::new(Visit::After(Duration::from_secs(1))).status(&progress);
             }
             let list: Vec<String> = applied.pending.iter().map(|key| format!("{key} status: 'InProgress'")).collect();
             applied.failure = Some(apply::Failure::new(format!("timeout waiting for: [{}]", list.join(", "))));
@@ -247,34 +264,6 @@ impl Reconciler {
             return self.warned(this, status, &attempt, detecting(format!("{}\n{news}", failure.message)), context);
         }
         self.prune(this, found, access, plan, &session, &claimed, &old, applied.changes, attempt, token, context).await
-    }
-
-    /// Makes sure that the object stays until it is cleaned up after, and that everything that may come into being is
-    /// in a stored inventory; the error is the report of a visit that must not go on.
-    async fn remember(
-        &self,
-        this: &Kustomization,
-        plan: &Plan,
-        old: &Inventory,
-        attempt: &Attempt,
-        context: &Context,
-    ) -> Result<(), Report> {
-        let mut progress = status::progressing(this, status::stored(this), Phase::Detecting, &attempt.revision, context.now());
-        status::set_inventory(&mut progress, &plan.before);
-        let new = plan.before != *old;
-        let note = inventory::note(this, &plan.before).filter(|_| new);
-        let noted = note.is_some();
-        let stored = match context.hold(note).await {
-            Ok(Held::Gone) => return Err(Report::new(Visit::Never)),
-            Ok(Held::Now) if noted => Ok(context.progress(&progress)),
-            Ok(_) if new => context.checkpoint(&progress).await,
-            Ok(_) => Ok(context.progress(&progress)),
-            Err(error) => Err(error),
-        };
-        stored.map_err(|error| {
-            tracing::error!(error = %error.chain(), "the inventory was not stored, so nothing is applied");
-            Report::new(Visit::Backoff)
-        })
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -4,8 +4,8 @@ use crate::{
     build::Builds,
     claims, dependency,
     fetch::Trees,
+    first::Firsts,
     identity::Targets,
-    inventory,
     options::{FEATURE_GATES, Options},
     reconcile::{ALLOW_PRUNE, Reconciler, Stages},
     source::{self, SourceKey, Sources},
@@ -23,7 +23,7 @@ use types::NamespacedName;
 const BY_DEPENDENCY: &str = "dependency";
 const BY_CONFIG: &str = "config";
 /// Flux's name for who writes statuses of Kustomizations; objects are applied under the controller's own.
-const STATUS_MANAGER: &str = "gotk-kustomize-controller";
+pub(crate) const STATUS_MANAGER: &str = "gotk-kustomize-controller";
 
 /// Runs the controller inside another program until `shutdown` is cancelled.
 pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), runtime::Error> {
@@ -44,7 +44,7 @@ pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationTok
 fn kustomizations() -> Store<Kustomization> {
     Store::new(Resource::namespaced(Kustomization::GROUP, Kustomization::VERSION, Kustomization::KIND, "kustomizations"))
         .with_index(claims::BY_SOURCE, |this| vec![SourceKey::of(this).text()])
-        .with_index(claims::BY_INVENTORY, inventory::ids)
+        .with_index(claims::BY_INVENTORY, claims::inventory_ids)
         .with_index(BY_DEPENDENCY, |this| this.spec.depends_on.iter().map(|one| dependency::key_of(this, one).to_string()).collect())
         .with_index(BY_CONFIG, configs)
         .with_wish(ALLOW_PRUNE)
@@ -88,13 +88,13 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
         waits,
         wants: claims::Wants::default(),
         stages: Stages::default(),
+        firsts: Firsts::default(),
         gates: gates.clone(),
         options: options.clone(),
     };
     let controller = Controller::new("kustomization", store.clone(), reconciler, process.settings().backoff)
         .concurrent(options.concurrent)
         .finalizer(meta::FINALIZER)
-        .held_by_reconcile()
         .field_manager(STATUS_MANAGER);
     let handle = controller.handle();
     let _ = handle_slot.set(handle.clone());

@@ -37,7 +37,7 @@ async fn an_app_of_four_objects_costs_four_applies_and_a_visit_without_changes_c
     assert_eq!(lab.inventory("app").await.len(), 4);
     eventually("both events are written", async || writes(&process).1 >= before.1 + 2).await;
     let (made, told) = writes(&process);
-    // The finalizer together with the inventory, the four objects, the final status, and the two events that Flux writes.
+    // The finalizer, the four objects, the final status, and the two events that Flux writes.
     assert_eq!(made - before.0, 1 + 4 + 1, "writes for an app of four objects");
     assert_eq!(told - before.1, 2, "events for an app of four objects");
     assert_eq!(process.client().counts().total() - requests, 4 + 4, "requests: nothing is read that a watch does not bring");
@@ -171,6 +171,37 @@ async fn a_circle_of_dependencies_is_printed() {
         message == format!("dependency '{ns}/b' is not ready: circular dependency {ns}/a -> {ns}/b -> {ns}/a")
     })
     .await;
+    end(process).await;
+    lab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_first_apply_made_before_it_was_cut_short_is_found_and_pruned() {
+    let lab = Lab::open("first").await;
+    let one = config("one");
+    let two = config("two");
+    lab.push("2", &[("app/one.yaml", &one), ("b/two.yaml", &two)]).await;
+    // What a process leaves that was killed in the middle: its finalizer, no report, and an object of revision 1 that the
+    // next revision no longer has. Beside it one with the same labels that somebody else made.
+    for name in ["app", "b"] {
+        lab.kustomization(name, name, json!({"suspend": true})).await;
+        lab.hold(name).await;
+        lab.owned("kustomize-controller", name, &format!("{name}-gone")).await;
+        lab.owned("tester", name, &format!("{name}-foreign")).await;
+    }
+    let process = lab.start(GuardRails::Enforce).await;
+    for name in ["app", "b"] {
+        let body = json!({"spec": {"suspend": null}}).to_string().into_bytes();
+        lab.client.patch(&kustomizations(), &lab.namespace, name, "", cluster::PatchKind::Merge, "tester", body).await.unwrap();
+    }
+    // One is taken up again, the other deleted.
+    lab.ready("app", "2").await;
+    let _ = lab.client.delete(&kustomizations(), &lab.namespace, "b", cluster::Delete::default()).await;
+    eventually("b is gone", async || lab.read(&kustomizations(), "b").await.is_none()).await;
+    for (name, there) in [("one", true), ("app-gone", false), ("app-foreign", true), ("b-gone", false), ("b-foreign", true)] {
+        assert_eq!(lab.read(&config_maps(), name).await.is_some(), there, "{name}");
+    }
+    assert_eq!(lab.inventory("app").await, [format!("{}_one__ConfigMap", lab.namespace)]);
     end(process).await;
     lab.close().await;
 }

@@ -8,6 +8,8 @@
 //!
 //! Plan --> Session::apply --> Applied { changes, written, failure, pending }
 //!          Session::prune --> Pruned  { changes, kept, failure }
+//!
+//! labelled         what was applied for whom, by labels and field manager, where no inventory tells
 //! ```
 //!
 //! *Guarantees.* Every write can be repeated, and cut short anywhere. A deletion names the uid that was decided on. In a stage
@@ -17,12 +19,14 @@
 
 mod change;
 mod error;
+mod labelled;
 mod owned;
 mod session;
 mod stage;
 
 pub use change::{Change, Verb};
 pub use error::{Failure, dry_run_error};
+pub use labelled::{Labelled, labelled};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
 

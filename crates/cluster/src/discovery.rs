@@ -61,6 +61,11 @@ impl Discovery {
         found.ok_or_else(|| Error::NoMatch { kind: kind.kind.clone(), version: kind.group.clone() })
     }
 
+    /// Every kind that can be listed, applied and deleted, each in the version that the server prefers; asks the server.
+    pub async fn appliable(&self) -> Result<Vec<Resource>, Error> {
+        Ok(self.shared.discover().await?.appliable)
+    }
+
     /// Forgets a group: its definitions changed.
     pub fn forget(&self, group: &str) {
         self.shared.forget(group);
@@ -162,6 +167,8 @@ impl Table {
 #[derive(Default)]
 struct Discovered {
     kinds: HashMap<GroupKind, Vec<Resource>>,
+    /// One resource of every kind that can be listed, patched and deleted.
+    appliable: Vec<Resource>,
     /// Group versions that an aggregated server did not answer for: what was known of them stays.
     stale: Vec<(String, String)>,
 }
@@ -207,6 +214,8 @@ struct Served {
     response_kind: Option<Kind>,
     #[serde(default)]
     scope: String,
+    #[serde(default)]
+    verbs: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -232,6 +241,10 @@ impl Discovered {
                         namespaced: served.scope == "Namespaced",
                     };
                     let versions = self.kinds.entry(resource.group_kind()).or_default();
+                    let first = versions.is_empty();
+                    if first && ["list", "patch", "delete"].iter().all(|verb| served.verbs.iter().any(|known| known == verb)) {
+                        self.appliable.push(resource.clone());
+                    }
                     // Two resources of one kind in one version: the first one is the kind's own.
                     if !versions.iter().any(|known| known.version == resource.version) {
                         versions.push(resource);

@@ -4,7 +4,6 @@ use crate::meta::Meta;
 use crate::report::{Event, to_value};
 use crate::slot::Slot;
 use crate::writer::StatusEdit;
-use futures::future::BoxFuture;
 use serde::Serialize;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -19,21 +18,8 @@ pub struct Context {
     pub(crate) clock: Clock,
     pub(crate) slot: Arc<Slot>,
     pub(crate) publish: Arc<dyn Fn(&Meta, Event) + Send + Sync>,
-    pub(crate) hold: Holder,
     pub(crate) failures: u32,
-}
-
-pub(crate) type Holder = Arc<dyn Fn(Option<(String, String)>) -> BoxFuture<'static, Result<Held, cluster::Error>> + Send + Sync>;
-
-/// How an object stands to the controller's finalizer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
-    /// It was just put on, with the annotation that came along.
-    Now,
-    /// It was there; nothing was written.
-    Already,
-    /// The object is being deleted, or gone: nothing must be made for it any more.
-    Gone,
+    pub(crate) new: bool,
 }
 
 impl Context {
@@ -73,6 +59,11 @@ impl Context {
         self.failures
     }
 
+    /// Whether this run put the finalizer on: nothing that it stands for can exist yet.
+    pub fn is_new(&self) -> bool {
+        self.new
+    }
+
     /// Shows a state on the way. It is written when the work still goes on a moment later, and not at all when a newer
     /// state or the final report replaces it by then. Never waits.
     pub fn progress(&self, status: &impl Serialize) {
@@ -88,12 +79,6 @@ impl Context {
             Some(status) => self.slot.write_now(StatusEdit::Whole(status)).await.map(|_| ()),
             None => Ok(()),
         }
-    }
-
-    /// Puts the controller's finalizer on the object, and in the same write an annotation, for controllers that are
-    /// [`held_by_reconcile`](crate::Controller::held_by_reconcile).
-    pub async fn hold(&self, note: Option<(String, String)>) -> Result<Held, cluster::Error> {
-        (self.hold)(note).await
     }
 
     /// Publishes an event while the work goes on; never waits.

@@ -1,5 +1,5 @@
 use crate::backoff::Backoff;
-use crate::context::{Context, Held, Holder};
+use crate::context::Context;
 use crate::fault::Fault;
 use crate::handle::{Handle, Taken};
 use crate::metrics::Outcome;
@@ -48,7 +48,6 @@ pub struct Controller<R: Reconciler> {
     reconciler: R,
     concurrent: usize,
     finalizer: Option<&'static str>,
-    holds_itself: bool,
     field_manager: Option<String>,
     handle: Handle,
     progress_delay: Duration,
@@ -68,7 +67,6 @@ impl<R: Reconciler> Controller<R> {
             reconciler,
             concurrent: 4,
             finalizer: None,
-            holds_itself: false,
             field_manager: None,
             handle: Handle::new(backoff),
             progress_delay: Duration::from_secs(1),
@@ -83,13 +81,6 @@ impl<R: Reconciler> Controller<R> {
     /// Puts this finalizer on every object before its first reconcile.
     pub fn finalizer(self, finalizer: &'static str) -> Self {
         Self { finalizer: Some(finalizer), ..self }
-    }
-
-    /// Leaves the moment to the reconciler, which calls [`Context::hold`] before it makes anything that the finalizer
-    /// stands for; the first write of an object can then carry more than the finalizer. A run that made nothing gets it
-    /// at its end.
-    pub fn held_by_reconcile(self) -> Self {
-        Self { holds_itself: true, ..self }
     }
 
     /// The field manager of statuses and finalizers, when it is not the name of the process.
@@ -119,7 +110,6 @@ impl<R: Reconciler> Controller<R> {
             reconciler: self.reconciler,
             concurrent: self.concurrent,
             finalizer: self.finalizer,
-            holds_itself: self.holds_itself,
             handle: self.handle,
             progress_delay: self.progress_delay,
             writer,
@@ -148,7 +138,6 @@ pub(crate) struct Core<R: Reconciler> {
     reconciler: R,
     concurrent: usize,
     finalizer: Option<&'static str>,
-    holds_itself: bool,
     pub(crate) handle: Handle,
     progress_delay: Duration,
     writer: Arc<Writer<R::Resource>>,
@@ -241,9 +230,13 @@ impl<R: Reconciler> Core<R> {
         if let Some(problem) = &entry.problem {
             return self.undecodable(key, &entry, problem).await;
         }
-        if !self.holds_itself && !ours(&entry) {
-            if let Err(error) = self.hold(key, &uid).await {
-                return self.write_failed("finalizer", &error);
+        let mut new = false;
+        if let Some(finalizer) = self.finalizer
+            && !ours(&entry)
+        {
+            match self.writer.add_finalizer(key, &uid, finalizer).await {
+                Ok(written) => new = written,
+                Err(error) => return self.write_failed("finalizer", &error),
             }
             match self.store.entry(key) {
                 Some(fresh) if fresh.uid == uid => entry = fresh,
@@ -262,19 +255,12 @@ impl<R: Reconciler> Core<R> {
             clock: self.process.clock().clone(),
             slot: slot.clone(),
             publish: Arc::new(move |meta, event| publisher.publish(meta, event)),
-            hold: self.holder(key, &uid),
             failures: taken.failures,
+            new,
         };
         let limit = self.reconciler.time_limit(&object);
         self.handle.set_overdue(key, limit + GRACE + STUCK_AFTER);
-        let ended = self.guarded(object, &context, limit).await;
-        if self.holds_itself
-            && !entry.deleting
-            && let Err(error) = self.hold(key, &uid).await
-        {
-            return self.write_failed("finalizer", &error);
-        }
-        match ended {
+        match self.guarded(object, &context, limit).await {
             Ok(report) => self.settle(report, &context, &slot).await,
             Err(fault) => {
                 context.publish(Event::error(fault.reason(), fault.message.clone()));
@@ -284,28 +270,6 @@ impl<R: Reconciler> Core<R> {
                 Ended::failed()
             }
         }
-    }
-
-    /// Puts the finalizer on an object that has none yet.
-    async fn hold(&self, key: &NamespacedName, uid: &str) -> Result<(), cluster::Error> {
-        match self.finalizer {
-            Some(finalizer) => self.writer.add_finalizer(key, uid, finalizer, None).await.map(|_| ()),
-            None => Ok(()),
-        }
-    }
-
-    fn holder(&self, key: &NamespacedName, uid: &str) -> Holder {
-        let (writer, key, uid, finalizer) = (self.writer.clone(), key.clone(), uid.to_owned(), self.finalizer);
-        Arc::new(move |note| {
-            let (writer, key, uid) = (writer.clone(), key.clone(), uid.clone());
-            async move {
-                match finalizer {
-                    Some(finalizer) => writer.add_finalizer(&key, &uid, finalizer, note).await,
-                    None => Ok(Held::Already),
-                }
-            }
-            .boxed()
-        })
     }
 
     /// Runs the reconciler, so that neither a panic nor a hang gets further than this object.

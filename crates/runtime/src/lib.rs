@@ -87,8 +87,7 @@
 //! - An object is reconciled at first sight, when its generation, its `reconcile.fluxcd.io/requestedAt` (or another
 //!   annotation named by `Store::with_wish`) or its deletion changes, when a `Handle` is triggered, and when its visit is due;
 //!   never twice at a time, and never before every watched store is filled.
-//! - The finalizer is on the object before its first reconcile, or, where the reconciler asks for that, before it makes
-//!   anything (`Context::hold`); `Report::release` takes it away.
+//! - The finalizer is on the object before its first reconcile; `Report::release` takes it away.
 //! - A status is written as one merge patch of what differs, on the version it was decided on, and not at all when nothing differs.
 //! - An object that does not decode gets `Ready=False` and `Stalled=True` of its own; a panic or a run without end costs
 //!   that object a back-off. Neither touches another object.
@@ -120,7 +119,7 @@ mod writer;
 
 pub use backoff::{Backoff, Jitter};
 pub use clock::Clock;
-pub use context::{Context, Held};
+pub use context::Context;
 pub use controller::{Controller, Reconciler};
 pub use events::{KindRecorder, Recorder};
 pub use flags::{Flags, LogEncoding, LogLevel};

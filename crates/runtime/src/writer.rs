@@ -1,4 +1,3 @@
-use crate::context::Held;
 use crate::fault::Fault;
 use crate::patch::merge_patch;
 use crate::report::to_value;
@@ -44,14 +43,7 @@ impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
         self.edit(key, uid, "status", decide).await
     }
 
-    /// Puts a finalizer on, and `note` as an annotation in the same write; nothing when the finalizer is there.
-    pub(crate) async fn add_finalizer(
-        &self,
-        key: &NamespacedName,
-        uid: &str,
-        finalizer: &str,
-        note: Option<(String, String)>,
-    ) -> Result<Held, Error> {
+    pub(crate) async fn add_finalizer(&self, key: &NamespacedName, uid: &str, finalizer: &str) -> Result<bool, Error> {
         let edit = |entry: &Entry| {
             let mut finalizers = crate::store::meta_of(&entry.json).finalizers;
             // The server refuses new finalizers on an object that is being deleted.
@@ -59,18 +51,9 @@ impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
                 return None;
             }
             finalizers.push(finalizer.to_owned());
-            let mut patch = json!({"metadata": {"finalizers": finalizers}});
-            if let Some((name, value)) = &note {
-                patch["metadata"]["annotations"] = json!({name: value});
-            }
-            Some(patch)
+            Some(json!({"metadata": {"finalizers": finalizers}}))
         };
-        if self.edit(key, uid, "", edit).await? {
-            return Ok(Held::Now);
-        }
-        let there = |entry: &Entry| !entry.deleting && crate::store::meta_of(&entry.json).finalizers.iter().any(|name| name == finalizer);
-        let held = self.store.entry(key).is_some_and(|entry| &*entry.uid == uid && there(&entry));
-        Ok(if held { Held::Already } else { Held::Gone })
+        self.edit(key, uid, "", edit).await
     }
 
     pub(crate) async fn remove_finalizer(&self, key: &NamespacedName, uid: &str, finalizer: &str) -> Result<bool, Error> {

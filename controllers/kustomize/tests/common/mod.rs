@@ -124,6 +124,21 @@ impl Lab {
         self.client.patch(&kustomizations(), &self.namespace, name, "", PatchKind::Merge, "tester", body).await.unwrap();
     }
 
+    /// Puts the finalizer on, as the controller does.
+    pub async fn hold(&self, name: &str) {
+        let body = json!({"metadata": {"finalizers": ["finalizers.fluxcd.io"]}}).to_string().into_bytes();
+        let manager = "gotk-kustomize-controller";
+        self.client.patch(&kustomizations(), &self.namespace, name, "", PatchKind::Merge, manager, body).await.unwrap();
+    }
+
+    /// A ConfigMap with the labels of an owner, applied by `manager`.
+    pub async fn owned(&self, manager: &str, owner: &str, name: &str) {
+        let labels = json!({"kustomize.toolkit.fluxcd.io/name": owner, "kustomize.toolkit.fluxcd.io/namespace": self.namespace});
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"a": "1"}});
+        let options = cluster::Apply { field_manager: manager, force: true, ..cluster::Apply::default() };
+        self.client.apply(&config_maps(), &self.namespace, name, object.to_string().into_bytes(), options).await.unwrap();
+    }
+
     /// Waits until the condition says this revision, or this reason.
     pub async fn ready(&self, name: &str, revision: &str) {
         let message = format!("Applied revision: main@sha1:{revision}");
