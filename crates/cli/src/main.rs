@@ -79,6 +79,9 @@ static VERBS: &[Verb] = &[
 /// Verbs that Flux does not have; help lists them apart.
 static BEYOND: &[&str] = &["up", "apiserver", "kustomize", "helm"];
 
+/// Verbs that stand in for another tool, whose errors scripts look for: told as that tool tells them.
+static PLAIN: &[&str] = &["helm"];
+
 /// The whole command tree.
 fn tree() -> Command {
     let root = shell::flags::group("sluice", "GitOps for Kubernetes: brings clusters to the state that Git, OCI registries and Helm repositories declare")
@@ -93,10 +96,12 @@ fn tree() -> Command {
 fn main() -> ExitCode {
     // A reader that closes the pipe ends the output, not the program with a panic.
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let plain = words.get(1).is_some_and(|verb| PLAIN.contains(&verb.as_str()));
     match run(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             match failure.code {
+                _ if plain => eprintln!("Error: {}", failure.message),
                 // diff says with 1 that there are differences.
                 1 if failure.is_finding => log::warning(&failure.message),
                 _ => log::failure(&failure.message),

@@ -8,6 +8,7 @@ use crate::{
     number::quote,
     parse::{RED_ZONE, STACK, UNDECLARED},
     set::{Snippet, Templates},
+    trace::{self, Origin, Trace},
     value::WeakMap,
 };
 use smallvec::SmallVec;
@@ -61,6 +62,7 @@ pub struct Run<'a> {
     extensions: Vec<(TypeId, Rc<dyn Any>)>,
     /// Maps that were given containers; emptied at the end so that cycles do not leak.
     touched: Vec<WeakMap>,
+    trace: Option<Box<Trace>>,
 }
 
 #[derive(Clone)]
@@ -135,7 +137,25 @@ impl<'a> Run<'a> {
             snippets: HashMap::new(),
             extensions: Vec::new(),
             touched: Vec::new(),
+            trace: None,
         }
+    }
+
+    /// Notes where each line comes from. `values` are the maps that lines may show, with their paths.
+    pub fn traced(mut self, values: &[(Map, String)]) -> Self {
+        self.trace = Some(Box::new(Trace::of(values)));
+        self
+    }
+
+    /// Runs like [`Run::execute`] and tells where each line came from, if the run is traced.
+    pub fn execute_traced(&mut self, name: &str, data: &Value) -> Result<(Vec<u8>, Vec<Option<Origin>>)> {
+        if let Some(trace) = &mut self.trace {
+            trace.marks.clear();
+            trace.lines.clear();
+        }
+        let written = self.execute_kept(name, data)?;
+        let origins = self.trace.as_ref().map(|trace| trace.origins(&written)).unwrap_or_default();
+        Ok((written, origins))
     }
 
     /// Asks `stop` every few thousand steps whether to give up.
@@ -157,10 +177,25 @@ impl<'a> Run<'a> {
 
     /// Runs the template `name` on `data` and gives what it wrote.
     pub fn execute(&mut self, name: &str, data: &Value) -> Result<Vec<u8>> {
+        let marks = self.trace.as_mut().map(|trace| std::mem::take(&mut trace.marks));
+        let written = self.execute_kept(name, data);
+        self.remember(marks, written.as_deref().unwrap_or_default());
+        written
+    }
+
+    fn execute_kept(&mut self, name: &str, data: &Value) -> Result<Vec<u8>> {
         let outer = std::mem::take(&mut self.out);
         let done = self.execute_here(name, data);
         let written = std::mem::replace(&mut self.out, outer);
         done.map(|()| written)
+    }
+
+    /// Keeps the origins of lines that went into a string, and goes on with the marks of the output around it.
+    fn remember(&mut self, outer: Option<Vec<(usize, Origin)>>, written: &[u8]) {
+        if let (Some(trace), Some(outer)) = (&mut self.trace, outer) {
+            trace.remember(written);
+            trace.marks = outer;
+        }
     }
 
     /// Runs the template `name` on `data`, writing to where the caller writes.
@@ -197,9 +232,11 @@ impl<'a> Run<'a> {
         if defines {
             self.overlays.push(snippet.defined.clone());
         }
+        let marks = self.trace.as_mut().map(|trace| std::mem::take(&mut trace.marks));
         let outer = std::mem::take(&mut self.out);
         let done = self.execute_template(&snippet.body, data);
         let written = std::mem::replace(&mut self.out, outer);
+        self.remember(marks, &written);
         if defines {
             self.overlays.pop();
         }
@@ -274,7 +311,7 @@ impl<'a> Run<'a> {
         self.variables.resize(base + template.slots, Variable::UNSET);
         self.variables[base].value = dot.clone();
         let mut state = State { template, base, at: At::Nothing };
-        let done = stacker::maybe_grow(RED_ZONE, STACK, || self.walk(&mut state, dot, false, &template.body));
+        let done = nested(|| self.walk(&mut state, dot, false, &template.body));
         self.variables.truncate(base);
         self.depth -= 1;
         done.map(|_| ())
@@ -284,17 +321,16 @@ impl<'a> Run<'a> {
         for node in nodes {
             let flow = match node {
                 Node::Text { start, end } => {
-                    let text = &state.template.source.text.as_bytes()[*start as usize..*end as usize];
-                    self.write(text)?;
+                    self.text(state, *start as usize, *end as usize)?;
                     Flow::Next
                 }
                 Node::Action(pipe) => {
                     self.action(state, dot, interface, pipe)?;
                     Flow::Next
                 }
-                Node::If(branch) => self.if_or_with(state, dot, interface, branch, false)?,
-                Node::With(branch) => self.if_or_with(state, dot, interface, branch, true)?,
-                Node::Range(branch) => self.range(state, dot, interface, branch)?,
+                Node::If(branch) => nested(|| self.if_or_with(state, dot, interface, branch, false))?,
+                Node::With(branch) => nested(|| self.if_or_with(state, dot, interface, branch, true))?,
+                Node::Range(branch) => nested(|| self.range(state, dot, interface, branch))?,
                 Node::Template(call) => {
                     self.call_template(state, dot, interface, call)?;
                     Flow::Next
@@ -309,7 +345,20 @@ impl<'a> Run<'a> {
         Ok(Flow::Next)
     }
 
+    fn text(&mut self, state: &State<'_>, start: usize, end: usize) -> Result<()> {
+        let source = &state.template.source;
+        let text = &source.text.as_bytes()[start..end];
+        if let Some(trace) = &mut self.trace {
+            trace.text(self.out.len(), text, &source.name, line_of(&source.text, start));
+        }
+        self.write(text)
+    }
+
     fn action<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, pipe: &'t Pipe) -> Result<()> {
+        if self.trace.is_some() { self.traced_action(state, dot, interface, pipe) } else { self.plain_action(state, dot, interface, pipe) }
+    }
+
+    fn plain_action<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, pipe: &'t Pipe) -> Result<()> {
         if !pipe.variables.is_empty() {
             self.pipeline(state, dot, interface, pipe)?;
             return Ok(());
@@ -318,6 +367,44 @@ impl<'a> Run<'a> {
             self.print(&value).map_err(|error| self.place(state, error, String::new()))?;
         }
         Ok(())
+    }
+
+    fn traced_action<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, pipe: &'t Pipe) -> Result<()> {
+        let start = self.out.len();
+        let counts = |trace: &Option<Box<Trace>>| trace.as_ref().map_or((0, 0), |trace| (trace.marks.len(), trace.lines.len()));
+        let (marks, lines) = counts(&self.trace);
+        let value = self.shown_value(state, dot, pipe);
+        self.plain_action(state, dot, interface, pipe)?;
+        let source = &state.template.source;
+        let Some(trace) = &mut self.trace else { return Ok(()) };
+        // A template that wrote straight to the output has left its own marks.
+        if trace.marks.len() == marks && self.out.len() > start {
+            let origin = Origin { template: source.name.clone(), line: line_of(&source.text, pipe.position as usize), value };
+            trace.action(&self.out, start, lines, origin, trace::shows_yaml(pipe));
+        }
+        // What a variable holds may be printed later.
+        if pipe.variables.is_empty() {
+            trace.lines.truncate(lines);
+        }
+        Ok(())
+    }
+
+    /// The path of the first value that a pipeline names.
+    fn shown_value(&self, state: &State<'_>, dot: &Value, pipe: &Pipe) -> Option<Arc<str>> {
+        let trace = self.trace.as_ref()?;
+        let mut found = None;
+        trace::words_with_fields(pipe, &mut |word| {
+            found = match &word.kind {
+                WordKind::Field(names) => trace.path_of(dot, names),
+                WordKind::Variable { slot, fields, .. } => {
+                    let variable = self.variables.get(state.base.saturating_add(*slot as usize)).filter(|_| *slot != UNDECLARED);
+                    variable.and_then(|variable| trace.path_of(&variable.value, fields))
+                }
+                _ => None,
+            };
+            found.is_some()
+        });
+        found
     }
 
     fn print(&mut self, value: &Value) -> Result<()> {
@@ -338,7 +425,7 @@ impl<'a> Run<'a> {
             return if with { self.walk(state, &value, false, &branch.body) } else { self.walk(state, dot, interface, &branch.body) };
         }
         match &branch.otherwise {
-            Some(nodes) => stacker::maybe_grow(RED_ZONE, STACK, || self.walk(state, dot, interface, nodes)),
+            Some(nodes) => self.walk(state, dot, interface, nodes),
             None => Ok(Flow::Next),
         }
     }
@@ -882,6 +969,16 @@ fn context(state: &State<'_>) -> (String, Location) {
     let column = before.iter().rev().take_while(|b| **b != b'\n').count();
     let location = Location { template: template.source.name.to_string(), line, column };
     (format!("template: {location}: executing {} at <{node}>: ", quote(template.name.as_bytes())), location)
+}
+
+/// Goes one level deeper, on a new piece of stack where this one ends.
+fn nested<T>(inner: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(RED_ZONE, STACK, inner)
+}
+
+/// The line of a position in a text, from one.
+fn line_of(text: &str, position: usize) -> usize {
+    1 + text.as_bytes()[..position].iter().filter(|b| **b == b'\n').count()
 }
 
 fn variable_name(word: &Word) -> &str {

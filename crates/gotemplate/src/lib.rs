@@ -21,6 +21,7 @@ mod lex;
 pub mod number;
 mod parse;
 mod set;
+mod trace;
 mod value;
 
 pub use error::{Failure, Layer, Limit, Location};
@@ -28,4 +29,5 @@ pub use exec::{Limits, MissingKey, Run};
 pub use function::{Function, Functions, Type};
 pub use parse::ParseError;
 pub use set::Set;
+pub use trace::Origin;
 pub use value::{Kind, List, Map, MapKind, Method, Object, Str, Value};

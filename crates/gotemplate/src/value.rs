@@ -466,6 +466,11 @@ impl Map {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
+    /// What tells this map from all others that live.
+    pub(crate) fn identity(&self) -> usize {
+        Rc::as_ptr(&self.0) as usize
+    }
+
     pub fn len(&self) -> usize {
         self.0.entries.borrow().len()
     }

@@ -79,7 +79,7 @@ impl Chart {
 
     /// Loads a packed chart (`.tgz`).
     pub fn from_archive(archive: &[u8], limits: Limits) -> Result<Self, Error> {
-        Self::from_files(unpack(archive, limits)?, limits, 0)
+        Self::from_files(unpack(archive, limits)?.files, limits, 0)
     }
 
     fn from_files(files: Vec<File>, limits: Limits, depth: usize) -> Result<Self, Error> {
@@ -152,7 +152,7 @@ impl Chart {
                         chart.metadata.name, files[0].name
                     )));
                 }
-                unpack(&files[0].data, limits).and_then(|files| Self::from_files(files, limits, depth + 1)).map_err(wrap)?
+                unpack(&files[0].data, limits).and_then(|archive| Self::from_files(archive.files, limits, depth + 1)).map_err(wrap)?
             } else {
                 let inner = files
                     .into_iter()
@@ -170,16 +170,25 @@ impl Chart {
     }
 
     /// The dependencies that Chart.yaml names and charts/ lacks, as Helm's error lists them.
-    pub fn missing_dependencies(&self) -> Result<(), Error> {
+    pub fn has_dependencies(&self) -> Result<(), Error> {
         let has = |name: &str| self.dependencies.iter().any(|chart| chart.name() == name);
         let missing: Vec<&str> = self.metadata.dependencies.iter().map(|d| d.name.as_str()).filter(|name| !has(name)).collect();
         if missing.is_empty() {
             return Ok(());
         }
         Err(Error::Dependencies(format!(
-            "an error occurred while checking for chart dependencies. You may need to run `helm dependency build` to fetch missing dependencies: found in Chart.yaml, but missing in charts/ directory: {}",
+            "found in Chart.yaml, but missing in charts/ directory: {}",
             missing.join(", ")
         )))
+    }
+
+    /// The same, in the words of rendering and installing.
+    pub fn missing_dependencies(&self) -> Result<(), Error> {
+        self.has_dependencies().map_err(|error| {
+            Error::Dependencies(format!(
+                "an error occurred while checking for chart dependencies. You may need to run 'helm dependency build' to fetch missing dependencies: {error}"
+            ))
+        })
     }
 
     /// The files under crds/ of this chart and those below it: path with the charts' names, content.
@@ -244,8 +253,15 @@ fn check_totals(total: u64, count: usize, limits: Limits) -> Result<(), Error> {
     Ok(())
 }
 
+/// The files of a packed chart, by their paths below the directory that holds them all.
+#[derive(Debug)]
+pub struct Archive {
+    pub directory: String,
+    pub files: Vec<File>,
+}
+
 /// Unpacks an archive, whose files all lie in one directory.
-fn unpack(archive: &[u8], limits: Limits) -> Result<Vec<File>, Error> {
+pub fn unpack(archive: &[u8], limits: Limits) -> Result<Archive, Error> {
     let load = |why: &dyn std::fmt::Display| Error::Load(why.to_string());
     if !archive.starts_with(&[0x1f, 0x8b]) {
         return Err(Error::Load("gzip: invalid header".to_owned()));
@@ -253,7 +269,7 @@ fn unpack(archive: &[u8], limits: Limits) -> Result<Vec<File>, Error> {
     // Headers and padding come on top of what files hold.
     let most = limits.total.saturating_add(limits.files as u64 * 2_048).saturating_add(1 << 20);
     let mut reader = tar::Archive::new(flate2::read::MultiGzDecoder::new(archive).take(most));
-    let mut files = Vec::new();
+    let (mut files, mut directory) = (Vec::new(), String::new());
     let mut total = 0u64;
     for entry in reader.entries().map_err(|error| load(&error))? {
         let mut entry = entry.map_err(|error| load(&error))?;
@@ -263,6 +279,9 @@ fn unpack(archive: &[u8], limits: Limits) -> Result<Vec<File>, Error> {
         }
         let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = inner_name(&raw)?;
+        if directory.is_empty() {
+            directory = raw.split(['/', '\\']).next().unwrap_or_default().to_owned();
+        }
         let size = entry.size();
         if size > limits.file {
             return Err(Error::Load(format!("decompressed chart file {raw:?} is larger than the maximum file size {}", limits.file)));
@@ -276,7 +295,7 @@ fn unpack(archive: &[u8], limits: Limits) -> Result<Vec<File>, Error> {
     if files.is_empty() {
         return Err(Error::Load("no files in chart archive".to_owned()));
     }
-    Ok(files)
+    Ok(Archive { directory, files })
 }
 
 /// The path inside the chart's directory. Refuses what leads out of it.

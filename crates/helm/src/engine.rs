@@ -10,7 +10,7 @@ use crate::{
     metadata::{Dependency, Maintainer, Metadata},
     render::Release,
 };
-use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, ParseError, Run, Set, Value};
+use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, Origin, ParseError, Run, Set, Value};
 use serde_json::Value as Json;
 use sprig::Environment;
 use std::{cmp::Reverse, rc::Rc, sync::Arc};
@@ -40,6 +40,16 @@ pub(crate) struct Context<'a> {
     pub environment: Rc<Environment>,
     pub host: Rc<Host>,
     pub interrupt: Option<&'a dyn Fn() -> bool>,
+    /// Whether to tell where each line comes from.
+    pub provenance: bool,
+}
+
+/// What one template file wrote.
+pub(crate) struct Written {
+    pub path: String,
+    pub text: String,
+    /// One for each line, where that was asked for.
+    pub origins: Vec<Option<Origin>>,
 }
 
 /// Renders every template file that is no partial: path to text, in the order of execution.
@@ -48,12 +58,13 @@ pub(crate) fn render(
     values: &Table,
     context: &Context<'_>,
     cache: Option<&std::sync::Mutex<Option<Arc<Compiled>>>>,
-) -> Result<Vec<(String, String)>, Error> {
+) -> Result<Vec<Written>, Error> {
     let mut dots = Dots { all: Vec::new(), release: context.release.to_value(), capabilities: context.capabilities.to_value() };
     let values = to_value(&Data::Table(values.clone()));
     let Value::Map(values) = values else { return Ok(Vec::new()) };
     let mut templates = Vec::new();
-    dots.part(root, values.shallow_copy(MapKind::Values), &root.name, true, &mut templates);
+    let values_map = values.shallow_copy(MapKind::Values);
+    dots.part(root, values_map.clone(), &root.name, true, &mut templates);
     // Deepest first, and among those of one depth the last by name: so parents win over what they include.
     templates.sort_by_cached_key(|template| Reverse((template.name.matches('/').count(), template.name.clone())));
     templates.dedup_by(|a, b| a.name == b.name);
@@ -62,6 +73,9 @@ pub(crate) fn render(
     let mut run = Run::new(&compiled.set, context.limits, missing).with(context.environment.clone()).with(context.host.clone());
     if let Some(interrupt) = context.interrupt {
         run = run.interrupted_by(interrupt);
+    }
+    if context.provenance {
+        run = run.traced(&[(values_map, String::new())]);
     }
     let mut rendered = Vec::with_capacity(templates.len());
     for template in &templates {
@@ -72,10 +86,11 @@ pub(crate) fn render(
         let entry = |key: &str, text: &str| (Arc::from(key), Value::string(text));
         let about = Map::from_entries(MapKind::Values, vec![entry("BasePath", &template.base), entry("Name", &template.name)]);
         dot.insert("Template", Value::Map(about));
-        let written = run.execute(&template.name, &Value::Map(dot.clone())).map_err(|failure| explain(&failure))?;
+        let executed = run.execute_traced(&template.name, &Value::Map(dot.clone()));
+        let (written, origins) = executed.map_err(|failure| explain(&failure))?;
         let text =
             String::from_utf8(without_no_value(written)).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        rendered.push((template.name.clone(), text));
+        rendered.push(Written { path: template.name.clone(), text, origins });
     }
     drop(run);
     // Templates may have made the values hold themselves.

@@ -1,4 +1,4 @@
-use gotemplate::{Failure, Limit, Location};
+use gotemplate::{Failure, Limit, Location, Origin};
 
 /// Why a chart cannot be loaded or rendered. The first line is Helm's.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,9 +22,12 @@ pub enum Error {
     /// A template does not parse or fails when it runs.
     #[error("{message}")]
     Template { message: String, at: Option<Location>, missing: Option<String>, limit: Option<Limit> },
-    /// What a template wrote is no manifest.
+    /// What a template wrote is no manifest; the origin is that of the line, where the error names one.
     #[error("YAML parse error on {path}: {why}")]
-    Manifest { path: String, why: String },
+    Manifest { path: String, why: String, origin: Option<Origin> },
+    /// The post-renderer failed, or gave what cannot be read.
+    #[error("{0}")]
+    PostRender(String),
     /// A stored release cannot be read.
     #[error("{0}")]
     Release(String),
@@ -38,7 +41,7 @@ impl Error {
 
     /// Whether rendering had begun: Helm then has a release to speak of.
     pub fn while_rendering(&self) -> bool {
-        matches!(self, Self::Template { .. } | Self::Manifest { .. } | Self::KubeVersion { .. })
+        matches!(self, Self::Template { .. } | Self::Manifest { .. } | Self::KubeVersion { .. } | Self::PostRender(_))
     }
 
     /// What to do about it, where that can be said.

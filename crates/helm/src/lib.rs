@@ -22,33 +22,42 @@ mod error;
 mod files;
 mod functions;
 mod ignore;
+mod lint;
 mod manifest;
 mod metadata;
+mod names;
+mod pack;
+mod post_render;
 mod pretty;
 mod release;
 mod render;
 mod schema;
+mod sources;
 mod strvals;
 mod toml;
 mod values;
 
 pub use capabilities::{Capabilities, KubeVersion, Profile};
-pub use chart::{Chart, File, Limits as ChartLimits};
+pub use chart::{Archive, Chart, File, Limits as ChartLimits, unpack as unpack_archive};
 pub use data::{Data, Table};
 pub use engine::{Cache, function_names};
 pub use error::Error;
 pub use functions::Lookup;
-pub use gotemplate::Limits;
+pub use gotemplate::{Limits, Origin};
 pub use ignore::matches as path_matches;
+pub use lint::{Finding, Severity, lint};
 pub use manifest::{
     Head, Hook, LastRun, Manifest, sort as sort_manifests, sort_for_install, sort_for_uninstall, sort_hooks_for_running,
     split as split_manifests,
 };
 pub use metadata::{Dependency, Lock, Maintainer, Metadata};
+pub use names::{check_release_name, name_from_template};
+pub use post_render::{PostRender, PostRenderStrategy};
 pub use release::{Info, SYSTEM_LABELS, StoredChart, StoredFile, StoredRelease};
 pub use render::{Options, Release, Rendered, push_document, render, render_files};
+pub use sources::ValueSources;
 pub use sprig::{Environment, SeededRandom, SystemRandom};
-pub use strvals::{Mode as SetMode, set, set_literal};
+pub use strvals::{Mode as SetMode, set, set_file, set_json, set_literal};
 pub use values::{merge_over, read as read_values};
 
 /// A value as Go's `%v` prints it, for warnings. What may be long or secret is not shown.

@@ -46,6 +46,9 @@ pub struct Hook {
     pub delete_policies: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub output_log_policies: Vec<String>,
+    /// The line of the document in what the template wrote, from one; nothing that is stored.
+    #[serde(skip)]
+    pub line: usize,
 }
 
 fn is_zero(n: &i64) -> bool {
@@ -224,12 +227,12 @@ pub fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Res
         }
         for (line, document) in split(text) {
             if hooks.len() + manifests.len() >= MAX_DOCUMENTS {
-                return Err(Error::Manifest { path: path.clone(), why: format!("more than {MAX_DOCUMENTS} documents") });
+                return Err(Error::Manifest { path: path.clone(), why: format!("more than {MAX_DOCUMENTS} documents"), origin: None });
             }
-            let head = head(document).map_err(|why| Error::Manifest { path: path.clone(), why })?;
+            let head = head(document).map_err(|why| Error::Manifest { path: path.clone(), why, origin: None })?;
             match head.annotations.get(HOOK) {
                 None => manifests.push(Manifest { path: path.clone(), line, content: document.to_owned(), head }),
-                Some(events) => match hook(&head, events, path, document) {
+                Some(events) => match hook(&head, events, path, line, document) {
                     Some(hook) => hooks.push(hook),
                     None => warnings.push(format!("skipping unknown hooks {events:?} in {path}")),
                 },
@@ -242,7 +245,7 @@ pub fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Res
 }
 
 /// The hook; `None` when one of its events is unknown.
-fn hook(head: &Head, events: &str, path: &str, document: &str) -> Option<Hook> {
+fn hook(head: &Head, events: &str, path: &str, line: usize, document: &str) -> Option<Hook> {
     let words = |text: &str| -> Vec<String> { text.split(',').map(|word| word.trim().to_lowercase()).collect() };
     let list = |key: &str| head.annotations.get(key).map(|text| words(text)).unwrap_or_default();
     let events = words(events)
@@ -263,6 +266,7 @@ fn hook(head: &Head, events: &str, path: &str, document: &str) -> Option<Hook> {
         weight: head.annotations.get(HOOK_WEIGHT).and_then(|weight| weight.parse().ok()).unwrap_or(0),
         delete_policies: list(HOOK_DELETE),
         output_log_policies: list(HOOK_LOGS),
+        line,
     })
 }
 

@@ -90,13 +90,23 @@ pub struct Lock {
 impl Lock {
     /// Whether this lock was made for these dependencies. Locks of Helm 2 are known for charts of API version 1.
     pub fn is_for(&self, metadata: &Metadata) -> bool {
-        use sha2::Digest;
-        let of = |value: &Value| format!("sha256:{}", hex::encode(sha2::Sha256::digest(go_json(value).as_bytes())));
-        let dependencies = serde_json::to_value(&metadata.dependencies).unwrap_or_default();
-        let locked = serde_json::to_value(&self.dependencies).unwrap_or_default();
-        let old = || of(&serde_json::json!({ "dependencies": dependencies }));
-        self.digest == of(&serde_json::json!([dependencies, locked])) || metadata.api_version == "v1" && self.digest == old()
+        let old = || digest(&serde_json::json!({ "dependencies": metadata.dependencies }));
+        self.digest == Self::digest_of(metadata, &self.dependencies) || metadata.api_version == "v1" && self.digest == old()
     }
+
+    /// The lock of a chart whose dependencies were resolved to `dependencies` at the time `generated` (RFC 3339).
+    pub fn new(metadata: &Metadata, dependencies: Vec<Dependency>, generated: String) -> Self {
+        Self { generated, digest: Self::digest_of(metadata, &dependencies), dependencies }
+    }
+
+    fn digest_of(metadata: &Metadata, locked: &[Dependency]) -> String {
+        digest(&serde_json::json!([metadata.dependencies, locked]))
+    }
+}
+
+fn digest(value: &Value) -> String {
+    use sha2::Digest;
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(go_json(value).as_bytes())))
 }
 
 /// JSON with what Go escapes for HTML escaped.

@@ -9,9 +9,10 @@ use crate::{
     error::Error,
     functions::{Host, Lookup},
     manifest::{self, Hook, Manifest},
+    post_render::{self, PostRender},
     schema,
 };
-use gotemplate::Limits;
+use gotemplate::{Limits, Origin};
 use sprig::Environment;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
@@ -41,8 +42,12 @@ pub struct Options<'a> {
     /// NOTES.txt of subcharts too.
     pub sub_notes: bool,
     pub limits: Limits,
+    /// Whether to note where each line comes from. Costs time; what is rendered stays the same.
+    pub provenance: bool,
     /// Says when to give up.
     pub interrupt: Option<&'a dyn Fn() -> bool>,
+    /// What manifests, and hooks by its strategy, pass through.
+    pub post_render: Option<PostRender<'a>>,
     /// Compiled templates, kept by the caller for as long as it keeps the chart.
     pub cache: Option<&'a Cache>,
 }
@@ -60,7 +65,9 @@ impl Options<'_> {
             lint: false,
             sub_notes: false,
             limits: Limits::default(),
+            provenance: false,
             interrupt: None,
+            post_render: None,
             cache: None,
         }
     }
@@ -79,9 +86,18 @@ pub struct Rendered {
     pub warnings: Vec<String>,
     /// CRDs of the charts that took part: path, text. Helm installs them before everything else.
     pub crds: Vec<(String, String)>,
+    origins: Origins,
 }
 
+/// Origins of the lines of each template file.
+type Origins = BTreeMap<String, Vec<Option<Origin>>>;
+
 impl Rendered {
+    /// Where a line of what a template file wrote comes from, counted from one. Nothing is known of what a post-renderer changed.
+    pub fn origin(&self, path: &str, line: usize) -> Option<&Origin> {
+        self.origins.get(path)?.get(line.checked_sub(1)?)?.as_ref()
+    }
+
     /// The release's manifest as Helm stores it.
     pub fn manifest(&self) -> String {
         let mut out = String::with_capacity(self.manifests.iter().map(|m| m.content.len() + m.path.len() + 16).sum());
@@ -104,17 +120,60 @@ pub fn push_document(out: &mut String, path: &str, content: &str) {
 /// Renders a chart with values.
 pub fn render(chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Result<Rendered, Error> {
     let mut warnings = chart.warnings.clone();
-    let (part, values, mut files) = prepare_and_run(chart, values, options, &mut warnings)?;
+    let Prepared { part, values: all, mut files, mut origins } = prepare_and_run(chart, values, options, &mut warnings)?;
     let notes = take_notes(&mut files, chart.name(), options.sub_notes);
-    let (hooks, manifests) = manifest::sort(&files, &mut warnings)?;
+    if let Some(post) = options.post_render {
+        files = post_render::apply(post, files)?;
+        origins.clear();
+    }
+    let sorted = manifest::sort(&files, &mut warnings);
+    let (hooks, manifests) = sorted.map_err(|error| located(error, chart, values, options))?;
     let mut crds = Vec::new();
     collect_crds(&part, &part.name, &mut crds);
-    Ok(Rendered { manifests, hooks, notes, values, warnings, crds })
+    Ok(Rendered { manifests, hooks, notes, values: all, warnings, crds, origins })
 }
 
 /// What each template file wrote, by its path with the charts' names.
 pub fn render_files(chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Result<BTreeMap<String, String>, Error> {
-    prepare_and_run(chart, values, options, &mut Vec::new()).map(|(_, _, files)| files)
+    prepare_and_run(chart, values, options, &mut Vec::new()).map(|prepared| prepared.files)
+}
+
+/// Adds to an error about a manifest which template line wrote the line it names. What is rendered once more for it is thrown away.
+fn located(error: Error, chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Error {
+    let Error::Manifest { path, why, origin: None } = error else { return error };
+    let line = why.split_once("yaml: line ").and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<usize>().ok());
+    let mut origin = None;
+    if let Some(line) = line.filter(|_| options.post_render.is_none()) {
+        let traced = Options {
+            provenance: true,
+            skip_schema: true,
+            capabilities: options.capabilities.clone(),
+            profile: options.profile,
+            lookup: options.lookup.clone(),
+            limits: options.limits,
+            interrupt: options.interrupt,
+            cache: options.cache,
+            ..Options::new(options.release.clone(), options.environment.clone())
+        };
+        if let Ok(prepared) = prepare_and_run(chart, values, &traced, &mut Vec::new()) {
+            let first = prepared.files.get(&path).and_then(|text| broken_document(text)).unwrap_or(1);
+            origin = prepared.origins.get(&path).and_then(|lines| lines.get(first + line - 2)?.clone());
+        }
+    }
+    Error::Manifest { path, why, origin }
+}
+
+/// The line at which the first document that is no YAML begins.
+fn broken_document(text: &str) -> Option<usize> {
+    manifest::split(text).into_iter().find(|(_, document)| yaml::to_json(document, yaml::Dialect::Sigs).is_err()).map(|(line, _)| line)
+}
+
+/// A chart's parts, the values that templates saw, and what they wrote.
+struct Prepared {
+    part: Part,
+    values: Table,
+    files: BTreeMap<String, String>,
+    origins: Origins,
 }
 
 fn prepare_and_run(
@@ -122,7 +181,7 @@ fn prepare_and_run(
     values: &Table,
     options: &Options<'_>,
     warnings: &mut Vec<String>,
-) -> Result<(Part, Table, BTreeMap<String, String>), Error> {
+) -> Result<Prepared, Error> {
     // What is said about values while parts are chosen is said again by the final coalescing.
     let part = Part::process(chart, values, &mut Vec::new())?;
     let all = part.coalesce(values, warnings)?;
@@ -147,9 +206,17 @@ fn prepare_and_run(
         environment: options.environment.clone(),
         host,
         interrupt: options.interrupt,
+        provenance: options.provenance,
     };
     let rendered = engine::render(&part, &all, &context, options.cache.map(|cache| &cache.compiled))?;
-    Ok((part, all, rendered.into_iter().collect()))
+    let (mut files, mut origins) = (BTreeMap::new(), Origins::new());
+    for written in rendered {
+        if options.provenance {
+            origins.insert(written.path.clone(), written.origins);
+        }
+        files.insert(written.path, written.text);
+    }
+    Ok(Prepared { part, values: all, files, origins })
 }
 
 fn collect_crds(part: &Part, path: &str, crds: &mut Vec<(String, String)>) {

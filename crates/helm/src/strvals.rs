@@ -19,31 +19,59 @@ const MAX_LEVEL: usize = 30;
 
 /// Sets values as one line says. The error is Helm's.
 pub fn set(values: &mut Table, line: &str, mode: Mode) -> Result<(), String> {
-    let mut parser = Parser { chars: line.chars().collect(), at: 0, mode };
+    run(values, line, mode, &mut |text| Ok(text))
+}
+
+/// Reads what a value names.
+type Read<'r> = dyn FnMut(String) -> Result<String, String> + 'r;
+
+fn run(values: &mut Table, line: &str, mode: Mode, read: &mut Read<'_>) -> Result<(), String> {
+    let mut parser = Parser { chars: line.chars().collect(), at: 0, mode, read };
     while parser.at < parser.chars.len() {
         parser.key(values, 0)?;
     }
     Ok(())
 }
 
+/// `--set-file`: each value names a file, whose text is what is set.
+pub fn set_file(values: &mut Table, line: &str, read: &mut dyn FnMut(String) -> Result<String, String>) -> Result<(), String> {
+    run(values, line, Mode::Text, read)
+}
+
+/// `--set-json` with a whole object, which is merged over the values; without one, `key=json`. The error is the line, as Helm has it.
+pub fn set_json(values: &mut Table, line: &str) -> Result<(), String> {
+    if !line.trim_start().starts_with('{') {
+        return set(values, line, Mode::Json).map_err(|_| line.to_owned());
+    }
+    let object = serde_json::from_str(line.trim()).ok().and_then(|value| Table::from_json(&value));
+    let object = object.ok_or_else(|| format!("JSON: {line}"))?;
+    crate::values::merge_over(values, &object);
+    Ok(())
+}
+
 /// `--set-literal`: the rest after `=` as it stands, one value.
 pub fn set_literal(values: &mut Table, line: &str) -> Result<(), String> {
     let Some((key, value)) = line.split_once('=') else { return Err(format!("key {} has no value", quote(line))) };
-    let escaped: String = value.chars().flat_map(|c| if matches!(c, ',' | '\\' | '{' | '}') { vec!['\\', c] } else { vec![c] }).collect();
-    set(values, &format!("{key}={escaped}"), Mode::Text)
+    // Nothing is escaped here, neither in the key nor in the value.
+    let escape = |text: &str, what: &[char]| -> String {
+        text.chars().flat_map(|c| what.contains(&c).then_some('\\').into_iter().chain([c])).collect()
+    };
+    let (key, value) = (escape(key, &[',', '\\']), escape(value, &[',', '\\', '{', '}']));
+    set(values, &format!("{key}={value}"), Mode::Text)
 }
 
 fn quote(text: &str) -> String {
     crate::functions::quoted(text)
 }
 
-struct Parser {
+struct Parser<'r, 'f> {
     chars: Vec<char>,
     at: usize,
     mode: Mode,
+    read: &'r mut Read<'f>,
 }
 
-impl Parser {
+impl Parser<'_, '_> {
     /// The text up to one of the stops, backslashes resolved, and the stop; `None` at the end.
     fn until(&mut self, stops: &[char]) -> (String, Option<char>) {
         let mut text = String::new();
@@ -179,7 +207,7 @@ impl Parser {
             return self.list();
         }
         let (text, _) = self.until(&[',']);
-        Ok(self.typed(text))
+        self.typed(text)
     }
 
     fn list(&mut self) -> Result<Data, String> {
@@ -192,10 +220,10 @@ impl Parser {
                     if self.chars.get(self.at) == Some(&',') {
                         self.at += 1;
                     }
-                    items.push(self.typed(text));
+                    items.push(self.typed(text)?);
                     return Ok(Data::List(Arc::new(items)));
                 }
-                Some(_) => items.push(self.typed(text)),
+                Some(_) => items.push(self.typed(text)?),
             }
         }
     }
@@ -229,18 +257,18 @@ impl Parser {
         Ok(Data::from_json(&value))
     }
 
-    fn typed(&self, text: String) -> Data {
+    fn typed(&mut self, text: String) -> Result<Data, String> {
         if self.mode == Mode::Text {
-            return Data::string(&text);
+            return (self.read)(text).map(|text| Data::string(&text));
         }
-        match text.to_ascii_lowercase().as_str() {
+        Ok(match text.to_ascii_lowercase().as_str() {
             "true" => Data::Bool(true),
             "false" => Data::Bool(false),
             "null" => Data::Null,
             "0" => Data::Int(0),
             _ if !text.starts_with('0') => text.parse().map_or_else(|_| Data::string(&text), Data::Int),
             _ => Data::string(&text),
-        }
+        })
     }
 }
 
@@ -280,6 +308,18 @@ mod tests {
         assert_eq!(parsed("a=1", Mode::Text), r#"{"a":"1"}"#);
         assert_eq!(parsed(r#"a={"x":[1,2]},b=null"#, Mode::Json), r#"{"a":{"x":[1,2]},"b":null}"#);
         assert!(parsed(&"a.".repeat(50), Mode::Typed).contains("nested level"));
+    }
+
+    #[test]
+    fn files_and_whole_objects_are_set() {
+        let mut values = Table::new();
+        set_json(&mut values, r#" {"a": {"b": 1}, "c": null}"#).unwrap();
+        set_json(&mut values, r#"a.d=[1,"x"]"#).unwrap();
+        assert_eq!(set_json(&mut values, "{oops").unwrap_err(), "JSON: {oops");
+        let mut read = |path: String| if path == "none" { Err("open none: no such file or directory".to_owned()) } else { Ok(format!("<{path}>")) };
+        set_file(&mut values, "f=x.txt,g={y,z}", &mut read).unwrap();
+        assert!(set_file(&mut values, "f=none", &mut read).is_err());
+        assert_eq!(values.to_json().to_string(), r#"{"a":{"b":1,"d":[1,"x"]},"c":null,"f":"<x.txt>","g":["<y>","<z>"]}"#);
     }
 
     #[test]

@@ -141,6 +141,11 @@ impl Context {
         })
     }
 
+    /// The namespace of the kubeconfig's context, where one says it.
+    pub fn namespace_of_kubeconfig(&self) -> Option<String> {
+        self.options.context_namespace()
+    }
+
     /// What the program calls itself.
     pub fn program(&self) -> &str {
         &self.program

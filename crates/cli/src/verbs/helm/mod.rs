@@ -1,0 +1,73 @@
+//! `helm`: charts rendered, checked, shown and packed without a cluster, with Helm's flags, output and errors.
+//!
+//! ```text
+//! flags -> values (files, --set*) -.
+//! place -> place (directory, tgz) ----> template | lint | show | dependency | package -> standard output, files
+//! ```
+
+mod dependency;
+mod lint;
+mod options;
+mod package;
+mod place;
+mod show;
+mod template;
+mod values;
+
+use crate::shell::{Context, Failure, Outcome, flags};
+use clap::{Arg, ArgMatches, Command};
+
+pub fn command() -> Command {
+    flags::group("helm", "Render, check, show and pack Helm charts without a cluster")
+        .arg(flags::switch("debug", "enable verbose output").global(true))
+        .subcommand(template::command())
+        .subcommand(lint::command())
+        .subcommand(show::command())
+        .subcommand(dependency::command())
+        .subcommand(package::command())
+}
+
+pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Outcome {
+    match path.iter().skip(1).map(String::as_str).collect::<Vec<_>>()[..] {
+        ["template"] => template::run(context, matches),
+        ["lint"] => lint::run(context, matches),
+        ["show", what] => show::run(what, matches),
+        ["dependency", "list"] => dependency::list(matches),
+        ["dependency", "build"] => dependency::build(matches),
+        ["dependency", "update"] => dependency::update(matches),
+        ["package"] => package::run(matches),
+        _ => Err(Failure::new(format!("unknown command {:?} for \"sluice helm\"", path.last()))),
+    }
+}
+
+/// Flags of Helm that mean nothing here: they are taken, so that command lines go on working.
+fn accepted(names: &'static [(&'static str, bool)]) -> impl Iterator<Item = Arg> {
+    names.iter().map(|(name, switch)| {
+        let help = "accepted for compatibility; without effect here";
+        if *switch { flags::switch(name, help) } else { flags::string(name, help) }.hide(true)
+    })
+}
+
+/// Flags about repositories, which commands on local charts do not need.
+const REPOSITORY: &[(&str, bool)] = &[
+    ("ca-file", false),
+    ("cert-file", false),
+    ("devel", true),
+    ("key-file", false),
+    ("keyring", false),
+    ("pass-credentials", true),
+    ("password", false),
+    ("plain-http", true),
+    ("username", false),
+];
+
+/// What cobra says of a number of arguments that a command does not take.
+fn arguments(matches: &ArgMatches, command: &str, usage: &str, at_least: usize, at_most: usize) -> Result<Vec<String>, Failure> {
+    let given = flags::Flags::arguments(matches);
+    if given.len() >= at_least && given.len() <= at_most {
+        return Ok(given);
+    }
+    let plural = if at_least == 1 { "argument" } else { "arguments" };
+    let wanted = if at_least == at_most { format!("{at_least}") } else { format!("at least {at_least}") };
+    Err(Failure::new(format!("\"sluice helm {command}\" requires {wanted} {plural}\n\nUsage:  sluice helm {usage} [flags]")))
+}

@@ -1,0 +1,296 @@
+//! `helm template`: what would be installed.
+
+use super::{REPOSITORY, accepted, arguments, dependency, options, place, values};
+use crate::shell::{Context, Failure, Flags as _, Outcome, files, flags, output};
+use clap::{ArgMatches, Command};
+use helm::{Chart, Error, Options, Release, Rendered, Table, ValueSources};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub fn command() -> Command {
+    flags::leaf("template", "Render chart templates locally and print the manifests")
+        .after_help("  # What would be installed\n  sluice helm template web ./chart -f values.yaml\n\n  # The same random values every time\n  sluice helm template web ./chart --seed review\n\n  # Which template line, and which value, made each line of an object\n  sluice helm template web ./chart --explain deployment/web")
+        .args(values::flags())
+        .args(options::flags())
+        .args(accepted(REPOSITORY))
+        .args(accepted(WITHOUT_CLUSTER))
+        .args([
+            flags::strings("api-versions", "Kubernetes api versions used for Capabilities.APIVersions (multiple can be specified)").short('a'),
+            flags::switch("dependency-update", "update dependencies if they are missing before rendering the chart"),
+            flags::string("dry-run", "only \"client\" is supported: nothing is looked up in a cluster").num_args(0..=1).require_equals(true).default_missing_value("client"),
+            flags::switch("generate-name", "generate the name (and omit the NAME parameter)").short('g'),
+            flags::switch("include-crds", "include CRDs in the templated output"),
+            flags::switch("is-upgrade", "set .Release.IsUpgrade instead of .Release.IsInstall"),
+            flags::checked_list("labels", "stringToString", "accepted for compatibility", |text| {
+                if text.contains('=') { Ok(text.to_owned()) } else { Err(format!("{text} must be formatted as key=value")) }
+            })
+            .short('l')
+            .hide(true),
+            flags::string("name-template", "specify template used to name the release"),
+            flags::switch("no-hooks", "leave hooks out"),
+            flags::string("output-dir", "writes the executed templates to files in output-dir instead of stdout"),
+            flags::checked("post-renderer", "postRendererString", "refused: post-renderers of the command line are programs", |name| {
+                Err(format!("post-renderers are programs, and no program is run; {name:?} cannot be used here"))
+            })
+            .hide(true),
+            flags::switch("release-name", "use release name in the output-dir path."),
+            flags::string("repo", "refused: charts are read from directories and packed files").hide(true),
+            flags::string_array("show-only", "only show manifests rendered from the given templates").short('s'),
+            flags::switch("skip-tests", "skip tests from templated output"),
+            flags::string("version", "accepted for compatibility; a local chart has one version").hide(true),
+            flags::beyond(flags::string("explain", "print one object (KIND/NAME) with the template line and the value behind each line")),
+            flags::beyond(flags::switch("notes", "print the notes after the manifests")),
+        ])
+}
+
+/// Flags of installations, which a rendering has no use for.
+const WITHOUT_CLUSTER: &[(&str, bool)] = &[
+    ("atomic", true),
+    ("create-namespace", true),
+    ("description", false),
+    ("disable-openapi-validation", true),
+    ("enable-dns", true),
+    ("force", true),
+    ("force-conflicts", true),
+    ("force-replace", true),
+    ("hide-notes", true),
+    ("post-renderer-args", false),
+    ("render-subchart-notes", true),
+    ("replace", true),
+    ("rollback-on-failure", true),
+    ("server-side", true),
+    ("skip-crds", true),
+    ("take-ownership", true),
+    ("verify", true),
+    ("wait", true),
+    ("wait-for-jobs", true),
+];
+
+pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
+    let capabilities = options::capabilities(matches, helm::Profile::V4_3)?;
+    refuse_cluster(matches)?;
+    let (name, chart_place) = name_and_chart(matches)?;
+    let path = place::locate(&chart_place)?;
+    let (values, mut sources) = values::read(matches)?;
+    let mut chart = place::load(&path)?;
+    if !matches!(chart.metadata.kind.as_str(), "" | "application") {
+        return Err(Failure::new(format!("{} charts are not installable", chart.metadata.kind)));
+    }
+    if chart.metadata.deprecated {
+        warn("this chart is deprecated");
+    }
+    if let Err(error) = chart.missing_dependencies() {
+        if !matches.is_set("dependency-update") {
+            return Err(Failure::new(error.to_string()));
+        }
+        output::print(&dependency::update_charts(&path)?)?;
+        chart = place::load(&path).map_err(|failure| failure.context("failed reloading chart after repo update"))?;
+    }
+    helm::check_release_name(&name).map_err(|why| Failure::new(format!("release name check failed: {why}")))?;
+    let chart = Arc::new(chart);
+    sources.add_chart(&chart);
+    let release = Release { name, namespace: options::namespace(context, matches), revision: 1, upgrade: matches.is_set("is-upgrade") };
+    let explain = matches.text("explain");
+    let options = Options { provenance: !explain.is_empty(), ..options::options(release, capabilities, matches) };
+    let rendered = match helm::render(&chart, &values, &options) {
+        Ok(rendered) => rendered,
+        Err(error) => return Err(explained(&error, &chart, &values, &sources, &options, matches.is_set("debug"))?),
+    };
+    rendered.warnings.iter().for_each(|warning| warn(warning));
+    if !explain.is_empty() {
+        return output::print(&provenance(&rendered, explain, &sources)?);
+    }
+    let directory = matches.text("output-dir");
+    let text = if directory.is_empty() { printed(&rendered, matches) } else { write_files(&rendered, directory, &options.release.name, matches)? };
+    let only = matches.texts("show-only");
+    if only.is_empty() { output::print(&text) } else { output::print(&chosen(&text, &only)?) }
+}
+
+fn warn(text: &str) {
+    eprintln!("level=WARN msg={text:?}");
+}
+
+fn refuse_cluster(matches: &ArgMatches) -> Outcome {
+    if !matches.text("repo").is_empty() {
+        return Err(Failure::new("charts are read from directories and packed files only; --repo cannot be used here"));
+    }
+    match matches.text("dry-run") {
+        "" | "client" | "none" | "unset" | "true" | "false" => Ok(()),
+        "server" => Err(Failure::new("charts are rendered without a cluster; --dry-run=server cannot be used here")),
+        other => Err(Failure::new(format!("invalid dry-run value ({other:?}). Must be \"none\", \"server\", or \"client\""))),
+    }
+}
+
+fn name_and_chart(matches: &ArgMatches) -> Result<(String, String), Failure> {
+    let given = arguments(matches, "template", "template [NAME] [CHART]", 1, usize::MAX)?;
+    let template = matches.text("name-template");
+    match &*given {
+        [name, chart] => {
+            for (flag, set) in [("generate-name", matches.is_set("generate-name")), ("name-template", !template.is_empty())] {
+                if set {
+                    return Err(Failure::new(format!("cannot set --{flag} and also specify a name")));
+                }
+            }
+            Ok((name.clone(), chart.clone()))
+        }
+        [chart] if !template.is_empty() => {
+            let name = helm::name_from_template(template, options::environment(matches)).map_err(Failure::new)?;
+            Ok((name, chart.clone()))
+        }
+        // Helm names every rendering so, `--generate-name` or not.
+        [chart] if !matches.is_set("generate-name") => Ok(("release-name".to_owned(), chart.clone())),
+        [chart] => {
+            let base = Path::new(chart).file_name().map_or_else(|| "chart".into(), |name| name.to_string_lossy());
+            let base = base.split('.').next().filter(|base| !base.is_empty()).unwrap_or("chart").to_owned();
+            let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            Ok((format!("{base}-{seconds}"), chart.clone()))
+        }
+        [_, _, rest @ ..] => Err(Failure::new(format!("expected at most two arguments, unexpected arguments: {}", rest.join(", ")))),
+        [] => Err(Failure::new("expected a chart")),
+    }
+}
+
+/// Helm's text first, then what can be said beyond it.
+fn explained(
+    error: &Error,
+    chart: &Arc<Chart>,
+    values: &Table,
+    sources: &ValueSources,
+    options: &Options<'_>,
+    debug: bool,
+) -> Result<Failure, Failure> {
+    let mut text = error.to_string();
+    for hint in error.hints(chart, sources) {
+        let _ = write!(text, "\n\nhint: {hint}");
+    }
+    if debug && matches!(error, Error::Manifest { .. }) {
+        // The text that is no YAML, for whoever wants to see it.
+        let files = helm::render_files(chart, values, options).unwrap_or_default();
+        let shown = files.iter().filter(|(path, text)| !path.ends_with("NOTES.txt") && !text.trim().is_empty());
+        let mut all = String::new();
+        shown.for_each(|(path, text)| helm::push_document(&mut all, path, text));
+        output::print(&format!("{}\n", all.trim()))?;
+    } else if error.while_rendering() && !debug {
+        text.push_str("\n\nUse --debug flag to render out invalid YAML");
+    }
+    Ok(Failure::new(text))
+}
+
+/// CRDs where they are asked for, with their path and text.
+fn crds<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> &'r [(String, String)] {
+    if matches.is_set("include-crds") { &rendered.crds } else { &[] }
+}
+
+fn hooks<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> impl Iterator<Item = &'r helm::Hook> {
+    let (none, without_tests) = (matches.is_set("no-hooks"), matches.is_set("skip-tests"));
+    rendered.hooks.iter().filter(move |hook| !none && !(without_tests && hook.is_test()))
+}
+
+fn printed(rendered: &Rendered, matches: &ArgMatches) -> String {
+    let mut manifests = String::new();
+    for (path, text) in crds(rendered, matches) {
+        helm::push_document(&mut manifests, path, text);
+    }
+    manifests.push_str(&rendered.manifest());
+    let mut out = manifests.trim().to_owned();
+    out.push('\n');
+    for hook in hooks(rendered, matches) {
+        helm::push_document(&mut out, &hook.path, &hook.manifest);
+    }
+    if matches.is_set("notes") && !rendered.notes.is_empty() {
+        let _ = write!(out, "---\n# NOTES\n{}\n", rendered.notes.lines().map(|line| format!("# {line}\n")).collect::<String>());
+    }
+    out
+}
+
+/// Writes a file for each template. What is left for standard output is an empty line, as Helm leaves it.
+fn write_files(rendered: &Rendered, directory: &str, release: &str, matches: &ArgMatches) -> Result<String, Failure> {
+    let below = if matches.is_set("release-name") { format!("{}/{release}", directory.trim_end_matches('/')) } else { directory.to_owned() };
+    let mut written = BTreeSet::new();
+    for (path, text) in crds(rendered, matches) {
+        let again = !written.insert((directory, path));
+        write_file(directory, path, text, again)?;
+    }
+    for manifest in &rendered.manifests {
+        let again = !written.insert((&below, &manifest.path));
+        write_file(&below, &manifest.path, &manifest.content, again)?;
+    }
+    for hook in hooks(rendered, matches) {
+        // Hooks are added to what is there, even from an earlier run.
+        write_file(&below, &hook.path, &hook.manifest, Path::new(&below).join(&hook.path).exists())?;
+    }
+    Ok("\n".to_owned())
+}
+
+fn write_file(directory: &str, path: &str, text: &str, append: bool) -> Outcome {
+    let whole = format!("{directory}/{path}");
+    let failed = |error: std::io::Error| Failure::new(format!("open {whole}: {}", files::reason(&error)));
+    if let Some(parent) = Path::new(&whole).parent() {
+        fs::create_dir_all(parent).map_err(failed)?;
+    }
+    let mut document = String::new();
+    helm::push_document(&mut document, path, text);
+    let file = fs::OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(&whole);
+    file.and_then(|mut file| file.write_all(document.as_bytes())).map_err(failed)?;
+    output::print(&format!("wrote {whole}\n"))
+}
+
+/// The documents of the given templates, in their order of the output.
+fn chosen(text: &str, only: &[String]) -> Result<String, Failure> {
+    let documents = helm::split_manifests(text);
+    let source = |document: &str| {
+        let line = document.lines().find_map(|line| line.split_once("# Source: "))?.1;
+        line.split_once('/').map(|(_, path)| path.to_owned())
+    };
+    let mut out = String::new();
+    for pattern in only {
+        let before = out.len();
+        for (_, document) in &documents {
+            if source(document).is_some_and(|path| helm::path_matches(pattern, &path) == Some(true)) {
+                let _ = writeln!(out, "---\n{document}");
+            }
+        }
+        if out.len() == before {
+            return Err(Failure::new(format!("could not find template {pattern} in chart")));
+        }
+    }
+    Ok(out)
+}
+
+/// One object, each line with the template line that wrote it, the value it shows, and where that came from.
+fn provenance(rendered: &Rendered, which: &str, sources: &ValueSources) -> Result<String, Failure> {
+    let (kind, name) = which.split_once('/').ok_or_else(|| Failure::new(format!("{which:?} must be KIND/NAME")))?;
+    let named = |found: &str, own: &str| found.eq_ignore_ascii_case(kind) && own == name;
+    let manifests = rendered.manifests.iter().map(|one| (one.head.kind.as_str(), one.head.name.as_str(), &one.path, one.line, &one.content));
+    let hooks = rendered.hooks.iter().map(|one| (one.kind.as_str(), one.name.as_str(), &one.path, one.line, &one.manifest));
+    let mut out = String::new();
+    for (_, _, path, first, content) in manifests.chain(hooks).filter(|(found, own, ..)| named(found, own)) {
+        let _ = writeln!(out, "# Source: {path}");
+        let width = content.lines().map(|line| line.chars().count()).max().unwrap_or(0).min(60);
+        for (at, line) in content.trim_end().lines().enumerate() {
+            let Some(origin) = rendered.origin(path, first + at) else {
+                let _ = writeln!(out, "{line}");
+                continue;
+            };
+            let _ = write!(out, "{line:width$}  # {}:{}", origin.template, origin.line);
+            if let Some(value) = &origin.value {
+                let _ = write!(out, " {value}");
+                if let Some(source) = sources.of(value) {
+                    let _ = write!(out, " ({source})");
+                }
+            }
+            out.push('\n');
+        }
+    }
+    if out.is_empty() {
+        return Err(Failure::new(format!("no object {which} in the rendered chart")));
+    }
+    Ok(out)
+}
