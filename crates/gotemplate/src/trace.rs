@@ -196,7 +196,10 @@ impl Keys {
             indent += rest.len() - inner.len();
             rest = inner;
         }
-        let key = rest.split_once(':').filter(|(_, after)| after.is_empty() || after.starts_with(' ')).map(|(key, _)| key.trim_matches(['"', '\'']));
+        let key = rest
+            .split_once(':')
+            .filter(|(_, after)| after.is_empty() || after.starts_with(' '))
+            .map(|(key, _)| key.trim_matches(['"', '\'']));
         if let Some(key) = key.filter(|key| !key.is_empty()) {
             // A list at the indentation of this key is over; one that the key opens may stand there again.
             self.stack.retain(|(at, _)| *at < indent);

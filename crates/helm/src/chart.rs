@@ -176,10 +176,7 @@ impl Chart {
         if missing.is_empty() {
             return Ok(());
         }
-        Err(Error::Dependencies(format!(
-            "found in Chart.yaml, but missing in charts/ directory: {}",
-            missing.join(", ")
-        )))
+        Err(Error::Dependencies(format!("found in Chart.yaml, but missing in charts/ directory: {}", missing.join(", "))))
     }
 
     /// The same, in the words of rendering and installing.

@@ -101,8 +101,14 @@ mod tests {
     #[test]
     fn a_packed_chart_is_the_chart_again() {
         let files = [
-            ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.2.3\ndependencies:\n- {name: sub, version: 1.x, repository: 'file://../sub'}\n"),
-            ("Chart.lock", "dependencies:\n- {name: sub, repository: 'file://../sub', version: 1.0.0}\ndigest: sha256:ab\ngenerated: '2026-01-02T03:04:05Z'\n"),
+            (
+                "Chart.yaml",
+                "apiVersion: v2\nname: web\nversion: 1.2.3\ndependencies:\n- {name: sub, version: 1.x, repository: 'file://../sub'}\n",
+            ),
+            (
+                "Chart.lock",
+                "dependencies:\n- {name: sub, repository: 'file://../sub', version: 1.0.0}\ndigest: sha256:ab\ngenerated: '2026-01-02T03:04:05Z'\n",
+            ),
             ("values.yaml", "a: 1 # kept\n"),
             ("values.schema.json", "{}"),
             ("README.md", "read me"),

@@ -68,7 +68,8 @@ fn append(files: &mut Files, path: &str, text: &str) {
 fn run(post: PostRender<'_>, files: &Files, group: Option<&str>) -> Result<Files, Error> {
     let failed = |what: &str, why: String| Error::PostRender(format!("{what}: {why}"));
     let merged = merge(files).map_err(|why| failed(&format!("error merging {}", group.unwrap_or("manifests")), why))?;
-    let rendered = (post.run)(&merged).map_err(|why| failed(&format!("error while running post render on {}", group.unwrap_or("files")), why))?;
+    let rendered =
+        (post.run)(&merged).map_err(|why| failed(&format!("error while running post render on {}", group.unwrap_or("files")), why))?;
     let place = group.map_or_else(String::new, |group| format!(" for {group}"));
     split(&rendered, group).map_err(|why| failed(&format!("error while parsing post rendered output{place}"), why))
 }
@@ -106,7 +107,8 @@ fn split(text: &str, group: Option<&str>) -> Result<Files, String> {
 }
 
 fn parse(text: &str) -> Result<Vec<Node>, String> {
-    let documents = yaml::documents(text, Dialect::Kyaml).map_err(|error| format!("MalformedYAMLError: {}", error.go_message(Dialect::Kyaml)))?;
+    let documents =
+        yaml::documents(text, Dialect::Kyaml).map_err(|error| format!("MalformedYAMLError: {}", error.go_message(Dialect::Kyaml)))?;
     let mut nodes: Vec<Node> = documents.into_iter().map(|document| document.root).filter(|root| !root.is_null()).collect();
     // kyaml takes a list that stands alone for its items.
     let is_list = |node: &Node| node.get("kind").and_then(Node::as_str).is_some_and(|kind| kind == "List" || kind == "ResourceList");
@@ -167,7 +169,10 @@ mod tests {
     fn files() -> Files {
         let hook = "kind: Job\nmetadata:\n  name: j\n  annotations:\n    helm.sh/hook: pre-install\n";
         Files::from([
-            ("c/templates/a.yaml".to_owned(), format!("kind: ConfigMap\nmetadata: {{name: a}}\n---\n{hook}---\nkind: Namespace\nmetadata: {{name: n}}\n")),
+            (
+                "c/templates/a.yaml".to_owned(),
+                format!("kind: ConfigMap\nmetadata: {{name: a}}\n---\n{hook}---\nkind: Namespace\nmetadata: {{name: n}}\n"),
+            ),
             ("c/templates/b.yaml".to_owned(), "kind: Secret\n".to_owned()),
             ("c/templates/empty.yaml".to_owned(), "\n".to_owned()),
         ])
@@ -201,7 +206,9 @@ mod tests {
     fn separate_sends_hooks_first_and_alone() {
         let (seen, files) = through(PostRenderStrategy::Separate);
         assert_eq!(seen.iter().map(|text| kinds(text)).collect::<Vec<_>>(), [vec!["Job"], vec!["Namespace", "ConfigMap", "Secret"]]);
-        assert!(files.contains_key("generated-by-postrender-hooks-1.yaml") && files.contains_key("generated-by-postrender-manifests-3.yaml"));
+        assert!(
+            files.contains_key("generated-by-postrender-hooks-1.yaml") && files.contains_key("generated-by-postrender-manifests-3.yaml")
+        );
         assert_eq!(kinds(&files["c/templates/a.yaml"]), ["Job", "Namespace", "ConfigMap"]);
     }
 
@@ -220,6 +227,9 @@ mod tests {
         let error = |strategy, run| apply(PostRender { strategy, run }, files()).unwrap_err().to_string();
         assert_eq!(error(PostRenderStrategy::Combined, &fails), "error while running post render on files: no patch matches");
         assert_eq!(error(PostRenderStrategy::Separate, &fails), "error while running post render on hooks: no patch matches");
-        assert!(error(PostRenderStrategy::NoHooks, &nonsense).starts_with("error while parsing post rendered output for manifests: MalformedYAMLError: "));
+        assert!(
+            error(PostRenderStrategy::NoHooks, &nonsense)
+                .starts_with("error while parsing post rendered output for manifests: MalformedYAMLError: ")
+        );
     }
 }

@@ -176,12 +176,7 @@ struct Prepared {
     origins: Origins,
 }
 
-fn prepare_and_run(
-    chart: &Arc<Chart>,
-    values: &Table,
-    options: &Options<'_>,
-    warnings: &mut Vec<String>,
-) -> Result<Prepared, Error> {
+fn prepare_and_run(chart: &Arc<Chart>, values: &Table, options: &Options<'_>, warnings: &mut Vec<String>) -> Result<Prepared, Error> {
     // What is said about values while parts are chosen is said again by the final coalescing.
     let part = Part::process(chart, values, &mut Vec::new())?;
     let all = part.coalesce(values, warnings)?;

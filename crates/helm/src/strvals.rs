@@ -316,7 +316,8 @@ mod tests {
         set_json(&mut values, r#" {"a": {"b": 1}, "c": null}"#).unwrap();
         set_json(&mut values, r#"a.d=[1,"x"]"#).unwrap();
         assert_eq!(set_json(&mut values, "{oops").unwrap_err(), "JSON: {oops");
-        let mut read = |path: String| if path == "none" { Err("open none: no such file or directory".to_owned()) } else { Ok(format!("<{path}>")) };
+        let mut read =
+            |path: String| if path == "none" { Err("open none: no such file or directory".to_owned()) } else { Ok(format!("<{path}>")) };
         set_file(&mut values, "f=x.txt,g={y,z}", &mut read).unwrap();
         assert!(set_file(&mut values, "f=none", &mut read).is_err());
         assert_eq!(values.to_json().to_string(), r#"{"a":{"b":1,"d":[1,"x"]},"c":null,"f":"<x.txt>","g":["<y>","<z>"]}"#);

@@ -50,8 +50,23 @@ pub(super) fn check(place: &Place<'_>, shown: &str, findings: &mut Findings) {
 
 /// Fields of Chart.yaml that Helm knows.
 const FIELDS: &[&str] = &[
-    "name", "home", "sources", "version", "description", "keywords", "maintainers", "icon", "apiVersion", "condition", "tags", "appVersion",
-    "deprecated", "annotations", "kubeVersion", "dependencies", "type",
+    "name",
+    "home",
+    "sources",
+    "version",
+    "description",
+    "keywords",
+    "maintainers",
+    "icon",
+    "apiVersion",
+    "condition",
+    "tags",
+    "appVersion",
+    "deprecated",
+    "annotations",
+    "kubeVersion",
+    "dependencies",
+    "type",
 ];
 const MAINTAINER_FIELDS: &[&str] = &["name", "email", "url"];
 const DEPENDENCY_FIELDS: &[&str] = &["name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias"];
@@ -177,14 +192,21 @@ fn is_url(text: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
     let host = authority.rsplit('@').next().unwrap_or(authority);
     let (host, port) = match host.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => (host, port.parse::<u32>().unwrap_or(u32::MAX)),
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+            (host, port.parse::<u32>().unwrap_or(u32::MAX))
+        }
         Some(_) if !host.starts_with('[') => return false,
         _ => (host, 0),
     };
     let label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_') && !label.starts_with('-') && !label.ends_with('-')
+        !label.is_empty()
+            && label.len() <= 63
+            && label.chars().all(|c| c.is_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
-    let known = ["", "http", "https", "ftp", "tcp", "udp", "ws", "wss", "irc", "rtmp", "mailto"].contains(&scheme.to_ascii_lowercase().as_str());
+    let known =
+        ["", "http", "https", "ftp", "tcp", "udp", "ws", "wss", "irc", "rtmp", "mailto"].contains(&scheme.to_ascii_lowercase().as_str());
     let bracketed = host.starts_with('[') && host.ends_with(']');
     let named = host == "localhost" || host.split('.').all(label) && (host.contains('.') || !scheme.is_empty());
     known && port <= 65_535 && (bracketed || named)
@@ -194,7 +216,8 @@ fn is_url(text: &str) -> bool {
 fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~-.".contains(c);
-    let local_fits = !local.is_empty() && local.chars().all(atom) && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
+    let local_fits =
+        !local.is_empty() && local.chars().all(atom) && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..");
     let labels: Vec<&str> = domain.split('.').collect();
     let label = |label: &&str| {
         !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-') && !label.starts_with('-') && !label.ends_with('-')

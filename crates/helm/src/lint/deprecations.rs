@@ -41,6 +41,9 @@ mod tests {
     fn a_kind_is_deprecated_from_a_version_on() {
         let at = |version: &str| check("batch/v1beta1", "CronJob", &KubeVersion::parse(version).unwrap());
         assert_eq!(at("v1.20.0"), Ok(()));
-        assert_eq!(at("v1.21.0").unwrap_err(), "batch/v1beta1 CronJob is deprecated in v1.21+, unavailable in v1.25+; use batch/v1 CronJob");
+        assert_eq!(
+            at("v1.21.0").unwrap_err(),
+            "batch/v1beta1 CronJob is deprecated in v1.21+, unavailable in v1.25+; use batch/v1 CronJob"
+        );
     }
 }

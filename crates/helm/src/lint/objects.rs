@@ -75,8 +75,8 @@ fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
 }
 
 fn head(document: &str) -> Result<Option<Head>, String> {
-    let value =
-        yaml::to_json(document, Dialect::Sigs).map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(Dialect::Sigs)))?;
+    let value = yaml::to_json(document, Dialect::Sigs)
+        .map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(Dialect::Sigs)))?;
     let kind_of = |value: &Value| match value {
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",

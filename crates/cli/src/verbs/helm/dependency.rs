@@ -113,15 +113,16 @@ fn archives_of(charts: &Path, name: &str) -> Vec<PathBuf> {
     let begin = format!("{name}-");
     let mut paths: Vec<PathBuf> = entries(charts)
         .into_iter()
-        .filter(|path| path.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&begin) && own.to_string_lossy().ends_with(".tgz")))
+        .filter(|path| {
+            path.file_name().is_some_and(|own| own.to_string_lossy().starts_with(&begin) && own.to_string_lossy().ends_with(".tgz"))
+        })
         .collect();
     paths.sort();
     paths
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     paths
 }
@@ -228,9 +229,8 @@ fn check_places(chart: &Path, metadata: &Metadata) -> Outcome {
 }
 
 fn range_of(dependency: &Dependency) -> Result<Constraint, Failure> {
-    Constraint::parse(&dependency.version).map_err(|why| {
-        Failure::new(format!("dependency {:?} has an invalid version/constraint format: {why}", dependency.name))
-    })
+    Constraint::parse(&dependency.version)
+        .map_err(|why| Failure::new(format!("dependency {:?} has an invalid version/constraint format: {why}", dependency.name)))
 }
 
 /// The version of each dependency, and what is not to be had.
@@ -271,7 +271,9 @@ fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
     match fs::metadata(&charts) {
         Ok(about) if !about.is_dir() => return Err(Failure::new(format!("{:?} is not a directory", charts.display()))),
         Ok(_) => {}
-        Err(_) => fs::create_dir_all(&charts).map_err(|error| Failure::new(format!("mkdir {}: {}", charts.display(), files::reason(&error))))?,
+        Err(_) => {
+            fs::create_dir_all(&charts).map_err(|error| Failure::new(format!("mkdir {}: {}", charts.display(), files::reason(&error))))?
+        }
     }
     let _ = writeln!(said, "Saving {} charts", locked.len());
     let mut packed = Vec::new();
@@ -303,7 +305,9 @@ fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
                 let _ = writeln!(said, "Could not verify {} for deletion: {} (Skipping)", file.display(), failure.message);
             }
             Ok(chart) if locked.iter().any(|one| one.repository.is_empty() && one.name == chart.name()) => {}
-            Ok(_) => fs::remove_file(&file).map_err(|error| Failure::new(format!("remove {}: {}", file.display(), files::reason(&error))))?,
+            Ok(_) => {
+                fs::remove_file(&file).map_err(|error| Failure::new(format!("remove {}: {}", file.display(), files::reason(&error))))?
+            }
         }
     }
     Ok(())

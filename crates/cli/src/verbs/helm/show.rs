@@ -67,7 +67,8 @@ fn show_values(out: &mut String, chart: &Chart, all: bool, jsonpath: &str) -> Ou
     }
     let path = jsonpath.trim().strip_prefix('{').and_then(|path| path.strip_suffix('}'));
     let path = path.and_then(|path| path.strip_prefix('.').or_else(|| path.strip_prefix("$.")));
-    let plain = |path: &&str| path.split('.').all(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)));
+    let plain =
+        |path: &&str| path.split('.').all(|key| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)));
     let Some(path) = path.filter(plain) else {
         return Err(Failure::new(format!("error parsing jsonpath {jsonpath}: only paths of keys such as {{.image.tag}} are supported")));
     };

@@ -108,7 +108,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
         return output::print(&provenance(&rendered, explain, &sources)?);
     }
     let directory = matches.text("output-dir");
-    let text = if directory.is_empty() { printed(&rendered, matches) } else { write_files(&rendered, directory, &options.release.name, matches)? };
+    let text =
+        if directory.is_empty() { printed(&rendered, matches) } else { write_files(&rendered, directory, &options.release.name, matches)? };
     let only = matches.texts("show-only");
     if only.is_empty() { output::print(&text) } else { output::print(&chosen(&text, &only)?) }
 }
@@ -212,7 +213,8 @@ fn printed(rendered: &Rendered, matches: &ArgMatches) -> String {
 
 /// Writes a file for each template. What is left for standard output is an empty line, as Helm leaves it.
 fn write_files(rendered: &Rendered, directory: &str, release: &str, matches: &ArgMatches) -> Result<String, Failure> {
-    let below = if matches.is_set("release-name") { format!("{}/{release}", directory.trim_end_matches('/')) } else { directory.to_owned() };
+    let below =
+        if matches.is_set("release-name") { format!("{}/{release}", directory.trim_end_matches('/')) } else { directory.to_owned() };
     let mut written = BTreeSet::new();
     for (path, text) in crds(rendered, matches) {
         let again = !written.insert((directory, path));
@@ -268,7 +270,8 @@ fn chosen(text: &str, only: &[String]) -> Result<String, Failure> {
 fn provenance(rendered: &Rendered, which: &str, sources: &ValueSources) -> Result<String, Failure> {
     let (kind, name) = which.split_once('/').ok_or_else(|| Failure::new(format!("{which:?} must be KIND/NAME")))?;
     let named = |found: &str, own: &str| found.eq_ignore_ascii_case(kind) && own == name;
-    let manifests = rendered.manifests.iter().map(|one| (one.head.kind.as_str(), one.head.name.as_str(), &one.path, one.line, &one.content));
+    let manifests =
+        rendered.manifests.iter().map(|one| (one.head.kind.as_str(), one.head.name.as_str(), &one.path, one.line, &one.content));
     let hooks = rendered.hooks.iter().map(|one| (one.kind.as_str(), one.name.as_str(), &one.path, one.line, &one.manifest));
     let mut out = String::new();
     for (_, _, path, first, content) in manifests.chain(hooks).filter(|(found, own, ..)| named(found, own)) {

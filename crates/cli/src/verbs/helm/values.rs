@@ -8,7 +8,10 @@ use std::io::Read as _;
 pub fn flags() -> Vec<Arg> {
     vec![
         flags::strings("values", "specify values in a YAML file (can specify multiple)").short('f'),
-        flags::string_array("set", "set values on the command line (can specify multiple or separate values with commas: key1=val1,key2=val2)"),
+        flags::string_array(
+            "set",
+            "set values on the command line (can specify multiple or separate values with commas: key1=val1,key2=val2)",
+        ),
         flags::string_array(
             "set-file",
             "set values from respective files specified via the command line (can specify multiple or separate values with commas: key1=path1,key2=path2)",
