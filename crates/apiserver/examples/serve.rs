@@ -1,6 +1,7 @@
-//! Runs a server alone: `serve --write-kubeconfig FILE [--listen ADDR] [--data-dir DIR] [--seconds N] [--delay MILLISECONDS|off]`.
+//! Runs a server alone:
+//! `serve --write-kubeconfig FILE [--listen ADDR] [--data-dir DIR] [--seconds N] [--controllers LIST] [--ready-after MILLISECONDS|never]`.
 
-use apiserver::{Options, Server, Simulator};
+use apiserver::{Controllers, Nodes, Options, Server};
 use std::time::Duration;
 
 #[tokio::main]
@@ -16,8 +17,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--listen" => options.listen = value.parse()?,
             "--data-dir" => options.data_dir = Some(value.into()),
             "--seconds" => seconds = value.parse()?,
-            "--delay" if value == "off" => options.simulator = Simulator::Off,
-            "--delay" => options.simulator = Simulator::After(Duration::from_millis(value.parse()?)),
+            "--controllers" => options.controllers = Controllers::parse(&value)?,
+            "--ready-after" if value == "never" => options.nodes = Nodes::None,
+            "--ready-after" => options.nodes = Nodes::Simulated { ready_after: Duration::from_millis(value.parse()?) },
             other => return Err(format!("unknown option {other}").into()),
         }
     }

@@ -123,6 +123,17 @@ impl Writer<'_> {
         if self.subresource == "scale"
             && let Ok(mut entries) = managed::decode(new.pointer("/metadata/managedFields"))
         {
+            let path = self.resource.replicas_path();
+            let count = |object: &Value| path.iter().try_fold(object, |at, key| at.get(key.as_str())).and_then(Value::as_i64);
+            if count(&new) == Some(0) && live.is_none_or(|live| count(live) != Some(0)) {
+                // A scale of nothing leaves the count out, and what is left out is nobody's.
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let replicas = managed::Set::of_fields(&[&path]);
+                entries.retain(|_, entry| {
+                    entry.set = entry.set.difference(&replicas);
+                    !entry.set.is_empty()
+                });
+            }
             // Translated back from the scale, an entry has lost its time.
             for (manager, entry) in &mut entries {
                 if manager.subresource == "scale" {

@@ -12,7 +12,7 @@
 //!        └── rest: get list watch create update patch apply delete, subresources, tables
 //!              │            ▲ engine: schema, patches, ownership (merge)
 //!              ▼            │
-//!            store ─────────┴──► controllers: namespaces, garbage, definitions, roles, simulator
+//!            store ─────────┴──► controllers: namespaces, garbage, definitions, roles, workloads
 //!              └── log, snapshot (when a data directory is given)
 //! ```
 //!
@@ -35,5 +35,6 @@ mod table;
 mod yaml_text;
 
 pub use certificates::Error as CertificateError;
-pub use server::{Error, Options, Running, Server, Simulator};
+pub use controllers::workloads::{Controllers, Nodes, UnknownController};
+pub use server::{Error, Options, Running, Server};
 pub use store::LogError;

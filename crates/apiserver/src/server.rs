@@ -1,6 +1,7 @@
 use crate::access::{Access, Tokens, bootstrap};
 use crate::api::Api;
 use crate::certificates::{self, Identity};
+use crate::controllers::workloads::{self, Controllers, Nodes};
 use crate::controllers::{self, Queues};
 use crate::handler;
 use crate::store::{LogError, Store};
@@ -27,19 +28,21 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// The token of the administrator; a random one (or the kept one) when there is none.
     pub token: Option<String>,
-    pub simulator: Simulator,
-}
-
-/// Whether statuses of workloads are made up, and how long that takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Simulator {
-    Off,
-    After(Duration),
+    /// Which controllers of workloads run.
+    pub controllers: Controllers,
+    /// Whether pods run.
+    pub nodes: Nodes,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), data_dir: None, token: None, simulator: Simulator::After(Duration::ZERO) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: None,
+            token: None,
+            controllers: Controllers::ALL,
+            nodes: Nodes::Simulated { ready_after: Duration::ZERO },
+        }
     }
 }
 
@@ -106,7 +109,8 @@ impl Server {
         };
         let tls = tokio_rustls::TlsAcceptor::from(Arc::new(identity.tls()?));
         let (stop, stopping) = watch::channel(false);
-        let queues = Arc::new(Queues::new(options.simulator != Simulator::Off));
+        let works = options.controllers != Controllers::NONE || options.nodes != Nodes::None;
+        let queues = Arc::new(Queues::new(works));
         let access = Access::new(identity.token.clone(), Tokens::new(&identity.signing_key).map_err(|_| Error::Key)?);
         let api = Arc::new(Api::new(store, access, Arc::clone(&queues), stopping.clone(), address, identity.ca_pem.clone()));
         controllers::resume(&api);
@@ -114,8 +118,8 @@ impl Server {
         bootstrap::ensure(&api);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(controllers::run(Arc::clone(&api)));
-        if let Simulator::After(delay) = options.simulator {
-            tasks.spawn(controllers::simulator::run(Arc::clone(&api), delay));
+        if works {
+            tasks.spawn(workloads::run(Arc::clone(&api), options.controllers, options.nodes));
         }
         if options.data_dir.is_some() {
             tasks.spawn(sync(Arc::clone(&api), stopping.clone()));

@@ -7,7 +7,7 @@
 
 mod client;
 
-use apiserver::{Options, Running, Server, Simulator};
+use apiserver::{Controllers, Nodes, Options, Running, Server};
 use client::Access;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ impl Target {
             let text = std::fs::read_to_string(path).expect("the kubeconfig can be read");
             return Self { access: Access::of_kubeconfig(&text), _embedded: None };
         }
-        let options = Options { simulator: Simulator::Off, ..Options::default() };
+        let options = Options { controllers: Controllers::NONE, nodes: Nodes::None, ..Options::default() };
         let running = Server::start(options).await.expect("the server starts");
         Self { access: Access::of_kubeconfig(&running.kubeconfig()), _embedded: Some(running) }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! store ──observer──► Queues ──► run: namespaces (termination), garbage (owners), definitions (CRD clean-up)
-//!                        └─────► simulator: workloads become ready
+//!                        └─────► workloads: what a controller manager and nodes do
 //! request ──after_write──► at once: contents of a new namespace, CRD names and registry, aggregated roles
 //! ```
 
@@ -11,7 +11,7 @@ pub mod definitions;
 mod garbage;
 mod namespaces;
 mod roles;
-pub mod simulator;
+pub mod workloads;
 
 use crate::allocate::Pool;
 use crate::api::Api;
@@ -82,19 +82,20 @@ pub enum Task {
 #[derive(Default)]
 pub struct Queues {
     pub tasks: WorkQueue<Task>,
-    pub workloads: WorkQueue<Place>,
+    pub workloads: WorkQueue<workloads::Item>,
     pub services: Pool,
     pub definitions: definitions::Known,
     /// Serialises what reads several objects and then writes one.
     pub exclusive: Mutex<()>,
     ending_namespaces: Mutex<HashSet<Arc<str>>>,
     ending_tables: Mutex<HashSet<Arc<str>>>,
-    simulated: bool,
+    works: bool,
 }
 
 impl Queues {
-    pub fn new(simulated: bool) -> Self {
-        Self { simulated, ..Self::default() }
+    /// `works`: somebody looks at workloads.
+    pub fn new(works: bool) -> Self {
+        Self { works, ..Self::default() }
     }
 
     /// Called for every change while the store is locked.
@@ -131,8 +132,8 @@ impl Queues {
                 }
             }
         }
-        if self.simulated && simulator::is_simulated(table) && event.change != Change::Deleted {
-            self.workloads.push(place());
+        if self.works {
+            workloads::asks_for(table, event, |item| self.workloads.push(item));
         }
     }
 

@@ -107,6 +107,14 @@ impl Resource {
     }
 
     /// Whether the status is written by its own subresource only.
+    /// Where the count of replicas stands.
+    pub fn replicas_path(&self) -> Vec<String> {
+        match self.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
+            Some(scale) => scale.spec_replicas.clone(),
+            None => vec!["spec".to_owned(), "replicas".to_owned()],
+        }
+    }
+
     pub fn has_status(&self) -> bool {
         self.subresource("status").is_some()
     }

@@ -324,7 +324,7 @@ fn scale(context: &Context) -> Result<Reply> {
     }
     let revision = text(&wanted, "/metadata/resourceVersion").to_owned();
     wanted.take();
-    let path = spec_path(context);
+    let path = resource.replicas_path();
     let manager = context.manager()?.to_owned();
     let change = |old: &Value| {
         let mut new = old.clone();
@@ -348,13 +348,6 @@ fn scale(context: &Context) -> Result<Reply> {
     view::encoded(context.accepted, 200, &answer)
 }
 
-fn spec_path(context: &Context) -> Vec<String> {
-    match context.resource.custom.as_ref().and_then(|c| c.scale.as_ref()) {
-        Some(scale) => scale.spec_replicas.clone(),
-        None => vec!["spec".to_owned(), "replicas".to_owned()],
-    }
-}
-
 fn scale_of(context: &Context, object: &Value) -> Result<Value> {
     let resource = &context.resource;
     let pointer = |path: &[String]| format!("/{}", path.join("/"));
@@ -369,7 +362,7 @@ fn scale_of(context: &Context, object: &Value) -> Result<Value> {
         }
     };
     let Some(spec) = spec.and_then(Value::as_i64).or_else(|| resource.custom.is_none().then_some(0)) else {
-        return Err(Status::internal(&format!("the spec replicas field \".{}\" does not exist", spec_path(context).join("."))));
+        return Err(Status::internal(&format!("the spec replicas field \".{}\" does not exist", resource.replicas_path().join("."))));
     };
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {

@@ -702,6 +702,41 @@ pub fn store_own(api: &crate::api::Api, resource: &Resource, mut object: Value) 
     Ok(record)
 }
 
+/// Creates what one of this server's own controllers makes: with defaults, a name when it has only the beginning of one, and ownership.
+pub fn create_own(api: &crate::api::Api, resource: &Resource, mut object: Value) -> Result<Arc<Record>> {
+    let at = now();
+    engine::read(resource, &mut object)?;
+    let writer = Writer { resource, subresource: "", manager: OWN_MANAGER, now: &at };
+    object = writer.update(None, object);
+    let (base, namespace) = (text(&object, "/metadata/generateName").to_owned(), text(&object, "/metadata/namespace").to_owned());
+    let generated = text(&object, "/metadata/name").is_empty();
+    for _ in 0..TRIES {
+        let mut candidate = object.clone();
+        let metadata = child(&mut candidate, "metadata");
+        if generated {
+            metadata.insert("name".to_owned(), Value::from(generated_name(&base)));
+        }
+        metadata.insert("uid".to_owned(), Value::from(Uid::random().to_string()));
+        metadata.insert("creationTimestamp".to_owned(), Value::from(at.as_str()));
+        strategy::prepare_create(resource, &mut candidate);
+        engine::admit(resource, &mut candidate, None);
+        let name = text(&candidate, "/metadata/name").to_owned();
+        let causes = engine::validate(resource, "", &candidate, None);
+        if !causes.is_empty() {
+            return Err(Status::invalid(&resource.group, &resource.kind, &name, dedup(causes)));
+        }
+        match api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&candidate)) {
+            Ok(record) => {
+                controllers::after_write(api, resource, &record);
+                return Ok(record);
+            }
+            Err(Refused::Exists(_)) if generated => {}
+            Err(refused) => return Err(refusal(resource, &namespace, &name, refused)),
+        }
+    }
+    Err(Status::already_exists(&resource.group, &resource.name, &base))
+}
+
 /// Who owns what this server's own controllers write.
 const OWN_MANAGER: &str = "kube-controller-manager";
 
@@ -725,7 +760,8 @@ pub fn change_own(
             let writer = Writer { resource, subresource, manager: OWN_MANAGER, now: &at };
             new = writer.update(Some(&old), new);
         }
-        if strategy::counts_generations(resource) && new.get("spec") != old.get("spec") {
+        // A pod is bound to its node without becoming another.
+        if strategy::counts_generations(resource) && !resource.is("", "pods") && new.get("spec") != old.get("spec") {
             let generation = old.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
             child(&mut new, "metadata").insert("generation".to_owned(), json!(generation + 1));
         }

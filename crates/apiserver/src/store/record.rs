@@ -78,6 +78,7 @@ pub struct Facts {
 pub struct Owner {
     pub uid: Uid,
     pub blocks: bool,
+    pub controls: bool,
 }
 
 impl Facts {
@@ -94,6 +95,7 @@ impl Facts {
             Some(Owner {
                 uid: Uid::parse(owner.get("uid")?.as_str()?)?,
                 blocks: owner.get("blockOwnerDeletion").and_then(Value::as_bool).unwrap_or(false),
+                controls: owner.get("controller").and_then(Value::as_bool).unwrap_or(false),
             })
         });
         let finalizers = metadata.get("finalizers").and_then(Value::as_array).into_iter().flatten();
@@ -107,13 +109,12 @@ impl Facts {
     }
 
     pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         let mut parts = self.labels.split('\0');
-        while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-            if name == key {
-                return Some(value);
-            }
-        }
-        None
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
     }
 
     pub fn has_finalizer(&self, name: &str) -> bool {

@@ -90,7 +90,7 @@ async fn embedded(args: &UpArgs, data: &DataDir, screen: &Screen) -> Result<Clus
     let failed = |error: &dyn std::error::Error| Error::Server(error.to_string());
     let options = apiserver::Options {
         data_dir: data.is_kept().then(|| data.path().join("apiserver")),
-        simulator: apiserver::Simulator::After(args.ready_after.to_std()),
+        nodes: apiserver::Nodes::Simulated { ready_after: args.ready_after.to_std() },
         ..Default::default()
     };
     let running = apiserver::Server::start(options).await.map_err(|e| failed(&e))?;

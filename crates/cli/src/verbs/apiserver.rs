@@ -1,7 +1,7 @@
 //! `apiserver`: the embedded Kubernetes API server, alone.
 
 use crate::shell::{Context, Failure, Flags, Outcome, flags, log};
-use apiserver::{Options, Server, Simulator};
+use apiserver::{Controllers, Nodes, Options, Server};
 use clap::{ArgMatches, Command};
 use std::{
     net::SocketAddr,
@@ -15,7 +15,10 @@ pub fn command() -> Command {
 
 It speaks TLS on loopback with a certificate of its own, and knows one administrator by a token; both are in the kubeconfig
 that it writes (mode 0600) as soon as it is ready. State is in memory unless --data-dir names a folder, which survives
-a crash at any moment. Workloads are simulated: they become ready after --ready-after.",
+a crash at any moment.
+
+Controllers make ReplicaSets, pods, endpoints and so on as in any cluster; a simulated node tells pods as ready after --ready-after,
+without running anything. With --simulate-nodes=false pods stay pending, as in a cluster without nodes.",
         )
         .after_help(
             "  # For a while\n  sluice apiserver --write-kubeconfig kubeconfig &\n  kubectl --kubeconfig kubeconfig get namespaces\n\n  # With a memory, on a fixed port\n  sluice apiserver --listen 127.0.0.1:6443 --data-dir state --write-kubeconfig kubeconfig",
@@ -25,7 +28,8 @@ a crash at any moment. Workloads are simulated: they become ready after --ready-
             flags::string("data-dir", "keep state in this folder"),
             flags::string("write-kubeconfig", "where the kubeconfig goes; it appears when the server is ready"),
             flags::duration("ready-after", "how long a simulated workload takes to become ready").default_value("1s"),
-            flags::switch_on("simulate-workloads", "make up the statuses of workloads, since no nodes run them"),
+            flags::switch_on("simulate-nodes", "have a simulated node that takes every pod; without it pods stay pending"),
+            flags::string("controllers", "the controllers of workloads to run, as kube-controller-manager has it: \"*\" for all, \"-name\" to leave one out").default_value("*"),
         ])
 }
 
@@ -37,14 +41,15 @@ pub async fn run(_context: &Context, _path: &[String], matches: &ArgMatches) -> 
     if kubeconfig.is_empty() {
         return Err(Failure::new("--write-kubeconfig is required: without the kubeconfig nobody could use the server"));
     }
-    let simulator = if matches.is_set("simulate-workloads") {
-        Simulator::After(matches.length("ready-after").map(|after| after.to_std()).unwrap_or_default())
+    let nodes = if matches.is_set("simulate-nodes") {
+        Nodes::Simulated { ready_after: matches.length("ready-after").map(|after| after.to_std()).unwrap_or_default() }
     } else {
-        Simulator::Off
+        Nodes::None
     };
+    let controllers = Controllers::parse(matches.text("controllers")).map_err(|e| Failure::new(format!("--controllers: {e}")))?;
     let data_dir = Some(matches.text("data-dir")).filter(|text| !text.is_empty()).map(PathBuf::from);
     let running =
-        Server::start(Options { listen, data_dir, simulator, ..Default::default() }).await.map_err(|e| Failure::from_error(&e))?;
+        Server::start(Options { listen, data_dir, controllers, nodes, ..Default::default() }).await.map_err(|e| Failure::from_error(&e))?;
     running.write_kubeconfig(Path::new(kubeconfig)).map_err(|e| Failure::new(format!("cannot write {kubeconfig:?}: {e}")))?;
     log::success(format!("Kubernetes API server at https://{} (kubeconfig {kubeconfig})", running.address));
     crate::up::interrupted().await;

@@ -1,0 +1,324 @@
+//! What the controllers of a controller manager do for workloads, and what nodes would do, without any container.
+//!
+//! ```text
+//! store ──observer──► Queue (each place once) ──► run ──► deployment ─► replicaset ─► pods ◄── nodes (when simulated)
+//!                        ▲                         │      statefulset, daemonset, job ◄─ cronjob
+//!                        └──── timers ◄────────────┘      endpoints, disruption, autoscaler, volumes
+//! ```
+//!
+//! One task does everything, one place at a time, from what is stored at that moment: there is no cache that could be behind,
+//! and ten thousand workloads cost ten thousand entries in a queue.
+
+mod autoscaler;
+mod children;
+mod cronjob;
+mod daemonset;
+mod deployment;
+mod disruption;
+mod endpoints;
+mod fate;
+mod index;
+mod job;
+mod nodes;
+mod pods;
+mod replicaset;
+mod revisions;
+mod rollout;
+mod schedule;
+mod selection;
+mod statefulset;
+mod volumes;
+
+pub use selection::{Controllers, UnknownController};
+
+use crate::api::Api;
+use crate::protocol::status::Result;
+use crate::store::{Change, Event, Place, Record, Uid};
+use index::Index;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub const DEPLOYMENTS: &str = "deployments.apps";
+pub const REPLICA_SETS: &str = "replicasets.apps";
+pub const STATEFUL_SETS: &str = "statefulsets.apps";
+pub const DAEMON_SETS: &str = "daemonsets.apps";
+pub const REVISIONS: &str = "controllerrevisions.apps";
+pub const JOBS: &str = "jobs.batch";
+pub const CRON_JOBS: &str = "cronjobs.batch";
+pub const PODS: &str = "pods";
+pub const NODES: &str = "nodes";
+pub const SERVICES: &str = "services";
+pub const ENDPOINTS: &str = "endpoints";
+pub const SLICES: &str = "endpointslices.discovery.k8s.io";
+pub const BUDGETS: &str = "poddisruptionbudgets.policy";
+pub const AUTOSCALERS: &str = "horizontalpodautoscalers.autoscaling";
+pub const CLAIMS: &str = "persistentvolumeclaims";
+pub const VOLUMES: &str = "persistentvolumes";
+const EVENTS: &str = "events";
+
+const WATCHED: &[&str] = &[
+    DEPLOYMENTS,
+    REPLICA_SETS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    REVISIONS,
+    JOBS,
+    CRON_JOBS,
+    PODS,
+    NODES,
+    SERVICES,
+    ENDPOINTS,
+    SLICES,
+    BUDGETS,
+    AUTOSCALERS,
+    CLAIMS,
+    VOLUMES,
+];
+
+/// Whether pods run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nodes {
+    /// There are no nodes: pods are made and stay pending.
+    None,
+    /// Pods are ready, or done, after this long, without any container.
+    Simulated { ready_after: Duration },
+}
+
+/// What is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Item {
+    Object(Place),
+    /// The object of which something that it controls has changed.
+    Owner(Uid),
+}
+
+/// What a change asks to be looked at; called while the store is locked.
+pub fn asks_for(table: &Arc<str>, event: &Event, mut ask: impl FnMut(Item)) {
+    if !WATCHED.contains(&&**table) {
+        return;
+    }
+    ask(Item::Object(Place { table: Arc::clone(table), key: Arc::clone(&event.record.key) }));
+    let mut owners = |record: &Record| {
+        record.facts.owners.iter().filter(|owner| owner.controls).for_each(|owner| ask(Item::Owner(owner.uid)));
+    };
+    owners(&event.record);
+    if let Some(before) = event.before.as_ref().filter(|_| event.change == Change::Modified) {
+        owners(before);
+    }
+}
+
+/// The state of the one task: everything in it can be made anew from what is stored.
+pub struct Workloads {
+    api: Arc<Api>,
+    controllers: Controllers,
+    nodes: Nodes,
+    index: Index,
+    timers: Timers,
+    /// What happens next to a pod, and when.
+    pods_due: HashMap<Place, Instant>,
+    /// The volume that was made for a claim.
+    volumes: HashMap<Arc<str>, String>,
+    next_address: u32,
+}
+
+/// When a place is to be looked at again: one entry for each, the earliest.
+#[derive(Default)]
+struct Timers {
+    queue: BTreeMap<(Instant, u64), Place>,
+    places: HashMap<Place, (Instant, u64)>,
+    counter: u64,
+}
+
+impl Timers {
+    fn set(&mut self, place: &Place, at: Instant) {
+        if let Some(there) = self.places.get(place) {
+            if there.0 <= at {
+                return;
+            }
+            self.queue.remove(there);
+        }
+        self.counter += 1;
+        self.queue.insert((at, self.counter), place.clone());
+        self.places.insert(place.clone(), (at, self.counter));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.queue.keys().next().map(|(at, _)| *at)
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<Place> {
+        let entry = self.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let place = entry.remove();
+        self.places.remove(&place);
+        Some(place)
+    }
+}
+
+/// Events are kept as long as a real server keeps them.
+const EVENTS_KEPT: Duration = Duration::from_secs(3600);
+const EVENTS_SWEPT_EVERY: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Works until the server stops.
+pub async fn run(api: Arc<Api>, controllers: Controllers, nodes: Nodes) {
+    let mut stopping = api.stopping.clone();
+    let mut workloads = Workloads {
+        api: Arc::clone(&api),
+        controllers,
+        nodes,
+        index: Index::default(),
+        timers: Timers::default(),
+        pods_due: HashMap::new(),
+        volumes: HashMap::new(),
+        next_address: 0,
+    };
+    if nodes != Nodes::None {
+        nodes::ensure_node(&workloads);
+    }
+    let mut next_sweep = Instant::now() + EVENTS_SWEPT_EVERY;
+    loop {
+        let wake = workloads.timers.next().map_or(next_sweep, |at| at.min(next_sweep));
+        tokio::select! {
+            item = api.queues.workloads.next() => match item {
+                Item::Object(place) => workloads.look_at(&place),
+                Item::Owner(uid) => {
+                    if let Some(place) = api.store.place_of(uid) {
+                        api.queues.workloads.push(Item::Object(place));
+                    }
+                }
+            },
+            () = tokio::time::sleep_until(wake) => {
+                let now = Instant::now();
+                while let Some(place) = workloads.timers.take_due(now) {
+                    api.queues.workloads.push(Item::Object(place));
+                }
+                if now >= next_sweep {
+                    next_sweep = now + EVENTS_SWEPT_EVERY;
+                    forget_old_events(&api);
+                }
+            }
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        // Requests come first.
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Workloads {
+    fn look_at(&mut self, place: &Place) {
+        let record = self.api.store.get(&place.table, &place.key);
+        let done = self.sync(place, record.as_ref());
+        if let Err(status) = done {
+            // Its namespace ends, most likely; then nothing is left to be done.
+            tracing::debug!(error = %status, place = %place.key, "a workload is looked at again");
+            if status.code != 403 && status.code != 404 {
+                self.again(place, RETRY_AFTER);
+            }
+        }
+    }
+
+    fn sync(&mut self, place: &Place, record: Option<&Arc<Record>>) -> Result<()> {
+        let on = |name: &str| self.controllers.has(name);
+        match (&*place.table, record) {
+            (DEPLOYMENTS, Some(record)) if on("deployment") => deployment::sync(self, record),
+            (REPLICA_SETS, record) => {
+                self.index.update(place, record);
+                match record {
+                    Some(record) if self.controllers.has("replicaset") => replicaset::sync(self, place, record),
+                    _ => Ok(()),
+                }
+            }
+            (STATEFUL_SETS, Some(record)) if on("statefulset") => statefulset::sync(self, place, record),
+            (DAEMON_SETS, Some(record)) if on("daemonset") => daemonset::sync(self, place, record),
+            (JOBS, Some(record)) if on("job") => job::sync(self, place, record),
+            (CRON_JOBS, Some(record)) if on("cronjob") => cronjob::sync(self, place, record),
+            (PODS, record) => {
+                let touched = self.index.update(place, record);
+                self.ask_selecting(place, &touched);
+                if let Some(record) = record {
+                    job::release_orphan(self, record)?;
+                }
+                if self.nodes == Nodes::None { Ok(()) } else { nodes::sync(self, place, record) }
+            }
+            (NODES, _) => {
+                self.ask_all(DAEMON_SETS);
+                Ok(())
+            }
+            (SERVICES, record) => endpoints::sync(self, place, record),
+            // Whoever changes or removes what was written for a Service gets it back.
+            (ENDPOINTS, _) => {
+                self.ask(SERVICES, &place.key);
+                Ok(())
+            }
+            (BUDGETS, record) if on("disruption") => disruption::sync(self, place, record),
+            (AUTOSCALERS, Some(record)) if on("horizontalpodautoscaling") => autoscaler::sync(self, place, record),
+            (CLAIMS, record) if on("persistentvolume-binder") => volumes::sync_claim(self, place, record),
+            (VOLUMES, Some(record)) if on("persistentvolume-binder") => volumes::sync_volume(self, record),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks at a place again after a while.
+    fn again(&mut self, place: &Place, after: Duration) {
+        self.timers.set(place, Instant::now() + after);
+    }
+
+    fn ask(&self, table: &str, key: &str) {
+        self.api.queues.workloads.push(Item::Object(Place { table: Arc::from(table), key: Arc::from(key) }));
+    }
+
+    fn ask_all(&self, table: &str) {
+        for record in self.api.store.all(table, "") {
+            self.ask(table, &record.key);
+        }
+    }
+
+    /// Services and budgets that select a pod by labels that it has, or had.
+    fn ask_selecting(&self, pod: &Place, labels: &[Box<str>]) {
+        let namespace = pod.key.split_once('/').map_or("", |(namespace, _)| namespace);
+        for table in [SERVICES, BUDGETS] {
+            for key in self.index.selecting(table, namespace, labels) {
+                self.ask(table, &key);
+            }
+        }
+    }
+}
+
+fn forget_old_events(api: &Api) {
+    let registry = api.registry();
+    let Some(resource) = registry.of_table(EVENTS) else { return };
+    let now = jiff::Timestamp::now().as_second();
+    let kept = i64::try_from(EVENTS_KEPT.as_secs()).unwrap_or(i64::MAX);
+    for record in api.store.all(EVENTS, "") {
+        let event = record.value();
+        let last = ["/lastTimestamp", "/series/lastObservedTime", "/eventTime", "/metadata/creationTimestamp"]
+            .iter()
+            .filter_map(|at| pods::seconds(event.pointer(at)?.as_str()?))
+            .max();
+        if last.is_some_and(|last| last + kept < now) {
+            let options = crate::rest::delete::Options::default();
+            let _ = crate::rest::delete::remove(api, &crate::access::User::admin(), resource, record.namespace(), record.name(), &options);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_place_has_one_timer_the_earliest() {
+        let mut timers = Timers::default();
+        let place = Place { table: Arc::from("t"), key: Arc::from("k") };
+        let now = Instant::now();
+        timers.set(&place, now + Duration::from_secs(5));
+        timers.set(&place, now + Duration::from_secs(9));
+        timers.set(&place, now + Duration::from_secs(1));
+        assert_eq!(timers.next(), Some(now + Duration::from_secs(1)));
+        assert_eq!(timers.take_due(now), None);
+        assert_eq!(timers.take_due(now + Duration::from_secs(2)), Some(place));
+        assert_eq!(timers.next(), None);
+    }
+}
