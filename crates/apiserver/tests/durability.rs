@@ -53,7 +53,11 @@ fn program() -> PathBuf {
 fn start(directory: &Path, kubeconfig: &Path) -> Child {
     let _ = std::fs::remove_file(kubeconfig);
     let mut command = Command::new(program());
-    command.args(["--seconds", "120", "--controllers", "", "--ready-after", "never", "--data-dir"]).arg(directory).arg("--write-kubeconfig").arg(kubeconfig);
+    command
+        .args(["--seconds", "120", "--controllers", "", "--ready-after", "never", "--data-dir"])
+        .arg(directory)
+        .arg("--write-kubeconfig")
+        .arg(kubeconfig);
     let child = command.stdout(Stdio::null()).spawn().expect("examples/serve can be started");
     let begin = Instant::now();
     while !kubeconfig.exists() {

@@ -160,8 +160,7 @@ async fn a_failing_rollout_keeps_the_old_pods_and_says_so() {
     cluster.until("rolled out", &at, rolled_out(4)).await;
     let broken = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "sluice.dev/fail:1"}]}}}});
     cluster.patch(&at, broken).await;
-    let failed =
-        cluster.until("failed", &at, |d| condition(d, "Progressing")["reason"] == "ProgressDeadlineExceeded").await;
+    let failed = cluster.until("failed", &at, |d| condition(d, "Progressing")["reason"] == "ProgressDeadlineExceeded").await;
     assert_eq!(condition(&failed, "Available")["status"], "True", "a quarter may be missing, no more");
     assert_eq!(failed["status"]["availableReplicas"], 3);
     assert_eq!((&failed["status"]["replicas"], &failed["status"]["updatedReplicas"]), (&json!(5), &json!(2)));
@@ -228,7 +227,8 @@ async fn a_stateful_set_makes_pods_in_order_with_claims_of_their_own() {
     cluster.patch(&at, json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}})).await;
     let second = cluster
         .until("updated", &at, |s| {
-            ready(s) && s["status"]["currentRevision"] == s["status"]["updateRevision"]
+            ready(s)
+                && s["status"]["currentRevision"] == s["status"]["updateRevision"]
                 && s["status"]["updateRevision"] != first["status"]["updateRevision"]
         })
         .await;
@@ -317,8 +317,13 @@ async fn services_lead_to_ready_pods() {
     let endpoints = "/api/v1/namespaces/default/endpoints/web";
     cluster.until("there, and empty", endpoints, |e| e["kind"] == "Endpoints" && e.get("subsets").is_none()).await;
     cluster.create(DEPLOYMENTS, workload("Deployment", "web", 2, "nginx")).await;
-    cluster.create(PODS, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "waits", "labels": {"app": "web"}},
-        "spec": {"containers": [{"name": "c", "image": "sluice.dev/fail:1", "ports": [{"name": "http", "containerPort": 8080}]}]}})).await;
+    cluster
+        .create(
+            PODS,
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "waits", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "sluice.dev/fail:1", "ports": [{"name": "http", "containerPort": 8080}]}]}}),
+        )
+        .await;
     let full = cluster
         .until("full", endpoints, |e| {
             let length = |field: &str| e["subsets"][0][field].as_array().map_or(0, Vec::len);
@@ -343,9 +348,13 @@ async fn services_lead_to_ready_pods() {
 async fn budgets_count_pods_and_autoscalers_keep_bounds() {
     let cluster = Cluster::simulated().await;
     cluster.create(DEPLOYMENTS, workload("Deployment", "web", 2, "nginx")).await;
-    cluster.create("/apis/policy/v1/namespaces/default/poddisruptionbudgets",
-        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
-            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}})).await;
+    cluster
+        .create(
+            "/apis/policy/v1/namespaces/default/poddisruptionbudgets",
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}}),
+        )
+        .await;
     cluster.create("/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers",
         json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web"},
             "spec": {"minReplicas": 4, "maxReplicas": 5, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}}})).await;

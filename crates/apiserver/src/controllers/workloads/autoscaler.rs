@@ -62,7 +62,8 @@ pub fn sync(workloads: &mut Workloads, place: &Place, record: &Arc<Record>) -> R
             }
         }
         _ => {
-            let message = format!("the HPA controller was unable to get the target's current scale: {} \"{}\" not found", of("kind"), of("name"));
+            let message =
+                format!("the HPA controller was unable to get the target's current scale: {} \"{}\" not found", of("kind"), of("name"));
             set_condition(&mut conditions, "AbleToScale", "False", "FailedGetScale", &message, &now());
         }
     }

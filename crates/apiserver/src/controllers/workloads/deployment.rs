@@ -61,7 +61,8 @@ pub fn sync(workloads: &mut Workloads, record: &Arc<Record>) -> Result<()> {
     let mut collisions = number(&deployment, "/status/collisionCount", 0);
     if !record.facts.deleting {
         conditions.note_pause(&deployment, wanted.paused);
-        let revision = sets.iter().enumerate().filter(|(at, _)| Some(*at) != new).map(|(_, (_, set))| revision_of(set)).max().unwrap_or(0) + 1;
+        let revision =
+            sets.iter().enumerate().filter(|(at, _)| Some(*at) != new).map(|(_, (_, set))| revision_of(set)).max().unwrap_or(0) + 1;
         let rescaled = sets.iter().any(|(_, set)| {
             let desired = set.pointer("/metadata/annotations").and_then(|a| a.get(DESIRED)).and_then(Value::as_str);
             number(set, "/spec/replicas", 0) > 0 && desired.is_some_and(|desired| desired != wanted.replicas.to_string())
@@ -133,8 +134,14 @@ fn set_annotations(annotations: &mut Map<String, Value>, deployment: &Value, wan
         let old = annotations.get(REVISION).and_then(Value::as_str).unwrap_or("").to_owned();
         if old.parse::<i64>().is_ok_and(|old| old < revision) {
             // A template that comes back keeps the numbers that it had.
-            let mut history: Vec<String> =
-                annotations.get(HISTORY).and_then(Value::as_str).unwrap_or("").split(',').filter(|n| !n.is_empty()).map(str::to_owned).collect();
+            let mut history: Vec<String> = annotations
+                .get(HISTORY)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .split(',')
+                .filter(|n| !n.is_empty())
+                .map(str::to_owned)
+                .collect();
             history.push(old.clone());
             let from = history.len().saturating_sub(100);
             annotations.insert(HISTORY.to_owned(), json!(history[from..].join(",")));
@@ -246,7 +253,8 @@ fn roll(workloads: &Workloads, deployment: &Value, wanted: &Wanted, sets: &mut [
 }
 
 fn has_desired(set: &Value, wanted: &Wanted) -> bool {
-    let annotation = |key: &str| set.pointer("/metadata/annotations").and_then(|a| a.get(key)).and_then(Value::as_str).unwrap_or("").to_owned();
+    let annotation =
+        |key: &str| set.pointer("/metadata/annotations").and_then(|a| a.get(key)).and_then(Value::as_str).unwrap_or("").to_owned();
     annotation(DESIRED) == wanted.replicas.to_string() && annotation(MAX) == (wanted.replicas + wanted.max_surge).to_string()
 }
 

@@ -240,4 +240,3 @@ fn write_slices(workloads: &Workloads, record: &Record, service: &Value, backend
 fn list_is(there: Option<&Value>, wanted: &[Value]) -> bool {
     there.and_then(Value::as_array).map_or(wanted.is_empty(), |there| there == wanted)
 }
-

@@ -1,7 +1,7 @@
 //! A Job: pods until enough of them succeeded, or too many failed.
 
 use super::children::{Held, pod_of};
-use super::pods::{is_active, is_deleting, is_ready, number, now_seconds, phase, restarts, seconds};
+use super::pods::{is_active, is_deleting, is_ready, now_seconds, number, phase, restarts, seconds};
 use super::{JOBS, PODS, Workloads};
 use crate::api::{child, now, text};
 use crate::protocol::status::Result;
@@ -223,7 +223,8 @@ fn write_status(
     let mut conditions = job.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     let mut set = |kind: &str, holds: &str, reason: &str, message: &str| {
         let same = |c: &&mut Value| c["type"] == kind;
-        let fresh = json!({"type": kind, "status": holds, "lastProbeTime": at, "lastTransitionTime": at, "reason": reason, "message": message});
+        let fresh =
+            json!({"type": kind, "status": holds, "lastProbeTime": at, "lastTransitionTime": at, "reason": reason, "message": message});
         match conditions.iter_mut().find(same) {
             Some(there) if there["status"] == holds => {}
             Some(there) => *there = fresh,

@@ -84,11 +84,8 @@ pub fn bring_up_to_date(workloads: &Workloads, record: &Record, object: &Value) 
 pub fn forget(workloads: &Workloads, object: &Value, revisions: &Revisions, in_use: &[&str]) -> Result<()> {
     let limit = usize::try_from(number(object, "/spec/revisionHistoryLimit", 10)).unwrap_or(0);
     let newest = revisions.newest();
-    let idle: Vec<&Held> = revisions
-        .list
-        .iter()
-        .filter(|(record, _)| record.name() != newest && !in_use.contains(&label_of(object, record.name())))
-        .collect();
+    let idle: Vec<&Held> =
+        revisions.list.iter().filter(|(record, _)| record.name() != newest && !in_use.contains(&label_of(object, record.name()))).collect();
     for (record, _) in idle.iter().take(idle.len().saturating_sub(limit)) {
         workloads.delete(REVISIONS, record)?;
     }

@@ -60,7 +60,8 @@ fn find(workloads: &Workloads, claim: &Value) -> Option<Arc<Record>> {
             let mine = match volume.pointer("/spec/claimRef") {
                 None => text(volume, "/status/phase") == "Available",
                 Some(reference) => {
-                    reference["name"] == claim["metadata"]["name"] && reference["namespace"] == claim["metadata"]["namespace"]
+                    reference["name"] == claim["metadata"]["name"]
+                        && reference["namespace"] == claim["metadata"]["namespace"]
                         && (reference.get("uid").is_none() || reference["uid"] == claim["metadata"]["uid"])
                 }
             };
@@ -123,8 +124,7 @@ fn bind(workloads: &mut Workloads, place: &Place, claim: &Value, record: &Record
         if spec.get("volumeName").is_none() {
             spec.insert("volumeName".to_owned(), json!(name));
         }
-        object["status"] =
-            json!({"phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"]});
+        object["status"] = json!({"phase": "Bound", "accessModes": volume["spec"]["accessModes"], "capacity": volume["spec"]["capacity"]});
         Some(object)
     })?;
     Ok(())
