@@ -6,6 +6,7 @@ use crate::{
     kustomization::{GeneratorArgs, GeneratorOptions, Pairs},
     load::Root,
     object::{Behavior, Object},
+    ops,
     transform::Run,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -42,7 +43,7 @@ pub(crate) fn generate(
     }
     for (field, pairs) in [("labels", &options.labels), ("annotations", &options.annotations)] {
         if !pairs.is_empty() {
-            metadata.insert(field, strings(pairs, place));
+            metadata.insert(field, strings(pairs, place)?);
         }
     }
     let mut map = Map::default();
@@ -58,7 +59,8 @@ pub(crate) fn generate(
             Err(error) => (&mut plain, base64_lines(error.as_bytes())),
         };
         check_tab(&key, &value)?;
-        into.entries.push(Entry { key: key.into(), tag: Tag::Str, value: Node::string(value).at(place) });
+        let tag = ops::new_key(&key).map_err(|error| error.on(format!("generator {}", args.name)))?;
+        into.entries.push(Entry { key: key.into(), tag, value: Node::string(value).at(place) });
     }
     if kind == Kind::Secret {
         map.insert("type", text(if secret_type.is_empty() { "Opaque" } else { secret_type }));
@@ -75,6 +77,7 @@ pub(crate) fn generate(
     let mut object = Object::new(Node::from(Data::Map(map)).at(place));
     object.behavior = Behavior::parse(&args.behavior);
     object.needs_hash = !options.disable_name_suffix_hash;
+    object.annotate();
     Ok(object)
 }
 
@@ -90,14 +93,12 @@ fn check_tab(key: &str, value: &str) -> Result<()> {
     Ok(())
 }
 
-fn strings(pairs: &Pairs, place: Place) -> Node {
+fn strings(pairs: &Pairs, place: Place) -> Result<Node> {
     let mut map = Map::default();
-    map.entries.extend(pairs.iter().map(|(key, value)| Entry {
-        key: key.into(),
-        tag: Tag::Str,
-        value: Node::string(value.as_str()).at(place),
-    }));
-    Node::from(Data::Map(map)).at(place)
+    for (key, value) in pairs {
+        map.entries.push(Entry { key: key.into(), tag: ops::new_key(key)?, value: Node::string(value.as_str()).at(place) });
+    }
+    Ok(Node::from(Data::Map(map)).at(place))
 }
 
 type Loaded = BTreeMap<String, (Vec<u8>, Place)>;

@@ -156,8 +156,18 @@ impl Object {
 
     /// Remembers the current id before a change of it.
     pub fn store_id(&mut self, scopes: &Scopes) {
+        self.annotate();
         let id = self.id();
         self.former.push(Former { namespace: id.effective_namespace(scopes), name: id.name, kind: id.gvk.kind });
+    }
+
+    /// Makes the map of annotations where there is none. kustomize keeps the history of an object in it, so that patches find it; empty ones
+    /// are dropped at the end.
+    pub fn annotate(&mut self) {
+        let place = self.node.place;
+        if let Some(metadata) = ops::child_map(&mut self.node, "metadata", place) {
+            ops::child_map(metadata, "annotations", place);
+        }
     }
 
     pub fn set_name(&mut self, name: &str, place: Place) {
@@ -199,7 +209,8 @@ impl Object {
         }
         let mut map = yaml::Map::default();
         for (key, value) in pairs {
-            map.insert(key.clone(), Node::string(value.clone()).at(old.get(key).copied().unwrap_or(place)));
+            let value = Node::string(value.clone()).at(old.get(key).copied().unwrap_or(place));
+            map.entries.push(yaml::Entry { key: key.clone(), tag: yaml::plain_tag(yaml::Dialect::Kyaml, key), value });
         }
         metadata.insert(field, Node::from(Data::Map(map)).at(place));
     }
@@ -241,7 +252,11 @@ impl Object {
             return;
         }
         let mut map = yaml::Map::default();
-        map.entries.extend(merged.into_iter().map(|(key, value)| yaml::Entry { key, tag: yaml::Tag::Str, value }));
+        map.entries.extend(merged.into_iter().map(|(key, value)| yaml::Entry {
+            tag: yaml::plain_tag(yaml::Dialect::Kyaml, &key),
+            key,
+            value,
+        }));
         root.insert(field, Node::from(Data::Map(map)).at(place));
     }
 }

@@ -60,10 +60,21 @@ pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, place: Place) -
     let found = node.describe();
     match node.as_map_mut() {
         Some(map) => {
-            map.insert(key, string(value, place));
+            match map.get_mut(key) {
+                Some(old) => *old = string(value, place),
+                None => map.entries.push(yaml::Entry { key: key.into(), tag: new_key(key)?, value: string(value, place) }),
+            }
             Ok(())
         }
         None => Err(problem(format!("expected a map, found {found}"))),
+    }
+}
+
+/// The tag of a key that is new in a map. kustomize writes such keys without quotes, reads them again, and cannot use what is no string then.
+pub(crate) fn new_key(key: &str) -> Result<Tag> {
+    match yaml::plain_tag(Dialect::Kyaml, key) {
+        Tag::Str => Ok(Tag::Str),
+        _ => Err(problem(format!("the key \"{key}\" reads as a number, boolean, null or date in YAML; kustomize has no way to write it"))),
     }
 }
 

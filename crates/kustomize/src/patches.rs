@@ -170,12 +170,14 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
         (kept(&object.node, &["kind"]), kept(&object.node, &["metadata", "name"]), kept(&object.node, &["metadata", "namespace"]));
     let node = std::mem::replace(&mut object.node, yaml::Node::null());
     let merged =
-        strategic::merge(node, patch.node, at, strategic::Options::default(), &run.context.budget).map_err(|error| match error {
-            Error::Invalid { problem, .. } => {
-                Error::Object { place: place.clone(), object: id.to_string(), problem: format!("the patch does not fit: {problem}") }
-            }
-            other => other,
-        })?;
+        strategic::merge(node, patch.node, &schema, at, strategic::Options::default(), &run.context.budget).map_err(
+            |error| match error {
+                Error::Invalid { problem, .. } => {
+                    Error::Object { place: place.clone(), object: id.to_string(), problem: format!("the patch does not fit: {problem}") }
+                }
+                other => other,
+            },
+        )?;
     let Some(merged) = merged.filter(|merged| !crate::ops::is_empty(merged)) else {
         object.node = yaml::Node::map();
         object.deleted = true;

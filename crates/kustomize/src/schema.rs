@@ -11,6 +11,8 @@ use std::{
 pub struct Schema {
     types: HashMap<(SmolStr, SmolStr), usize>,
     shapes: Vec<Shape>,
+    /// Definitions by name, for references.
+    names: HashMap<SmolStr, usize>,
     scopes: HashMap<(String, String), bool>,
 }
 
@@ -28,8 +30,13 @@ struct Shape {
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
     schema: &'a Schema,
+    /// Where shapes from [`BASE`] on are looked up: a schema of a comment refers to the definitions of the build's.
+    base: &'a Schema,
     shape: usize,
 }
+
+/// Numbers of shapes that belong to another schema.
+const BASE: usize = usize::MAX / 2;
 
 static BUILT_IN: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::parse_table(include_str!("tables/schema.txt"))));
 
@@ -48,6 +55,7 @@ impl Schema {
                 schema.types.insert((api_version.into(), kind.into()), shape);
             }
         }
+        schema.names = include_str!("tables/definitions.txt").lines().enumerate().map(|(at, name)| (name.into(), at)).collect();
         let definitions: Vec<&str> = lines.collect();
         schema.shapes.resize_with(definitions.len(), Shape::default);
         for (at, line) in definitions.into_iter().enumerate() {
@@ -82,11 +90,11 @@ impl Schema {
         };
         let mut schema = base.map_or_else(Self::default, Self::copy);
         let first = schema.shapes.len();
-        let names: HashMap<&str, usize> = definitions.keys().enumerate().map(|(at, name)| (name.as_str(), first + at)).collect();
+        schema.names.extend(definitions.keys().enumerate().map(|(at, name)| (name.into(), first + at)));
         schema.shapes.resize_with(first + definitions.len(), Shape::default);
-        let mut reader = Reader { schema: &mut schema, names: &names, depth: 0 };
-        for (name, definition) in definitions {
-            let at = names[name.as_str()];
+        let names = schema.names.clone();
+        let mut reader = Reader { schema: &mut schema, names: &names, offset: 0, depth: 0 };
+        for (at, definition) in definitions.values().enumerate().map(|(at, definition)| (first + at, definition)) {
             let shape = reader.shape(definition)?;
             reader.schema.shapes[at] = shape;
             let types = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
@@ -102,7 +110,25 @@ impl Schema {
     }
 
     fn copy(&self) -> Self {
-        Self { types: self.types.clone(), shapes: self.shapes.clone(), scopes: self.scopes.clone() }
+        let Self { types, shapes, names, scopes } = self;
+        Self { types: types.clone(), shapes: shapes.clone(), names: names.clone(), scopes: scopes.clone() }
+    }
+
+    /// Reads the schema of one field that stands in a comment behind or above it; `None` for comments that say something else.
+    pub(crate) fn of_comment(text: &str, base: &Schema) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        if value.as_object().is_none_or(serde_json::Map::is_empty) {
+            return None;
+        }
+        let mut schema = Self::default();
+        let root = Reader { schema: &mut schema, names: &base.names, offset: BASE, depth: 0 }.place(&value).ok()?;
+        schema.names.insert(SmolStr::default(), root.unwrap_or(usize::MAX));
+        Some(schema)
+    }
+
+    /// The field that [`Self::of_comment`] has read.
+    pub(crate) fn root<'a>(&'a self, base: &'a Schema) -> Option<At<'a>> {
+        Some(At { schema: self, base, shape: *self.names.get("")? })
     }
 
     /// A type is namespaced when a path of it holds `namespaces/{namespace}`.
@@ -127,13 +153,15 @@ impl Schema {
 
     pub fn of_type(&self, api_version: &str, kind: &str) -> Option<At<'_>> {
         let shape = *self.types.get(&(api_version.into(), kind.into()))?;
-        Some(At { schema: self, shape })
+        Some(At { schema: self, base: self, shape })
     }
 }
 
 struct Reader<'a> {
     schema: &'a mut Schema,
-    names: &'a HashMap<&'a str, usize>,
+    names: &'a HashMap<SmolStr, usize>,
+    /// What is added to the numbers of the names.
+    offset: usize,
     depth: usize,
 }
 
@@ -173,7 +201,7 @@ impl Reader<'_> {
 
     fn place(&mut self, field: &Value) -> Result<Option<usize>> {
         if let Some(reference) = field.get("$ref").and_then(Value::as_str) {
-            return Ok(self.names.get(reference.trim_start_matches("#/definitions/")).copied());
+            return Ok(self.names.get(reference.trim_start_matches("#/definitions/")).map(|at| at + self.offset));
         }
         let shape = self.shape(field)?;
         self.schema.shapes.push(shape);
@@ -183,17 +211,25 @@ impl Reader<'_> {
 
 impl<'a> At<'a> {
     fn shape(self) -> Option<&'a Shape> {
-        self.schema.shapes.get(self.shape)
+        match self.shape.checked_sub(BASE) {
+            Some(shape) => self.base.shapes.get(shape),
+            None => self.schema.shapes.get(self.shape),
+        }
+    }
+
+    fn to(self, shape: usize) -> Self {
+        // What a shape of the base names is of the base.
+        if self.shape >= BASE { Self { schema: self.base, base: self.base, shape } } else { Self { shape, ..self } }
     }
 
     pub(crate) fn field(self, name: &str) -> Option<Self> {
         let shape = self.shape()?;
         let next = shape.fields.get(name).copied().or(shape.values)?;
-        Some(Self { shape: next, ..self })
+        Some(self.to(next))
     }
 
     pub(crate) fn items(self) -> Option<Self> {
-        Some(Self { shape: self.shape()?.items?, ..self })
+        Some(self.to(self.shape()?.items?))
     }
 
     /// The merge keys of a list that is merged; empty for a set of scalars, `None` for a list that is replaced.

@@ -1,10 +1,10 @@
 //! Strategic merge as kyaml does it (kyaml/yaml/merge2 and walk), with its quirks: patch elements go first, `$patch` directives are honoured
-//! in maps and lists, nulls delete, lists merge only where the schema says so.
+//! in maps and lists, nulls delete, lists merge only where the schema says so: the one of the build, or one in a comment at the field.
 
 use crate::{
     budget::Budget,
     error::{Result, problem},
-    schema::At,
+    schema::{At, Schema},
 };
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap, hash_map::Entry};
@@ -19,10 +19,17 @@ pub struct Options {
     pub append: bool,
 }
 
-/// Merges a patch into a value; `None` when the patch deletes it.
-pub(crate) fn merge(dest: Node, patch: Node, schema: Option<At<'_>>, options: Options, budget: &Budget) -> Result<Option<Node>> {
-    let walker = Walker { options, budget };
-    walker.walk(Some(dest), Some(patch), Position { schema, known: schema.is_some() }).map(|node| node.filter(|node| !node.is_null()))
+/// Merges a patch into a value of a type of the schema; `None` when the patch deletes it.
+pub(crate) fn merge(
+    dest: Node,
+    patch: Node,
+    schema: &Schema,
+    at: Option<At<'_>>,
+    options: Options,
+    budget: &Budget,
+) -> Result<Option<Node>> {
+    let walker = Walker { schema, options, budget };
+    walker.walk(Some(dest), Some(patch), Position { schema: at, known: at.is_some() }).map(|node| node.filter(|node| !node.is_null()))
 }
 
 /// [`merge`] for texts, with the built-in schema of the object's type.
@@ -33,11 +40,11 @@ pub(crate) fn merge_texts(object: &str, patch: &str, options: Options) -> Result
         Ok(node.unwrap_or_else(Node::null))
     };
     let (object, patch): (Node, Node) = (read(object)?, read(patch)?);
-    let schema = crate::schema::Schema::built_in();
+    let schema = Schema::built_in();
     let text = |node: &Node, key: &str| node.get(key).and_then(Node::text).unwrap_or("").to_owned();
     let of = |node: &Node| schema.of_type(&text(node, "apiVersion"), &text(node, "kind"));
     let at = of(&object).or_else(|| of(&patch));
-    let merged = merge(object, patch, at, options, &Budget::new(crate::Limits::default()))?;
+    let merged = merge(object, patch, &schema, at, options, &Budget::new(crate::Limits::default()))?;
     let mut out = String::new();
     if let Some(merged) = merged {
         yaml::emit_node(&merged, &mut out).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
@@ -46,6 +53,7 @@ pub(crate) fn merge_texts(object: &str, patch: &str, options: Options) -> Result
 }
 
 struct Walker<'a> {
+    schema: &'a Schema,
     options: Options,
     budget: &'a Budget,
 }
@@ -189,6 +197,13 @@ impl Walker<'_> {
     }
 
     fn merge_maps(&self, into: &mut Map, from: Map, at: Position<'_>) -> Result<()> {
+        let notes = [into.notes.take(), from.notes];
+        let own = self.own_schemas(&notes)?;
+        // A comment wins over the schema of the type.
+        let field = |key: &str| match own.get(key).and_then(|own| own.root(self.schema)) {
+            Some(own) => Position { schema: Some(own), known: at.known },
+            None => at.field(key),
+        };
         let mut patches: HashMap<SmolStr, Node> = HashMap::with_capacity(from.entries.len());
         let order: BTreeSet<SmolStr> = from.entries.iter().map(|entry| entry.key.clone()).collect();
         for entry in from.entries {
@@ -205,7 +220,7 @@ impl Walker<'_> {
             let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str).map(|scalar| scalar.style);
             let patch = patches.remove(&entry.key);
             let patched = patch.is_some();
-            match self.walk(Some(value), patch, at.field(&entry.key)) {
+            match self.walk(Some(value), patch, field(&entry.key)) {
                 Ok(Some(merged)) if merged.is_null() && (patched || !explicit_null) => false,
                 Ok(Some(mut merged)) => {
                     if let Some(style) = style.filter(|_| patched) {
@@ -226,12 +241,28 @@ impl Walker<'_> {
         }
         for key in order {
             let Some(patch) = patches.remove(&key) else { continue };
-            let merged = self.walk(None, Some(patch), at.field(&key)).map_err(|error| under(&key, error))?;
+            let merged = self.walk(None, Some(patch), field(&key)).map_err(|error| under(&key, error))?;
             if let Some(merged) = merged.filter(|merged| !merged.is_null()) {
                 into.insert(key, merged);
             }
         }
+        let [own, others] = notes;
+        into.notes = own.or(others);
         Ok(())
+    }
+
+    /// The schemas that stand in comments at fields; those of the object win over those of the patch.
+    fn own_schemas(&self, notes: &[Option<Box<yaml::Notes>>; 2]) -> Result<HashMap<SmolStr, Schema>> {
+        let mut found = HashMap::new();
+        for (key, text) in notes.iter().flatten().flat_map(|notes| notes.iter()) {
+            self.budget.spend(text.len() as u64)?;
+            if !found.contains_key(key)
+                && let Some(schema) = Schema::of_comment(text, self.schema)
+            {
+                found.insert(key.clone(), schema);
+            }
+        }
+        Ok(found)
     }
 
     fn walk_merged_list(

@@ -257,6 +257,10 @@ impl<'a> Composer<'a> {
                     | ("!!null", Resolved::Null)
                     | ("!!timestamp", Resolved::Timestamp) => found.tag(),
                     ("!!float", Resolved::Int(_) | Resolved::UInt(_) | Resolved::Float(_)) => Tag::Float,
+                    // yaml.v3 minds when such a scalar becomes a value, not when it becomes a node.
+                    ("!!int", _) if self.dialect == Dialect::Kyaml => Tag::Int,
+                    ("!!float", _) if self.dialect == Dialect::Kyaml => Tag::Float,
+                    ("!!bool", _) if self.dialect == Dialect::Kyaml => Tag::Bool,
                     _ => {
                         let problem = format!("cannot decode {} `{text}` as a {wanted}", found.tag().name());
                         return Err(Error::value(mark, problem.clone(), format!("yaml: {problem}")));
@@ -315,12 +319,27 @@ impl<'a> Composer<'a> {
                     self.scanner.take()?;
                     let missing = self.peeks(&[Kind::Key, Kind::Value, Kind::BlockEnd])?;
                     let key = if missing { self.empty(mark) } else { self.node(Context::BlockIndentless, depth + 1)? };
-                    let value = self.block_value(depth)?;
+                    // Comments above the key are read by now; those behind it come with the first token after it, or after a short value.
+                    let above = self.scanner.note_at(mark.line);
+                    let value_mark = self.scanner.peek()?.mark;
+                    let has_value = self.peeks(&[Kind::Value])?;
+                    if has_value {
+                        self.scanner.take()?;
+                        self.scanner.peek()?;
+                    }
+                    let behind = self.scanner.note_at(mark.line);
+                    let value = if has_value { self.block_value(depth, value_mark)? } else { self.empty(value_mark) };
+                    self.scanner.peek()?;
+                    let note = behind.or(self.scanner.note_at(mark.line)).or(above);
                     self.add(&mut building, key, mark, value)?;
+                    if let (Dialect::Kyaml, Some(text)) = (self.dialect, note) {
+                        building.note(text);
+                    }
                 }
                 Kind::Value => {
                     let key = self.empty(mark);
-                    let value = self.block_value(depth)?;
+                    self.scanner.take()?;
+                    let value = self.block_value(depth, mark)?;
                     self.add(&mut building, key, mark, value)?;
                 }
                 _ => return Err(Error::parse("did not find expected key", mark, Some(start))),
@@ -328,13 +347,8 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn block_value(&mut self, depth: usize) -> Result<Node> {
-        let token = self.scanner.peek()?;
-        let mark = token.mark;
-        if token.kind != Kind::Value {
-            return Ok(self.empty(mark));
-        }
-        self.scanner.take()?;
+    /// The value after the colon at a mark.
+    fn block_value(&mut self, depth: usize, mark: Mark) -> Result<Node> {
         if self.peeks(&[Kind::Key, Kind::Value, Kind::BlockEnd])? {
             Ok(self.empty(mark))
         } else {
@@ -518,6 +532,13 @@ impl Building {
 
     fn find(&self, key: &str) -> Option<usize> {
         if self.index.is_empty() { self.map.position(key) } else { self.index.get(key).copied() }
+    }
+
+    /// Notes a comment at the key that was read last.
+    fn note(&mut self, text: &str) {
+        if let Some(entry) = self.map.entries.last() {
+            self.map.notes.get_or_insert_default().push((entry.key.clone(), text.into()));
+        }
     }
 
     fn push(&mut self, entry: Entry, line: usize) {

@@ -25,7 +25,7 @@ mod scan;
 pub use decode::{Json, from_json, scalar_json_view};
 pub use emit::{emit, emit_into, emit_node};
 pub use error::{Error, GoPlace};
-pub use node::{Data, Entry, Map, Node, Place, Scalar, Tag};
+pub use node::{Data, Entry, Map, Node, Notes, Place, Scalar, Tag};
 pub use order::compare_keys;
 pub use resolve::{format_float, plain_tag};
 pub use scan::Style;

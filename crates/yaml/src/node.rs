@@ -73,7 +73,12 @@ pub struct Map {
     pub entries: Vec<Entry>,
     /// Written in braces.
     pub flow: bool,
+    /// Comments at keys that hold a map of JSON, as tools write them: `key: # {"type":"array"}`, or above the key.
+    pub notes: Option<Box<Notes>>,
 }
+
+/// Keys, and what is noted at them.
+pub type Notes = Vec<(SmolStr, SmolStr)>;
 
 impl Scalar {
     pub fn string(text: impl Into<SmolStr>) -> Self {

@@ -1,5 +1,5 @@
 use crate::error::Error;
-use std::{borrow::Cow, collections::VecDeque};
+use std::{borrow::Cow, cell::Cell, collections::VecDeque};
 
 /// A place in the text; line and column count from zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,6 +49,13 @@ pub(crate) struct Token<'a> {
     pub mark: Mark,
 }
 
+/// A comment that holds a map of JSON, and the line that it is about: its own, or that of the token below it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Note<'a> {
+    pub line: usize,
+    pub text: &'a str,
+}
+
 #[derive(Clone, Copy, Default)]
 struct SimpleKey {
     possible: bool,
@@ -66,6 +73,9 @@ pub(crate) struct Scanner<'a> {
     at: usize,
     line: usize,
     line_start: usize,
+    /// The last place whose column was counted: line start, place, column.
+    counted: Cell<(usize, usize, usize)>,
+    notes: Vec<Note<'a>>,
     flow_level: usize,
     indent: isize,
     indents: Vec<isize>,
@@ -89,6 +99,8 @@ impl<'a> Scanner<'a> {
             at: 0,
             line: 0,
             line_start: 0,
+            counted: Cell::default(),
+            notes: Vec::new(),
             flow_level: 0,
             indent: -1,
             indents: Vec::new(),
@@ -148,7 +160,15 @@ impl<'a> Scanner<'a> {
     }
 
     fn column(&self) -> usize {
-        if self.ascii { self.at - self.line_start } else { self.text[self.line_start..self.at].chars().count() }
+        if self.ascii {
+            return self.at - self.line_start;
+        }
+        // Counted on from the last place, so that a long line is not counted again for every token of it.
+        let (line_start, at, column) = self.counted.get();
+        let (from, before) = if line_start == self.line_start && at <= self.at { (at, column) } else { (self.line_start, 0) };
+        let column = before + self.text[from..self.at].chars().count();
+        self.counted.set((self.line_start, self.at, column));
+        column
     }
 
     fn mark(&self) -> Mark {
@@ -367,7 +387,30 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Takes the comments noted so far at a line.
+    pub fn note_at(&mut self, line: usize) -> Option<&'a str> {
+        if self.notes.is_empty() {
+            return None;
+        }
+        let found = self.notes.iter().rfind(|note| note.line == line).map(|note| note.text);
+        // What lies before is read already, and asked for already.
+        self.notes.retain(|note| note.line > line);
+        found
+    }
+
     fn skip_to_next_token(&mut self) {
+        let (first_line, first_note) = (self.line, self.notes.len());
+        let behind_token = self.at > self.line_start;
+        self.skip_blanks_and_comments();
+        // A comment on a line of its own is about what comes below.
+        for note in &mut self.notes[first_note..] {
+            if note.line > first_line || !behind_token {
+                note.line = self.line;
+            }
+        }
+    }
+
+    fn skip_blanks_and_comments(&mut self) {
         loop {
             if self.at == self.line_start && self.bytes[self.at..].starts_with(BOM) {
                 self.at += BOM.len();
@@ -378,7 +421,12 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
             }
             if self.byte(0) == b'#' {
+                let start = self.at;
                 self.skip_to_line_end();
+                let text = self.text[start..self.at].trim_start_matches('#').trim();
+                if text.starts_with('{') {
+                    self.notes.push(Note { line: self.line, text });
+                }
             }
             if self.break_len(0) == 0 {
                 return;
