@@ -1,5 +1,6 @@
 use api::meta::{FALSE, TRUE};
 use std::time::Duration;
+pub(crate) use types::chain;
 
 /// What holds a source up, in the words of its conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,16 +52,4 @@ impl Problem {
     pub(crate) fn stalls(self) -> Self {
         Self { verdict: Verdict::Stall, ..self }
     }
-}
-
-/// An error with its causes, as Go joins them.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -108,16 +108,6 @@ impl Error {
 
     /// The error with its causes, as one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut at = std::error::Error::source(self);
-        while let Some(cause) = at {
-            let cause_text = cause.to_string();
-            if !text.ends_with(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            at = cause.source();
-        }
-        text
+        types::chain(self)
     }
 }

@@ -221,21 +221,7 @@ fn ref_name(r: &Ref) -> &gix::bstr::BStr {
 
 /// The failure that the session saw, or else what gix says.
 fn cause(session: &Shared, error: gix::Error) -> Cause {
-    session.borrow_mut().failure.take().unwrap_or_else(|| Cause::Protocol(chain(&error)))
-}
-
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let part = source.to_string();
-        if !text.contains(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        next = source.source();
-    }
-    text
+    session.borrow_mut().failure.take().unwrap_or_else(|| Cause::Protocol(types::chain(&error)))
 }
 
 /// The references whose names begin with `prefix`; all of them where it is empty.
@@ -402,7 +388,7 @@ fn read(
     options: &FetchOptions,
 ) -> Result<(Checkout, submodules::Root), Error> {
     let tree_error = |source| Error::Tree { commit: target.commit.clone(), source };
-    let broken = |error: gix::Error| tree_error(Cause::Protocol(chain(&error)));
+    let broken = |error: gix::Error| tree_error(Cause::Protocol(types::chain(&error)));
     let id = ObjectId::from_hex(target.commit.as_bytes()).map_err(|e| tree_error(Cause::Protocol(e.to_string())))?;
     let object = repository.find_object(id).map_err(|_| Error::CommitNotFound(target.commit.clone()))?;
     let commit = object.try_into_commit().map_err(|_| Error::CommitNotFound(target.commit.clone()))?;

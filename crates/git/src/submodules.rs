@@ -71,7 +71,7 @@ fn gitmodules(root: &Root) -> HashMap<String, String> {
         Ok(Some(bytes)) if bytes.len() < 1 << 20 => parse(&String::from_utf8_lossy(&bytes)),
         Ok(_) => HashMap::new(),
         Err(error) => {
-            tracing::debug!(error = client::chain(&error), "cannot read .gitmodules");
+            tracing::debug!(error = types::chain(&error), "cannot read .gitmodules");
             HashMap::new()
         }
     }

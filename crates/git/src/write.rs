@@ -13,7 +13,7 @@ pub const BRANCH: &str = "main";
 ///
 /// `seconds` is the time of the commit, since 1970.
 pub fn commit_tree(path: &Path, tree: &dyn Tree, message: &str, seconds: i64) -> Result<String, Error> {
-    let broken = |error: gix::Error| Error::Cache(io::Error::other(crate::client::chain(&error)));
+    let broken = |error: gix::Error| Error::Cache(io::Error::other(types::chain(&error)));
     std::fs::create_dir_all(path).map_err(Error::Cache)?;
     let repository = open_bare(path)?;
     let mut editor = repository.empty_tree().edit().map_err(broken)?;

@@ -250,6 +250,21 @@ fn check_totals(total: u64, count: usize, limits: Limits) -> Result<(), Error> {
     Ok(())
 }
 
+impl Metadata {
+    /// Chart.yaml of a packed chart, without a look at what comes after it.
+    pub fn of_archive(archive: &[u8], limits: Limits) -> Result<Self, Error> {
+        let mut found = None;
+        visit(archive, limits, &mut |_, file| {
+            if &*file.name == "Chart.yaml" {
+                found = Some(file.data);
+            }
+            found.is_none()
+        })?;
+        let data = found.ok_or_else(|| Error::Load("Chart.yaml file is missing".to_owned()))?;
+        Self::parse(&String::from_utf8_lossy(&data)).map_err(|why| Error::Load(format!("cannot load 'Chart.yaml': {why}")))
+    }
+}
+
 /// The files of a packed chart, by their paths below the directory that holds them all.
 #[derive(Debug)]
 pub struct Archive {
@@ -259,6 +274,22 @@ pub struct Archive {
 
 /// Unpacks an archive, whose files all lie in one directory.
 pub fn unpack(archive: &[u8], limits: Limits) -> Result<Archive, Error> {
+    let (mut files, mut directory) = (Vec::new(), String::new());
+    visit(archive, limits, &mut |within, file| {
+        if directory.is_empty() {
+            directory = within.to_owned();
+        }
+        files.push(file);
+        true
+    })?;
+    if files.is_empty() {
+        return Err(Error::Load("no files in chart archive".to_owned()));
+    }
+    Ok(Archive { directory, files })
+}
+
+/// Hands out the files of an archive, each with the directory that holds all, until `take` has enough.
+fn visit(archive: &[u8], limits: Limits, take: &mut dyn FnMut(&str, File) -> bool) -> Result<(), Error> {
     let load = |why: &dyn std::fmt::Display| Error::Load(why.to_string());
     if !archive.starts_with(&[0x1f, 0x8b]) {
         return Err(Error::Load("gzip: invalid header".to_owned()));
@@ -266,7 +297,7 @@ pub fn unpack(archive: &[u8], limits: Limits) -> Result<Archive, Error> {
     // Headers and padding come on top of what files hold.
     let most = limits.total.saturating_add(limits.files as u64 * 2_048).saturating_add(1 << 20);
     let mut reader = tar::Archive::new(flate2::read::MultiGzDecoder::new(archive).take(most));
-    let (mut files, mut directory) = (Vec::new(), String::new());
+    let mut count = 0;
     let mut total = 0u64;
     for entry in reader.entries().map_err(|error| load(&error))? {
         let mut entry = entry.map_err(|error| load(&error))?;
@@ -276,23 +307,21 @@ pub fn unpack(archive: &[u8], limits: Limits) -> Result<Archive, Error> {
         }
         let raw = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = inner_name(&raw)?;
-        if directory.is_empty() {
-            directory = raw.split(['/', '\\']).next().unwrap_or_default().to_owned();
-        }
         let size = entry.size();
         if size > limits.file {
             return Err(Error::Load(format!("decompressed chart file {raw:?} is larger than the maximum file size {}", limits.file)));
         }
         total += size;
-        check_totals(total, files.len(), limits)?;
+        check_totals(total, count, limits)?;
         let mut data = Vec::with_capacity(size as usize);
         entry.read_to_end(&mut data).map_err(|error| load(&error))?;
-        files.push(File { name: name.into(), data: without_bom(Bytes::from(data)) });
+        count += 1;
+        let directory = raw.split(['/', '\\']).next().unwrap_or_default();
+        if !take(directory, File { name: name.into(), data: without_bom(Bytes::from(data)) }) {
+            break;
+        }
     }
-    if files.is_empty() {
-        return Err(Error::Load("no files in chart archive".to_owned()));
-    }
-    Ok(Archive { directory, files })
+    Ok(())
 }
 
 /// The path inside the chart's directory. Refuses what leads out of it.

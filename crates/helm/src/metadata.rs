@@ -143,7 +143,12 @@ fn stringly_all(value: Option<&mut Value>) {
 /// Reads Chart.yaml (or requirements.yaml over it) as `sigs.k8s.io/yaml` does into Go's struct.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
     let converted = yaml::to_json(text, yaml::Dialect::Sigs);
-    let mut value = converted.map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(yaml::Dialect::Sigs)))?;
+    let value = converted.map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(yaml::Dialect::Sigs)))?;
+    from_json(value).map_err(|why| format!("error unmarshaling JSON: while decoding JSON: json: {why}"))
+}
+
+/// The struct of a value that YAML gave, where texts may have been read as numbers or booleans.
+fn from_json<T: for<'de> Deserialize<'de>>(mut value: Value) -> Result<T, String> {
     if let Value::Object(map) = &mut value {
         map.retain(|_, value| !value.is_null());
         for key in [
@@ -191,7 +196,7 @@ pub(crate) fn read<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String
     if value.is_null() {
         value = Value::Object(serde_json::Map::new());
     }
-    serde_json::from_value(value).map_err(|error| format!("error unmarshaling JSON: while decoding JSON: json: {error}"))
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 /// Spaces normalised, what cannot be printed removed.
@@ -206,8 +211,18 @@ impl Metadata {
         self.kind.eq_ignore_ascii_case("library")
     }
 
+    /// Reads Chart.yaml.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        read(text)
+    }
+
+    /// What an index says of a chart, once its YAML is read.
+    pub fn from_json(value: Value) -> Result<Self, String> {
+        from_json(value)
+    }
+
     /// Refuses what Helm refuses.
-    pub(crate) fn validate(&mut self) -> Result<(), Error> {
+    pub fn validate(&mut self) -> Result<(), Error> {
         let invalid = |text: String| Err(Error::Invalid(text));
         for text in [
             &mut self.name,

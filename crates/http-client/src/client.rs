@@ -1,8 +1,8 @@
-use crate::{Retry, redact};
+use crate::{Retry, explain, redact};
 use bytes::{Bytes, BytesMut};
-use reqwest::{StatusCode, header::RETRY_AFTER, redirect};
+use reqwest::{ClientBuilder, StatusCode, header::RETRY_AFTER, redirect};
 use std::time::Duration;
-use types::{Digest, Hasher};
+use types::{Digest, Hasher, innermost};
 
 const REDIRECTS_MAX: usize = 10;
 
@@ -28,6 +28,13 @@ impl Default for Options {
             retry: Retry::default(),
         }
     }
+}
+
+/// Who asks. Never printed: there is no `Debug` on purpose.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Basic {
+    pub username: String,
+    pub password: String,
 }
 
 /// Why nothing could be fetched. Texts keep the wording of Flux's fetcher.
@@ -78,22 +85,31 @@ pub struct Client {
 
 impl Client {
     pub fn new(options: &Options) -> Result<Self, Error> {
-        let inner = reqwest::Client::builder()
+        Self::with(options, |builder| builder)
+    }
+
+    /// A client with settings of its own: certificates, a proxy.
+    pub fn with(options: &Options, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder()
             .user_agent(&options.user_agent)
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.read_timeout)
             .timeout(options.timeout)
             .redirect(redirect::Policy::custom(follow))
             // Artifacts are compressed already, and their digest is that of the bytes as stored.
-            .no_gzip()
-            .build()
-            .map_err(|e| Error::Build(innermost(&e)))?;
+            .no_gzip();
+        let inner = configure(builder).build().map_err(|e| Error::Build(innermost(&e).to_string()))?;
         Ok(Self { inner, retry: options.retry })
     }
 
     /// Fetches `url`, at most `limit` bytes.
     pub async fn get(&self, url: &str, limit: u64) -> Result<Bytes, Error> {
-        self.again(|| async { self.once(url, limit).await }).await
+        self.get_as(url, limit, None).await
+    }
+
+    /// Fetches `url` with credentials, which no redirect to another host takes along.
+    pub async fn get_as(&self, url: &str, limit: u64, who: Option<&Basic>) -> Result<Bytes, Error> {
+        self.again(|| async { self.once(url, limit, who).await }).await
     }
 
     /// Fetches an artifact and checks it. A wrong digest is an error at once: trying again would hide tampering for minutes.
@@ -119,9 +135,13 @@ impl Client {
         }
     }
 
-    async fn once(&self, url: &str, limit: u64) -> Result<Bytes, Error> {
-        let network = |error: reqwest::Error| Error::Network { url: redact(url), why: innermost(&error) };
-        let request = self.inner.get(url).build().map_err(|e| Error::Url(redact(url), innermost(&e)))?;
+    async fn once(&self, url: &str, limit: u64, who: Option<&Basic>) -> Result<Bytes, Error> {
+        let network = |error: reqwest::Error| Error::Network { url: redact(url), why: explain(&error, url) };
+        let mut request = self.inner.get(url);
+        if let Some(who) = who {
+            request = request.basic_auth(&who.username, Some(&who.password));
+        }
+        let request = request.build().map_err(|e| Error::Url(redact(url), innermost(&e).to_string()))?;
         let mut response = self.inner.execute(request).await.map_err(network)?;
         let status = response.status();
         if status == StatusCode::NOT_FOUND {
@@ -157,13 +177,4 @@ fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
     } else {
         attempt.follow()
     }
-}
-
-/// The last error of a chain: the cause that a person can act on. It never holds the URL.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

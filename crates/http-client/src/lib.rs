@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Client::get(url, limit)                    bytes
+//! Client::get_as(url, limit, basic)           bytes, as somebody
 //! Client::fetch_artifact(url, digest, limit) bytes that hash to the digest
 //!     transient failure -> wait (Retry: backoff, Retry-After) -> again
 //!     404, wrong digest, too large -> error at once
@@ -11,9 +12,11 @@
 //! No error shows user information or query of a URL: signed URLs carry secrets there.
 
 mod client;
+mod explain;
 mod retry;
 mod url;
 
-pub use client::{Client, Error, Options};
+pub use client::{Basic, Client, Error, Options};
+pub use explain::explain;
 pub use retry::Retry;
 pub use url::{redact, with_host};

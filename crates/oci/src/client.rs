@@ -406,13 +406,8 @@ async fn read(mut response: Response, url: &Url, limit: u64) -> Result<Bytes, Er
     Ok(bytes.freeze())
 }
 
-/// The innermost cause says what happened; the outer ones repeat the URL.
 fn transport(method: &Method, url: &Url, error: reqwest::Error) -> Error {
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let cause = if error.is_timeout() { "timed out".to_owned() } else { cause.to_string() };
+    let cause = http_client::explain(&error, url.as_str());
     Error::Transport { method: static_method(method), url: url.to_string(), cause }
 }
 

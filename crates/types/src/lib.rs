@@ -10,12 +10,14 @@
 //!
 //! Everything here is parsed once, at the door, and trusted afterwards.
 
+mod causes;
 mod digest;
 mod duration;
 mod name;
 mod revision;
 pub mod semver;
 
+pub use causes::{chain, innermost};
 pub use digest::{Algorithm, Digest, Hasher};
 pub use duration::GoDuration;
 pub use name::NamespacedName;

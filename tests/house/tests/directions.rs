@@ -13,7 +13,7 @@ use std::{
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["types", "yaml", "object", "tree"]),
     (1, &["merge", "kustomize", "gotemplate", "sprig", "helm", "health", "envsubst", "plan", "api"]),
-    (2, &["http-client", "git", "oci", "store", "apiserver"]),
+    (2, &["http-client", "git", "oci", "chartrepo", "store", "apiserver"]),
     (3, &["runtime", "cluster", "apply"]),
     (4, &["source-controller", "kustomize-controller"]),
     (5, &["cli", "testing", "e2e", "house", "xtask"]),
@@ -28,6 +28,7 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("apiserver", "kube", "the embedded server is no client"),
     ("git", "kube", "adapters never learn of Kubernetes"),
     ("oci", "kube", "adapters never learn of Kubernetes"),
+    ("chartrepo", "kube", "adapters never learn of Kubernetes"),
     ("store", "kube", "adapters never learn of Kubernetes"),
     ("http-client", "kube", "adapters never learn of Kubernetes"),
     ("runtime", "kustomize", "the shell knows no engine"),

@@ -229,7 +229,7 @@ impl Options {
         } else {
             Kubeconfig::read_from(&self.kubeconfig).map(Some)
         };
-        read.map_err(|error| Failure::new(format!("cannot read the kubeconfig: {}", chain(&error))))
+        read.map_err(|error| Failure::new(format!("cannot read the kubeconfig: {}", types::chain(&error))))
     }
 
     fn context_namespace(&self) -> Option<String> {
@@ -246,7 +246,7 @@ impl Options {
                 let options = KubeConfigOptions { context: some(&self.context), cluster: some(&self.cluster), user: some(&self.user) };
                 kube::Config::from_custom_kubeconfig(file, &options)
                     .await
-                    .map_err(|error| Failure::new(format!("cannot use the kubeconfig: {}", chain(&error))))?
+                    .map_err(|error| Failure::new(format!("cannot use the kubeconfig: {}", types::chain(&error))))?
             }
             None => match kube::Config::incluster() {
                 Ok(config) => config,
@@ -291,17 +291,4 @@ impl Options {
 fn parse_server(text: &str) -> Result<http::Uri, Failure> {
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     text.parse().map_err(|error| Failure::new(format!("invalid --server {text:?}: {error}")))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut at = error.source();
-    while let Some(cause) = at {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        at = cause.source();
-    }
-    text
 }

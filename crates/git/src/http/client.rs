@@ -23,7 +23,7 @@ impl Clients {
 }
 
 fn build(access: &Access) -> Result<reqwest::Client, Error> {
-    let tls = |e: reqwest::Error| Error::Tls(innermost(&e));
+    let tls = |e: reqwest::Error| Error::Tls(types::innermost(&e).to_string());
     // The environment's proxies do count, as for Flux, unless the source names its own.
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
@@ -41,20 +41,11 @@ fn build(access: &Access) -> Result<reqwest::Client, Error> {
         builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(tls)?);
     }
     if let Some(proxy) = &access.proxy {
-        let mut through = reqwest::Proxy::all(&proxy.address).map_err(|e| Error::Proxy(innermost(&e)))?;
+        let mut through = reqwest::Proxy::all(&proxy.address).map_err(|e| Error::Proxy(types::innermost(&e).to_string()))?;
         if let Some((username, password)) = &proxy.credentials {
             through = through.basic_auth(username, password);
         }
         builder = builder.no_proxy().proxy(through);
     }
     builder.build().map_err(tls)
-}
-
-/// The last error of a chain: the cause that a person can act on.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }

@@ -11,7 +11,7 @@ mod pack;
 mod pkt;
 mod request;
 
-use crate::{cache::open_bare, client::chain};
+use crate::cache::open_bare;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
@@ -34,6 +34,7 @@ use std::{
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::mpsc};
+use types::chain;
 
 /// Bytes of a request.
 const REQUEST_MAX: usize = 4 << 20;

@@ -156,11 +156,8 @@ async fn ping(http: &reqwest::Client, scheme: Scheme, registry: &str) -> Result<
     match http.get(&url).send().await {
         Ok(_) => Ok(()),
         Err(error) => {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            Err(oci::Error::Transport { method: "GET", url, cause: cause.to_string() })
+            let cause = types::innermost(&error).to_string();
+            Err(oci::Error::Transport { method: "GET", url, cause })
         }
     }
 }
