@@ -82,6 +82,14 @@ impl Args {
         if let Some(concurrent) = self.flags.concurrent {
             options.concurrent = concurrent;
         }
+        let bytes = |given: i64| u64::try_from(given).unwrap_or_default();
+        options.helm_limits.index_max = bytes(self.helm_index_max_size);
+        options.helm_limits.chart_max = bytes(self.helm_chart_max_size);
+        options.helm_limits.file_max = bytes(self.helm_chart_file_max_size);
+        // Flux keeps none by default; here the charts of a repository share one index in any case.
+        if let Ok(indexes @ 1..) = usize::try_from(self.helm_cache_max_size) {
+            options.helm_limits.listings_max = indexes;
+        }
         options.requeue_dependency = self.flags.requeue_dependency();
         Ok(options)
     }

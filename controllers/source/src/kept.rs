@@ -2,6 +2,7 @@
 
 use crate::problem::chain;
 use api::Artifact;
+use bytes::Bytes;
 use runtime::{Event, Report, Visit};
 use std::sync::Arc;
 use store::{Store, Verdict};
@@ -39,6 +40,23 @@ pub(crate) async fn kept(store: &Arc<Store>, artifact: Option<Artifact>) -> (usi
         (collected.len(), kept)
     };
     tokio::task::spawn_blocking(work).await.unwrap_or((0, Kept::Gone))
+}
+
+/// Bytes of another source's artifact that is fetched from another source-controller.
+const FETCH_MAX: u64 = 1 << 30;
+
+/// The content of another source's artifact: from our own storage, or from whoever serves it. Checked against its digest.
+pub(crate) async fn content(store: &Arc<Store>, http: &http_client::Client, artifact: &Artifact) -> Result<Bytes, String> {
+    let digest = Digest::parse(&artifact.digest).map_err(|e| e.to_string())?;
+    let (local, path, wanted) = (store.clone(), artifact.path.clone(), digest.clone());
+    let read = move || match local.verify(&path, &wanted) {
+        Ok(Verdict::Intact) => local.read(&path).ok(),
+        _ => None,
+    };
+    match tokio::task::spawn_blocking(read).await.ok().flatten() {
+        Some(bytes) => Ok(bytes.into()),
+        None => http.fetch_artifact(&artifact.url, &digest, FETCH_MAX).await.map_err(|e| chain(&e)),
+    }
 }
 
 fn damaged(store: &Store, artifact: &Artifact, why: String) -> Kept {

@@ -3,28 +3,39 @@
 //! ```text
 //! Args -> Options ─┐
 //! Process ─────────┴─> set_up ─┬─ Store + server   artifacts: one folder, served over HTTP, by the leader
-//!                              └─ one module per kind: git_repository, oci_repository (observe -> plan -> act -> report)
+//!                              └─ one module per kind: git_repository, oci_repository, helm_repository, helm_chart
+//!                                    visit (the frame) -> observe -> plan -> act -> report
 //!
-//! shared by the kinds: draft (conditions and their summary), story (a status on its way), kept (the storage), problem, secret
+//! shared by the kinds: draft (conditions and their summary), story (a status on its way), kept (the storage), problem, paths,
+//!                      secret, proxy, certificates; helm (repositories of charts, as both of their kinds speak to them)
 //! ```
 //!
 //! As a program: `source-controller`. Inside of another one: [`set_up`] on a process of its own, or [`run`].
 
 mod args;
+mod certificates;
 mod draft;
 mod git_repository;
+mod helm;
+mod helm_chart;
+mod helm_repository;
 mod kept;
 mod oci_repository;
 mod options;
+mod paths;
 mod problem;
+mod proxy;
 mod secret;
 mod story;
+mod visit;
 
+pub use crate::helm::Limits as HelmLimits;
 pub use args::{Args, GATES};
 pub use options::{Options, Storage};
 
 use api::meta::{Conditions, FINALIZER, INCLUDE_UNAVAILABLE};
-use runtime::{Controller, Process, Settings};
+use api::source::{GitRepository, HelmChart, HelmRepository};
+use runtime::{Controller, Handle, Process, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -105,12 +116,13 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
     serve(&process, listener, address, store.clone());
 
     oci_repositories(&process, &options, store.clone())?;
+    let http = http_client::Client::new(&http_client::Options { retry: http_client::Retry::NEVER, ..http_client::Options::default() })?;
     let repositories = git_repository::repositories();
     let beats = git_repository::Beats {
         client: process.client().clone(),
         git: Arc::new(git::Client::new(tokio::runtime::Handle::current(), options.git_cache.clone())),
-        store,
-        http: http_client::Client::new(&http_client::Options { retry: http_client::Retry::NEVER, ..http_client::Options::default() })?,
+        store: store.clone(),
+        http: http.clone(),
         repositories: repositories.clone(),
         requeue_dependency: options.requeue_dependency,
         workload_identity: process.gates().enabled(WORKLOAD_IDENTITY_GATE),
@@ -132,8 +144,66 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
             }
         }
     });
+    helm(&process, &options, store, http, &repositories)?;
     process.run(controller, process.settings().selection());
     Ok(Running { storage_addr, advertised })
+}
+
+/// HelmRepositories, and the charts that are made of them and of other sources.
+fn helm(
+    process: &Process,
+    options: &Options,
+    store: Arc<store::Store>,
+    http: http_client::Client,
+    git_repositories: &runtime::Store<GitRepository>,
+) -> Result<(), Error> {
+    let remotes = Arc::new(helm::Remotes {
+        client: process.client().clone(),
+        store,
+        http,
+        registries: oci_repository::http_client()?,
+        limits: options.helm_limits,
+        listings: helm::Listings::new(options.helm_limits.listings_max),
+    });
+    let (repositories, charts) = (helm_repository::repositories(), helm_chart::charts());
+    let beats = helm_chart::Beats {
+        remotes: remotes.clone(),
+        helm_repositories: repositories.clone(),
+        git_repositories: git_repositories.clone(),
+        requeue_dependency: options.requeue_dependency,
+    };
+    let backoff = process.settings().backoff;
+    let chart_controller = Controller::new("helmchart", charts.clone(), beats, backoff).concurrent(options.concurrent).finalizer(FINALIZER);
+    // What a chart is made of changed, or is there at last.
+    let (handle, waiting) = (chart_controller.handle(), charts.clone());
+    repositories.on_change(move |change| {
+        let of = |repository: &HelmRepository| repository.status.as_ref().and_then(|s| s.artifact.as_ref().map(|a| a.revision.clone()));
+        if change.differs(of) {
+            trigger(&waiting, &handle, helm_repository::KIND, change.key);
+        }
+    });
+    let (handle, waiting) = (chart_controller.handle(), charts);
+    git_repositories.on_change(move |change| {
+        let of = |repository: &GitRepository| repository.status.as_ref().and_then(|s| s.artifact.as_ref().map(|a| a.revision.clone()));
+        if change.differs(of) {
+            trigger(&waiting, &handle, git_repository::KIND, change.key);
+        }
+    });
+    let controller = Controller::new("helmrepository", repositories, helm_repository::Beats { remotes }, backoff)
+        .concurrent(options.concurrent)
+        .finalizer(FINALIZER);
+    process.run(controller, process.settings().selection());
+    process.run(chart_controller, process.settings().selection());
+    Ok(())
+}
+
+/// Has the charts looked at whose source this is.
+fn trigger(charts: &runtime::Store<HelmChart>, handle: &Handle, kind: &str, source: &NamespacedName) {
+    for key in charts.by_index("source", &helm_chart::source(kind, &source.name)) {
+        if key.namespace == source.namespace {
+            handle.trigger(&key);
+        }
+    }
 }
 
 fn oci_repositories(process: &Process, options: &Options, store: Arc<store::Store>) -> Result<(), Error> {
@@ -150,7 +220,7 @@ fn oci_repositories(process: &Process, options: &Options, store: Arc<store::Stor
     Ok(())
 }
 
-fn is_waiting(repositories: &runtime::Store<api::source::GitRepository>, key: &NamespacedName) -> bool {
+fn is_waiting(repositories: &runtime::Store<GitRepository>, key: &NamespacedName) -> bool {
     let status = repositories.get(key).and_then(|repository| repository.status.clone());
     status.is_some_and(|status| status.conditions.condition(INCLUDE_UNAVAILABLE).is_some())
 }

@@ -15,6 +15,8 @@ pub struct Options {
     pub git_cache: PathBuf,
     /// What one fetch may cost.
     pub git_limits: git::Limits,
+    /// How much Helm repositories may send.
+    pub helm_limits: crate::HelmLimits,
 }
 
 /// Where artifacts are and how they are served.
@@ -45,6 +47,7 @@ impl Options {
             concurrent: 8,
             requeue_dependency: Duration::from_secs(30),
             git_limits: git::Limits::default(),
+            helm_limits: crate::HelmLimits::default(),
         }
     }
 }

@@ -3,8 +3,11 @@
 use crate::draft::{Draft, Outcome, Polarity, recovered};
 use crate::kept::Kept;
 use crate::problem::{Problem, Verdict};
-use api::meta::{ARTIFACT_IN_STORAGE, Conditions, FALSE, READY, SOURCE_VERIFIED, STALLED, STORAGE_OPERATION_FAILED, TRUE, Time, reason};
-use api::source::{GitRepositoryStatus, OCIRepositoryStatus};
+use api::meta::{
+    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, BUILD_FAILED, Conditions, FALSE, FETCH_FAILED, INCLUDE_UNAVAILABLE, READY, RECONCILING,
+    SOURCE_VERIFIED, STALLED, STORAGE_OPERATION_FAILED, TRUE, Time, reason,
+};
+use api::source::{GitRepositoryStatus, HelmChartStatus, HelmRepositoryStatus, OCIRepositoryStatus};
 use api::{Artifact, Condition};
 use runtime::{Event, Report, Visit};
 use serde::Serialize;
@@ -46,7 +49,7 @@ macro_rules! source_status {
     )*};
 }
 
-source_status!(GitRepositoryStatus, OCIRepositoryStatus);
+source_status!(GitRepositoryStatus, OCIRepositoryStatus, HelmRepositoryStatus, HelmChartStatus);
 
 /// What a reconcile has to tell.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +65,20 @@ impl<S: Serialize> From<Told<S>> for Report {
     }
 }
 
-/// The conditions that Ready sums up, in Flux's order.
-pub(crate) type Order = [(&'static str, Polarity)];
+/// The conditions that Ready sums up, in Flux's order. A kind has only some of them.
+pub(crate) const ORDER: [(&str, Polarity); 9] = [
+    (STORAGE_OPERATION_FAILED, Polarity::Bad),
+    (FETCH_FAILED, Polarity::Bad),
+    (BUILD_FAILED, Polarity::Bad),
+    (INCLUDE_UNAVAILABLE, Polarity::Bad),
+    (ARTIFACT_OUTDATED, Polarity::Bad),
+    (ARTIFACT_IN_STORAGE, Polarity::Good),
+    (SOURCE_VERIFIED, Polarity::Good),
+    (STALLED, Polarity::Bad),
+    (RECONCILING, Polarity::Bad),
+];
+/// Conditions whose disappearance is a recovery.
+const FAILURES: [&str; 4] = [FETCH_FAILED, BUILD_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED];
 
 /// The story is told in the order in which things happened.
 pub(crate) struct Story<'a, S> {
@@ -72,14 +87,11 @@ pub(crate) struct Story<'a, S> {
     /// The conditions and the artifact's digest before it began.
     before: (Vec<Condition>, Option<String>),
     about: About<'a>,
-    order: &'static Order,
-    /// Conditions whose disappearance is a recovery.
-    failures: &'static [&'static str],
     events: Vec<Event>,
 }
 
 impl<'a, S: SourceStatus> Story<'a, S> {
-    pub(crate) fn new(status: Option<&S>, about: About<'a>, order: &'static Order, failures: &'static [&'static str]) -> Self {
+    pub(crate) fn new(status: Option<&S>, about: About<'a>) -> Self {
         let mut status = status.cloned().unwrap_or_else(|| {
             let mut fresh = S::default();
             *fresh.parts().observed_generation = -1;
@@ -88,7 +100,7 @@ impl<'a, S: SourceStatus> Story<'a, S> {
         let parts = status.parts();
         let before = (parts.conditions.clone(), parts.artifact.as_ref().map(|artifact| artifact.digest.clone()));
         let draft = Draft::new(&before.0, about.generation, about.now);
-        Self { status, draft, before, about, order, failures, events: Vec::new() }
+        Self { status, draft, before, about, events: Vec::new() }
     }
 
     /// The beginning, up to the look into the storage.
@@ -164,7 +176,7 @@ impl<'a, S: SourceStatus> Story<'a, S> {
     /// Sums up, and says when to look again.
     pub(crate) fn end(&mut self, outcome: Outcome, interval: Duration) -> Visit {
         self.draft.end(&outcome);
-        self.draft.summarize(self.order, &[SOURCE_VERIFIED]);
+        self.draft.summarize(&ORDER, &[SOURCE_VERIFIED]);
         if matches!(outcome, Outcome::Stored | Outcome::Unchanged | Outcome::Stalled { .. }) {
             *self.status.parts().observed_generation = self.about.generation;
         }
@@ -183,7 +195,7 @@ impl<'a, S: SourceStatus> Story<'a, S> {
         if self.before.1.as_deref() != Some(artifact.digest.as_str()) {
             return Some(("NewArtifact", artifact));
         }
-        recovered(&self.before.0, &self.draft.so_far(), self.failures).then_some((reason::SUCCEEDED, artifact))
+        recovered(&self.before.0, &self.draft.so_far(), &FAILURES).then_some((reason::SUCCEEDED, artifact))
     }
 
     /// The status as it would be written in the middle of the work.
@@ -198,7 +210,7 @@ impl<'a, S: SourceStatus> Story<'a, S> {
         if !self.before.0.is_empty() {
             *self.status.parts().observed_generation = self.about.generation;
             self.draft.delete(STALLED);
-            self.draft.summarize(self.order, &[SOURCE_VERIFIED]);
+            self.draft.summarize(&ORDER, &[SOURCE_VERIFIED]);
         }
         self.finish(Visit::Never)
     }

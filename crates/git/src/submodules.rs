@@ -1,6 +1,6 @@
 //! Submodules: `.gitmodules` says where, the tree says which commit.
 
-use crate::{Access, Address, Checkout, Client, Error, FetchOptions, Reference, client, tree::Gitlink};
+use crate::{Access, Address, Checkout, Client, Error, FetchOptions, Reference, tree::Gitlink};
 use gix::ObjectId;
 use std::{collections::HashMap, time::Instant};
 

@@ -58,7 +58,7 @@ pub use render::{Options, Release, Rendered, push_document, render, render_files
 pub use sources::ValueSources;
 pub use sprig::{Environment, SeededRandom, SystemRandom};
 pub use strvals::{Mode as SetMode, set, set_file, set_json, set_literal};
-pub use values::{merge_over, read as read_values};
+pub use values::{merge_over, read as read_values, read_table as read_values_document};
 
 /// A value as Go's `%v` prints it, for warnings. What may be long or secret is not shown.
 pub(crate) fn data_text(data: &Data) -> String {

@@ -32,6 +32,12 @@ pub trait Reconciler: Send + Sync + 'static {
     /// called again when a trigger says that it did. What it panics with is logged, and the object tried again later.
     fn reconcile(&self, object: Arc<Self::Resource>, context: &Context) -> impl Future<Output = Report> + Send;
 
+    /// Whether the controller's finalizer belongs on this object. Without it nothing is cleaned up after the object, and
+    /// an object that has it loses it when the report says `release()`.
+    fn needs_finalizer(&self, _object: &Self::Resource) -> bool {
+        true
+    }
+
     /// Called when an object is gone, to forget what was remembered of it.
     fn gone(&self, _key: &NamespacedName) {}
 
@@ -231,8 +237,10 @@ impl<R: Reconciler> Core<R> {
             return self.undecodable(key, &entry, problem).await;
         }
         let mut new = false;
+        let Some(mut object) = decode::<R::Resource>(&entry) else { return Ended::nothing() };
         if let Some(finalizer) = self.finalizer
             && !ours(&entry)
+            && self.reconciler.needs_finalizer(&object)
         {
             match self.writer.add_finalizer(key, &uid, finalizer).await {
                 Ok(written) => new = written,
@@ -242,8 +250,9 @@ impl<R: Reconciler> Core<R> {
                 Some(fresh) if fresh.uid == uid => entry = fresh,
                 _ => return Ended::nothing(),
             }
+            let Some(fresh) = decode::<R::Resource>(&entry) else { return Ended::nothing() };
+            object = fresh;
         }
-        let Some(object) = decode::<R::Resource>(&entry) else { return Ended::nothing() };
         let meta = meta_of(&entry.json);
         let slot = self.slot(key, &uid);
         let publisher = self.process.recorder().for_kind(self.store.resource());
@@ -308,7 +317,7 @@ impl<R: Reconciler> Core<R> {
         };
         // First the events: if the status cannot be stored the run is repeated, and a repeated event is only counted.
         report.events.into_iter().for_each(|event| context.publish(event));
-        if let Some(status) = report.status.filter(|_| !report.release) {
+        if let Some(status) = report.status.filter(|_| !(report.release && context.meta.is_deleting())) {
             match report.urgency {
                 Urgency::Soon => slot.set_soon(status),
                 Urgency::Now => {

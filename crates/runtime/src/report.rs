@@ -65,7 +65,7 @@ impl Report {
         self
     }
 
-    /// The object's clean-up is complete: the finalizer goes, and the object with it.
+    /// The object's clean-up is complete: the finalizer goes, and with it the object, when it is being deleted.
     pub fn release(self) -> Self {
         Self { release: true, ..self }
     }

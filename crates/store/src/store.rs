@@ -123,12 +123,14 @@ impl Store {
             let mut out = Tee { file: BufWriter::with_capacity(1 << 16, file), hasher: Hasher::new(self.algorithm), size: 0 };
             content(&mut out).and_then(|()| out.flush()).map_err(failed("write"))?;
             let file = out.file.into_inner().map_err(|e| failed("write")(e.into_error()))?;
-            file.sync_all().map_err(failed("write"))?;
+            let stored = Stored { digest: out.hasher.finish(), size: out.size };
+            if !self.share(path, &stored.digest, &temporary) {
+                file.sync_all().map_err(failed("write"))?;
+            }
             fs::rename(&temporary, &target).map_err(failed("move into place"))?;
             // The name is durable only when its folder is.
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("write the folder of"))?;
-            let metadata = file.metadata().map_err(failed("read"))?;
-            let stored = Stored { digest: out.hasher.finish(), size: out.size };
+            let metadata = fs::symlink_metadata(&target).map_err(failed("read"))?;
             self.remember(path, Fingerprint::of(&metadata), &stored.digest);
             Ok(stored)
         })();
@@ -136,6 +138,38 @@ impl Store {
             fs::remove_file(&temporary).ok();
         }
         outcome
+    }
+
+    /// Puts a link to a file of the same content in place of `temporary`, so that the content is stored once.
+    /// False when there is none, or none that is intact.
+    fn share(&self, path: &str, digest: &Digest, temporary: &Path) -> bool {
+        let Some(other) = self.holder("", digest).filter(|other| other != path) else { return false };
+        let Ok(local) = self.local(&other) else { return false };
+        let link = temporary.with_extension("link");
+        let linked = fs::hard_link(&local, &link).and_then(|()| {
+            // The age of a file decides when it is garbage: this one is as young as its newest name.
+            File::options().append(true).open(&link)?.set_modified(SystemTime::now())?;
+            fs::rename(&link, temporary)
+        });
+        if linked.is_err() {
+            fs::remove_file(&link).ok();
+        }
+        linked.is_ok()
+    }
+
+    /// The path of an intact file with this content whose path begins with `prefix`.
+    fn holder(&self, prefix: &str, digest: &Digest) -> Option<String> {
+        let known = {
+            let hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut same = hashed.iter().filter(|(path, (_, known, _))| known == digest && path.starts_with(prefix));
+            same.next().map(|(path, _)| path.clone())
+        };
+        known.filter(|path| matches!(self.verify(path, digest), Ok(Verdict::Intact)))
+    }
+
+    /// The content with this digest, when a file whose path begins with `prefix` holds it.
+    pub fn find(&self, prefix: &str, digest: &Digest) -> Option<Vec<u8>> {
+        self.holder(prefix, digest).and_then(|path| self.read(&path).ok())
     }
 
     /// Whether the file at `path` is what `digest` says.
@@ -369,6 +403,25 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join("gitrepository/apps/podinfo")).unwrap().count(), 1);
         assert!(store.remove_all(PATH).unwrap() && !store.remove_all(PATH).unwrap());
         assert!(store.read(other).is_ok());
+    }
+
+    #[test]
+    fn the_same_content_is_stored_once_and_stays_for_the_other() {
+        let (folder, store) = store();
+        let other = "helmchart/apps/demo/demo-1.0.0.tgz";
+        let stored = put(&store, PATH, "content");
+        assert_eq!(put(&store, other, "content"), stored);
+        let inode = |path: &str| fs::metadata(folder.path().join(path)).unwrap().ino();
+        assert_eq!(inode(PATH), inode(other));
+        put(&store, PATH, "new content");
+        assert_eq!(store.verify(other, &stored.digest).unwrap(), Verdict::Intact);
+        assert_eq!(store.find("helmchart/apps/", &stored.digest).unwrap(), b"content");
+        assert_eq!(store.find("helmchart/others/", &stored.digest), None, "what another namespace stored is not handed out");
+        fs::write(folder.path().join(other), "CONTENT").unwrap();
+        assert_eq!(store.find("helmchart/apps/", &stored.digest), None, "nor what is damaged");
+        put(&store, PATH, "content");
+        assert_ne!(inode(PATH), inode(other));
+        assert_eq!(store.read(PATH).unwrap(), b"content");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use git::{Access, Address, Credentials, Identity, Proxy, Scheme};
 pub(super) const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
 const INVALID_PROVIDER: &str = "InvalidProviderConfiguration";
 const GITHUB_APP_ID: &str = "githubAppID";
-const PROXY_ADDRESS_LEN_MAX: usize = 2048;
 
 /// How to reach the repository of `spec`.
 ///
@@ -104,24 +103,6 @@ fn provider(spec: &GitRepositorySpec, namespace: &str, secret: Option<&Secret>, 
     }
 }
 
-/// The proxy that a Secret describes; `name` is `namespace/name`.
-pub(crate) fn proxy(data: &Secret, name: &str) -> Result<Proxy, String> {
-    let Some(address) = data.get("address") else { return Err(format!("secret '{name}': key 'address' not found")) };
-    let address = String::from_utf8_lossy(address).into_owned();
-    if address.is_empty() {
-        return Err(format!("secret '{name}': proxy address is empty"));
-    }
-    if address.len() > PROXY_ADDRESS_LEN_MAX {
-        return Err(format!("secret '{name}': proxy URL exceeds maximum length of {PROXY_ADDRESS_LEN_MAX} characters"));
-    }
-    let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
-    if !["http", "https", "socks5"].contains(&scheme) {
-        return Err(format!("secret '{name}': proxy URL must use one of the supported schemes (http, https, socks5), got '{scheme}'"));
-    }
-    let credentials = data.get("username").map(|_| (data.text("username"), data.text("password")));
-    Ok(Proxy { address, credentials })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,14 +168,5 @@ mod tests {
         for (url, provider, data, expected) in table {
             assert_eq!(outcome(url, provider, data).err().unwrap(), *expected);
         }
-    }
-
-    #[test]
-    fn a_proxy_needs_an_address_of_a_known_scheme() {
-        let text = |data: &[(&str, &str)]| proxy(&Secret::of(data), "apps/proxy").map(|p| p.address);
-        assert_eq!(text(&[("address", "http://proxy:3128")]), Ok("http://proxy:3128".to_owned()));
-        assert_eq!(text(&[("username", "u")]), Err("secret 'apps/proxy': key 'address' not found".to_owned()));
-        assert_eq!(text(&[("address", "")]), Err("secret 'apps/proxy': proxy address is empty".to_owned()));
-        assert!(text(&[("address", "ftp://x")]).unwrap_err().ends_with("got 'ftp'"));
     }
 }

@@ -4,18 +4,16 @@ use super::include::{self, Part};
 use super::observe::Seen;
 use super::plan::is_up_to_date;
 use super::{Beats, GIT_FAILED, KIND, reference, timeout, verify};
+use crate::kept;
 use crate::problem::{Problem, chain};
 use api::Artifact;
 use api::meta::{FETCH_FAILED, STORAGE_OPERATION_FAILED, Time};
 use api::source::GitRepository;
 use git::{Checkout, FetchOptions};
 use std::sync::Arc;
-use store::{Store, Verdict};
+use store::Store;
 use tree::{Tree, archive, ignore};
-use types::{Digest, NamespacedName};
-
-/// Bytes of an included artifact that is fetched from another source-controller.
-const INCLUDE_MAX: u64 = 1 << 30;
+use types::NamespacedName;
 
 /// How far the work came.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +46,7 @@ pub(super) async fn act(beats: &Beats, this: &GitRepository, key: &NamespacedNam
     let options =
         FetchOptions { sparse: this.spec.sparse_checkout.clone(), submodules: this.spec.recurse_submodules, limits: beats.limits };
     let (client, address, access) = (beats.git.clone(), address.clone(), access.clone());
-    let (reference, timeout) = (reference(&this.spec), timeout(&this.spec));
+    let (reference, timeout) = (reference(&this.spec), timeout(this.spec.timeout));
     let fetch = tokio::task::spawn_blocking(move || client.fetch(&address, &reference, &access, timeout, &options)).await;
     let checkout = match fetch.unwrap_or(Err(git::Error::Internal)) {
         Ok(checkout) => checkout,
@@ -93,17 +91,7 @@ async fn parts(beats: &Beats, this: &GitRepository, artifacts: &[Artifact]) -> R
             let message = format!("failed to copy '{name}' include from {} to {to}: {why}", include.from_path);
             Problem::of(STORAGE_OPERATION_FAILED, "CopyFailure", message)
         };
-        let digest = Digest::parse(&artifact.digest).map_err(|e| failed(e.to_string()))?;
-        let (store, path) = (beats.store.clone(), artifact.path.clone());
-        let wanted = digest.clone();
-        let local = tokio::task::spawn_blocking(move || match store.verify(&path, &wanted) {
-            Ok(Verdict::Intact) => store.read(&path).ok(),
-            _ => None,
-        });
-        let bytes = match local.await.ok().flatten() {
-            Some(bytes) => bytes.into(),
-            None => beats.http.fetch_artifact(&artifact.url, &digest, INCLUDE_MAX).await.map_err(|e| failed(chain(&e)))?,
-        };
+        let bytes = kept::content(&beats.store, &beats.http, artifact).await.map_err(failed)?;
         let tree = archive::read(&bytes, archive::Limits::default()).map_err(|e| failed(chain(&e)))?;
         parts.push(Part { name: name.clone(), from: include.from_path.clone(), to, tree });
     }

@@ -1,5 +1,6 @@
 //! Laying the artifacts of other repositories into a tree. Pure.
 
+use crate::paths::inside;
 use crate::problem::Problem;
 use api::meta::STORAGE_OPERATION_FAILED;
 use tree::{Entry, Kind, MemoryTree, Tree};
@@ -47,21 +48,6 @@ pub(super) fn compose(mut base: MemoryTree, parts: Vec<Part>) -> Result<MemoryTr
         }
     }
     Ok(base)
-}
-
-/// A path that stays inside whatever it says: `..` above the root is the root.
-fn inside(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ mod plan;
 mod report;
 mod verify;
 
-use crate::kept::remove_all;
 use crate::story::About;
+use crate::visit::{self, Frame, timeout};
 use api::source::{GitRepository, GitRepositorySpec};
 use git::{Limits, Reference};
 use plan::Plan;
@@ -24,9 +24,8 @@ use runtime::{Context, Reconciler, Report};
 use std::sync::Arc;
 use std::time::Duration;
 
-const KIND: &str = "GitRepository";
+pub(crate) const KIND: &str = "GitRepository";
 const GIT_FAILED: &str = "GitOperationFailed";
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// What the beats work with.
 pub(crate) struct Beats {
@@ -56,36 +55,27 @@ fn reference(spec: &GitRepositorySpec) -> Reference {
     Reference::choose(&reference.branch, &reference.tag, &reference.semver, &reference.name, &reference.commit)
 }
 
-fn timeout(spec: &GitRepositorySpec) -> Duration {
-    spec.timeout.map_or(TIMEOUT_DEFAULT, types::GoDuration::to_std)
-}
-
 impl Reconciler for Beats {
     type Resource = GitRepository;
 
     async fn reconcile(&self, this: Arc<GitRepository>, context: &Context) -> Report {
-        let meta = context.meta();
-        if meta.is_deleting() {
-            return remove_all(&self.store, KIND, context.key()).await;
-        }
-        let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
-        if this.spec.suspend {
-            return report::suspended(&this, about).into();
-        }
-        let seen = observe::observe(self, &this, context.key()).await;
-        let plan = plan::plan(&this, &seen);
-        let done = match plan {
-            Plan::Fetch => {
-                context.progress(&report::under_way(&this, &seen, about));
-                Some(act::act(self, &this, context.key(), &seen, about.now).await)
-            }
-            Plan::Stop(_) | Plan::Keep { .. } => None,
+        let frame = Frame { kind: KIND, store: &self.store, status: this.status.as_ref(), suspended: this.spec.suspend };
+        let work = async |about: About<'_>| {
+            let seen = observe::observe(self, &this, context.key()).await;
+            let plan = plan::plan(&this, &seen);
+            let done = match plan {
+                Plan::Fetch => {
+                    context.progress(&report::under_way(&this, &seen, about));
+                    Some(act::act(self, &this, context.key(), &seen, about.now).await)
+                }
+                Plan::Stop(_) | Plan::Keep { .. } => None,
+            };
+            report::report(&this, &seen, &plan, done.as_ref(), about)
         };
-        report::report(&this, &seen, &plan, done.as_ref(), about).into()
+        frame.visit(context, work).await
     }
 
-    /// Two looks at the server, each within the timeout, and the archive.
     fn time_limit(&self, this: &GitRepository) -> Duration {
-        timeout(&this.spec) * 2 + Duration::from_secs(300)
+        visit::time_limit(this.spec.timeout)
     }
 }

@@ -4,7 +4,8 @@ use super::access::{self, AUTHENTICATION_FAILED};
 use super::{Beats, reference, timeout};
 use crate::kept::{Kept, kept};
 use crate::problem::{Problem, chain};
-use crate::secret::{self, Secret};
+use crate::proxy;
+use crate::secret::Secret;
 use api::Artifact;
 use api::meta::{ARTIFACT_IN_STORAGE, Conditions, FETCH_FAILED, INCLUDE_UNAVAILABLE};
 use api::source::GitRepository;
@@ -61,18 +62,8 @@ pub(super) async fn observe(beats: &Beats, this: &GitRepository, key: &Namespace
 async fn access(beats: &Beats, this: &GitRepository, key: &NamespacedName) -> Result<(Address, Access), Problem> {
     let spec = &this.spec;
     let failed = |message: String| Problem::of(FETCH_FAILED, AUTHENTICATION_FAILED, message);
-    let proxy = match &spec.proxy_secret_ref {
-        None => None,
-        Some(reference) => {
-            let name = format!("{}/{}", key.namespace, reference.name);
-            let what = match Secret::read(&beats.client, &key.namespace, &reference.name).await {
-                Ok(secret) => access::proxy(&secret, &name),
-                Err(secret::Error::NotFound(_)) => Err(format!("secret '{name}' not found")),
-                Err(error) => Err(format!("failed to get secret '{name}': {}", chain(&error))),
-            };
-            Some(what.map_err(|what| failed(format!("failed to configure proxy options: {what}")))?)
-        }
-    };
+    let proxy = proxy::read(&beats.client, &key.namespace, spec.proxy_secret_ref.as_ref()).await;
+    let proxy = proxy.map_err(|why| failed(format!("failed to configure proxy options: {why}")))?;
     let (address, own) = Address::parse(&spec.url).map_err(|e| Problem::of(FETCH_FAILED, "URLInvalid", chain(&e)).stalls())?;
     let secret = match &spec.secret_ref {
         None => None,
@@ -122,7 +113,7 @@ async fn fetch_other(beats: &Beats, key: &NamespacedName) -> Result<Option<Optio
 
 async fn head(beats: &Beats, this: &GitRepository, address: &Address, access: &Access) -> Head {
     let (client, address, access, reference, timeout) =
-        (beats.git.clone(), address.clone(), access.clone(), reference(&this.spec), timeout(&this.spec));
+        (beats.git.clone(), address.clone(), access.clone(), reference(&this.spec), timeout(this.spec.timeout));
     let asked = tokio::task::spawn_blocking(move || client.resolve(&address, &reference, &access, timeout)).await;
     match asked.unwrap_or(Err(git::Error::Internal)) {
         Ok(Some(target)) => Head::Is(target),

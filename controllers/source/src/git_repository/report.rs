@@ -3,30 +3,13 @@
 use super::act::{Done, Fetched, Written};
 use super::observe::Seen;
 use super::plan::{Plan, mode};
-use crate::draft::{Outcome, Polarity, same_artifacts};
+use crate::draft::{Outcome, same_artifacts};
 use crate::problem::Problem;
 use crate::story::{About, Story, Told};
 use api::Artifact;
-use api::meta::{
-    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, INCLUDE_UNAVAILABLE, RECONCILING, SOURCE_VERIFIED, STALLED,
-    STORAGE_OPERATION_FAILED, TRUE, reason,
-};
+use api::meta::{ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, INCLUDE_UNAVAILABLE, SOURCE_VERIFIED, TRUE, reason};
 use api::source::{GitRepository, GitRepositoryStatus};
 use runtime::Event;
-
-/// The conditions that Ready sums up, in Flux's order.
-const ORDER: [(&str, Polarity); 8] = [
-    (STORAGE_OPERATION_FAILED, Polarity::Bad),
-    (FETCH_FAILED, Polarity::Bad),
-    (INCLUDE_UNAVAILABLE, Polarity::Bad),
-    (ARTIFACT_OUTDATED, Polarity::Bad),
-    (ARTIFACT_IN_STORAGE, Polarity::Good),
-    (SOURCE_VERIFIED, Polarity::Good),
-    (STALLED, Polarity::Bad),
-    (RECONCILING, Polarity::Bad),
-];
-/// Conditions whose disappearance is a recovery.
-const FAILURES: [&str; 3] = [FETCH_FAILED, INCLUDE_UNAVAILABLE, STORAGE_OPERATION_FAILED];
 
 /// The story of one repository.
 struct Repository<'a> {
@@ -37,11 +20,6 @@ struct Repository<'a> {
 /// The status while the fetch goes on.
 pub(super) fn under_way(this: &GitRepository, seen: &Seen, about: About<'_>) -> GitRepositoryStatus {
     Repository::begin(this, seen, about).story.so_far()
-}
-
-/// A suspended object: the request is answered, and nothing else said.
-pub(super) fn suspended(this: &GitRepository, about: About<'_>) -> Told<GitRepositoryStatus> {
-    Story::new(this.status.as_ref(), about, &ORDER, &FAILURES).suspended()
 }
 
 /// The whole story of a reconcile.
@@ -85,7 +63,7 @@ pub(super) fn report(this: &GitRepository, seen: &Seen, plan: &Plan, done: Optio
 impl<'a> Repository<'a> {
     /// The beginning, up to the look into the storage.
     fn begin(this: &'a GitRepository, seen: &Seen, about: About<'a>) -> Self {
-        let mut story = Story::new(this.status.as_ref(), about, &ORDER, &FAILURES);
+        let mut story = Story::new(this.status.as_ref(), about);
         story.begin(seen.collected, &seen.artifact);
         Self { this, story }
     }
@@ -166,7 +144,7 @@ impl<'a> Repository<'a> {
 mod tests {
     use super::*;
     use crate::kept::Kept;
-    use api::meta::{Conditions, READY, Time};
+    use api::meta::{Conditions, READY, RECONCILING, Time};
     use api::source::GitRepositorySpec;
     use git::{Access, Address};
     use runtime::{Severity, Visit};
@@ -343,10 +321,11 @@ mod tests {
     #[test]
     fn a_suspended_object_answers_requests_and_nothing_else() {
         let asked = About { requested_at: Some("t1"), ..about(2) };
-        let told = suspended(&stored(), asked);
+        let this = stored();
+        let told = Story::new(this.status.as_ref(), asked).suspended();
         assert_eq!((told.status.observed_generation, told.status.last_handled_reconcile_at.as_str(), told.visit), (2, "t1", Visit::Never));
         assert_eq!(told.status.conditions.condition(ARTIFACT_IN_STORAGE).unwrap().observed_generation, 1);
-        let new = suspended(&object(None), about(1));
+        let new = Story::<GitRepositoryStatus>::new(None, about(1)).suspended();
         assert_eq!((new.status.observed_generation, new.status.conditions), (-1, vec![]));
     }
 

@@ -1,23 +1,24 @@
 //! How the registry of an OCIRepository is spoken to.
 
 use super::Beats;
-use crate::git_repository::access::proxy;
+use crate::certificates::Certificates;
 use crate::problem::{Problem, chain};
+use crate::proxy;
 use crate::secret::{self, Secret};
 use api::meta::FETCH_FAILED;
 use api::source::OCIRepositorySpec;
 use cluster::Resource;
 use oci::{Client, Credentials, DockerConfig, Limits, Reference, Scheme};
-use reqwest::{Certificate, ClientBuilder, Identity, Proxy, redirect::Policy};
+use reqwest::{ClientBuilder, Proxy, redirect::Policy};
 use serde::Deserialize;
 use std::time::Duration;
 
 pub(super) const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-const DOCKER_CONFIG: &str = ".dockerconfigjson";
+pub(crate) const DOCKER_CONFIG: &str = ".dockerconfigjson";
 
 /// A client that follows no redirect and asks no environment.
-pub(super) fn builder() -> ClientBuilder {
+pub(crate) fn builder() -> ClientBuilder {
     reqwest::Client::builder().redirect(Policy::none()).no_proxy().connect_timeout(CONNECT_TIMEOUT).user_agent("sluice")
 }
 
@@ -38,18 +39,8 @@ pub(super) fn repository(url: &str) -> Result<Reference, Problem> {
 /// A client for the registry as the spec's Secrets and ServiceAccount say.
 pub(super) async fn client(beats: &Beats, spec: &OCIRepositorySpec, namespace: &str, repository: &Reference) -> Result<Client, Problem> {
     let failed = |message: String| Problem::of(FETCH_FAILED, AUTHENTICATION_FAILED, message);
-    let proxy = match &spec.proxy_secret_ref {
-        None => None,
-        Some(reference) => {
-            let name = format!("{namespace}/{}", reference.name);
-            let told = match Secret::read(&beats.client, namespace, &reference.name).await {
-                Ok(secret) => proxy(&secret, &name),
-                Err(secret::Error::NotFound(_)) => Err(format!("secret '{name}' not found")),
-                Err(error) => Err(format!("failed to get secret '{name}': {}", chain(&error))),
-            };
-            Some(told.map_err(|why| failed(format!("failed to get proxy address: {why}")))?)
-        }
-    };
+    let proxy = proxy::read(&beats.client, namespace, spec.proxy_secret_ref.as_ref()).await;
+    let proxy = proxy.map_err(|why| failed(format!("failed to get proxy address: {why}")))?;
     let credentials = credentials(beats, spec, namespace, repository).await?;
     let certificates = match &spec.cert_secret_ref {
         None => None,
@@ -142,44 +133,6 @@ async fn pull_secrets(beats: &Beats, namespace: &str, name: &str) -> Result<Vec<
     }
 }
 
-/// What a Secret brings to TLS.
-struct Certificates {
-    authorities: Vec<Certificate>,
-    identity: Option<Identity>,
-}
-
-impl Certificates {
-    fn read(secret: &Secret, name: &str) -> Result<Self, String> {
-        let (ca, certificate, key) = (secret.filled("ca.crt"), secret.filled("tls.crt"), secret.filled("tls.key"));
-        if ca.is_none() && (certificate.is_none() || key.is_none()) {
-            return Err(format!("secret '{name}' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'"));
-        }
-        let authorities = match ca {
-            Some(pem) => Certificate::from_pem_bundle(pem).map_err(|_| format!("secret '{name}': 'ca.crt' holds no PEM certificate"))?,
-            None => Vec::new(),
-        };
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => {
-                let pem = [certificate, b"\n", key].concat();
-                let identity = Identity::from_pem(&pem);
-                Some(identity.map_err(|_| format!("secret '{name}': 'tls.crt' and 'tls.key' are no PEM certificate with its key"))?)
-            }
-            _ => None,
-        };
-        Ok(Self { authorities, identity })
-    }
-
-    fn apply(self, mut builder: ClientBuilder) -> ClientBuilder {
-        for authority in self.authorities {
-            builder = builder.add_root_certificate(authority);
-        }
-        match self.identity {
-            Some(identity) => builder.identity(identity),
-            None => builder,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,13 +149,5 @@ mod tests {
         ] {
             assert_eq!(repository(bad).unwrap_err().reason, "URLInvalid", "{bad}");
         }
-    }
-
-    #[test]
-    fn certificates_are_refused_without_quoting_them() {
-        let told = |data: &[(&str, &str)]| Certificates::read(&Secret::of(data), "ns/certs").err();
-        assert_eq!(told(&[("x", "y")]).unwrap(), "secret 'ns/certs' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'");
-        let bad = told(&[("tls.crt", "s3cret"), ("tls.key", "s3cret")]).unwrap();
-        assert!(bad.contains("no PEM") && !bad.contains("s3cret"), "{bad}");
     }
 }

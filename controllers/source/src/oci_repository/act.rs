@@ -40,7 +40,7 @@ pub(super) async fn act(beats: &Beats, this: &OCIRepository, key: &NamespacedNam
     let result = if stored && !content_changed(this, &status) {
         Ok(Written::UpToDate)
     } else {
-        let limit = timeout(&this.spec);
+        let limit = timeout(this.spec.timeout);
         let pulled = tokio::time::timeout(limit, pull(this, seen, found)).await;
         match pulled.unwrap_or_else(|_| Err(pull_failed(this, &format!("timed out after {}", types::GoDuration::from(limit))))) {
             Ok((manifest, layer)) => write(beats.store.clone(), this, key, found, manifest, layer, now).await,

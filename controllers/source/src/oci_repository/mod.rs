@@ -7,22 +7,21 @@
 //! report   conditions, status, events, next visit                    pure
 //! ```
 
-mod access;
+pub(crate) mod access;
 mod act;
 mod observe;
 mod plan;
 mod report;
-mod select;
+pub(crate) mod select;
 
-use crate::kept::remove_all;
 use crate::story::About;
-use api::source::{OCIRepository, OCIRepositorySpec};
+use crate::visit::{self, Frame, timeout};
+use api::source::OCIRepository;
 use plan::Plan;
 use runtime::{Context, Reconciler, Report};
 use std::{sync::Arc, time::Duration};
 
 const KIND: &str = "OCIRepository";
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// What the beats work with.
 pub(crate) struct Beats {
@@ -42,36 +41,27 @@ pub(crate) fn http_client() -> reqwest::Result<reqwest::Client> {
     access::builder().build()
 }
 
-fn timeout(spec: &OCIRepositorySpec) -> Duration {
-    spec.timeout.map_or(TIMEOUT_DEFAULT, types::GoDuration::to_std)
-}
-
 impl Reconciler for Beats {
     type Resource = OCIRepository;
 
     async fn reconcile(&self, this: Arc<OCIRepository>, context: &Context) -> Report {
-        let meta = context.meta();
-        if meta.is_deleting() {
-            return remove_all(&self.store, KIND, context.key()).await;
-        }
-        let about = About { generation: meta.generation, requested_at: meta.requested_at(), now: context.now().into() };
-        if this.spec.suspend {
-            return report::suspended(&this, about).into();
-        }
-        let seen = observe::observe(self, &this, context.key()).await;
-        let plan = plan::plan(&this, &seen);
-        let done = match &plan {
-            Plan::Pull(found) => {
-                context.progress(&report::under_way(&this, &seen, found, about));
-                Some(act::act(self, &this, context.key(), &seen, found, about.now).await)
-            }
-            Plan::Stop(_) | Plan::Keep(_) => None,
+        let frame = Frame { kind: KIND, store: &self.store, status: this.status.as_ref(), suspended: this.spec.suspend };
+        let work = async |about: About<'_>| {
+            let seen = observe::observe(self, &this, context.key()).await;
+            let plan = plan::plan(&this, &seen);
+            let done = match &plan {
+                Plan::Pull(found) => {
+                    context.progress(&report::under_way(&this, &seen, found, about));
+                    Some(act::act(self, &this, context.key(), &seen, found, about.now).await)
+                }
+                Plan::Stop(_) | Plan::Keep(_) => None,
+            };
+            report::report(&this, &seen, &plan, done, about)
         };
-        report::report(&this, &seen, &plan, done, about).into()
+        frame.visit(context, work).await
     }
 
-    /// The look at the registry and the pull, each within the timeout, and the archive.
     fn time_limit(&self, this: &OCIRepository) -> Duration {
-        timeout(&this.spec) * 2 + Duration::from_secs(300)
+        visit::time_limit(this.spec.timeout)
     }
 }

@@ -49,7 +49,7 @@ pub(super) async fn observe(beats: &Beats, this: &OCIRepository, key: &Namespace
     let looked = async {
         let repository = access::repository(&this.spec.url)?;
         let client = access::client(beats, &this.spec, &key.namespace, &repository).await?;
-        let limit = timeout(&this.spec);
+        let limit = timeout(this.spec.timeout);
         let found = tokio::time::timeout(limit, find(&client, &this.spec, &repository)).await.unwrap_or_else(|_| {
             let message = format!("failed to determine artifact digest: timed out after {}", types::GoDuration::from(limit));
             Err(Problem::of(FETCH_FAILED, "OCIArtifactPullFailed", message))

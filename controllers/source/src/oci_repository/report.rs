@@ -3,34 +3,19 @@
 use super::act::{Done, Written};
 use super::observe::{Found, Seen};
 use super::plan::Plan;
-use crate::draft::{Outcome, Polarity};
+use crate::draft::Outcome;
 use crate::problem::Problem;
 use crate::story::{About, Story, Told};
 use api::Artifact;
-use api::meta::{
-    ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, RECONCILING, SOURCE_VERIFIED, STALLED, STORAGE_OPERATION_FAILED, TRUE, reason,
-};
+use api::meta::{ARTIFACT_IN_STORAGE, ARTIFACT_OUTDATED, FETCH_FAILED, SOURCE_VERIFIED, TRUE, reason};
 use api::source::{OCIRepository, OCIRepositoryStatus};
 use oci::annotation;
 use runtime::Event;
 
-/// The conditions that Ready sums up, in Flux's order.
-const ORDER: [(&str, Polarity); 7] = [
-    (STORAGE_OPERATION_FAILED, Polarity::Bad),
-    (FETCH_FAILED, Polarity::Bad),
-    (ARTIFACT_OUTDATED, Polarity::Bad),
-    (ARTIFACT_IN_STORAGE, Polarity::Good),
-    (SOURCE_VERIFIED, Polarity::Good),
-    (STALLED, Polarity::Bad),
-    (RECONCILING, Polarity::Bad),
-];
-/// Conditions whose disappearance is a recovery.
-const FAILURES: [&str; 2] = [FETCH_FAILED, STORAGE_OPERATION_FAILED];
-
 type OciStory<'a> = Story<'a, OCIRepositoryStatus>;
 
 fn new<'a>(this: &'a OCIRepository, about: About<'a>) -> OciStory<'a> {
-    Story::new(this.status.as_ref(), about, &ORDER, &FAILURES)
+    Story::new(this.status.as_ref(), about)
 }
 
 /// The status while the pull goes on.
@@ -39,11 +24,6 @@ pub(super) fn under_way(this: &OCIRepository, seen: &Seen, found: &Found, about:
     story.begin(seen.collected, &seen.artifact);
     outdated(&mut story, found);
     story.so_far()
-}
-
-/// A suspended object: the request is answered, and nothing else said.
-pub(super) fn suspended(this: &OCIRepository, about: About<'_>) -> Told<OCIRepositoryStatus> {
-    new(this, about).suspended()
 }
 
 /// The whole story of a reconcile.
