@@ -109,9 +109,7 @@ impl Remotes {
         };
         let http = match certificates {
             None => self.registries.clone(),
-            Some(certificates) => {
-                certificates.apply(registries::builder()).build().map_err(|e| not_certificates(chain(&e)))?
-            }
+            Some(certificates) => certificates.apply(registries::builder()).build().map_err(|e| not_certificates(chain(&e)))?,
         };
         Ok(Registry::new(base, http, spec.insecure, credentials, self.limits))
     }

@@ -31,7 +31,8 @@ impl Registry {
         }
         let reference = self.reference(name, "latest")?;
         let tags = self.client.tags(&reference).await;
-        let tags = tags.map_err(|e| format!("could not get tags for {name:?}: could not fetch tags for \"oci://{}/{name}\": {e}", self.base))?;
+        let tags =
+            tags.map_err(|e| format!("could not get tags for {name:?}: could not fetch tags for \"oci://{}/{name}\": {e}", self.base))?;
         newest(&tags, name, range)
     }
 

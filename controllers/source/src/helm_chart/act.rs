@@ -110,9 +110,8 @@ async fn stored(beats: &Beats, key: &NamespacedName, entry: &chartrepo::Entry) -
 }
 
 async fn of_files(beats: &Beats, this: &HelmChart, key: &NamespacedName, artifact: &Artifact, wanted: Wanted) -> Result<Built, Problem> {
-    let unreadable = |why: String| {
-        Problem::of(STORAGE_OPERATION_FAILED, "ReadOperationFailed", format!("failed to open source artifact: {why}"))
-    };
+    let unreadable =
+        |why: String| Problem::of(STORAGE_OPERATION_FAILED, "ReadOperationFailed", format!("failed to open source artifact: {why}"));
     let limits = beats.remotes.limits.chart();
     let bytes = kept::content(&beats.remotes.store, &beats.remotes.http, artifact).await.map_err(unreadable)?;
     let path = this.spec.chart.clone();
@@ -143,9 +142,8 @@ async fn write(store: Arc<Store>, key: &NamespacedName, built: Built, now: Time)
     let name = built.name.rsplit('/').next().unwrap_or_default();
     let path = store::artifact_path(KIND, &key.namespace, &key.name, &format!("{name}-{}.tgz", built.version));
     let latest = store::artifact_path(KIND, &key.namespace, &key.name, "latest.tar.gz");
-    let unsaved = |why: &str| {
-        Problem::of(STORAGE_OPERATION_FAILED, "ArchiveOperationFailed", format!("unable to copy Helm chart to storage: {why}"))
-    };
+    let unsaved =
+        |why: &str| Problem::of(STORAGE_OPERATION_FAILED, "ArchiveOperationFailed", format!("unable to copy Helm chart to storage: {why}"));
     let work = move || {
         let stored = store.write(&path, |out| out.write_all(&bytes)).map_err(|e| unsaved(&chain(&e)))?;
         store.link(&path, &latest).map_err(|e| {

@@ -164,8 +164,8 @@ pub(super) fn of_download(bytes: Bytes, built: Built, wanted: &Wanted, limits: C
         metadata.validate().map_err(|e| Failure::new(Stage::Pull, e.to_string()))?;
         return Ok(Built { archive: Some(bytes), ..built });
     }
-    let mut chart = Chart::from_archive(&bytes, limits)
-        .map_err(|e| Failure::new(Stage::Package, format!("failed to load downloaded chart: {e}")))?;
+    let mut chart =
+        Chart::from_archive(&bytes, limits).map_err(|e| Failure::new(Stage::Package, format!("failed to load downloaded chart: {e}")))?;
     let merged = values::of_chart(&chart, &wanted.values_files, wanted.ignore_missing)
         .map_err(|why| Failure::new(Stage::ValuesFiles, format!("failed to merge chart values: {why}")))?;
     finish(chart_with(&mut chart, &built, Some(merged))?, chart)
@@ -245,7 +245,8 @@ pub(super) fn of_files(tree: &MemoryTree, path: &str, wanted: &Wanted, limits: C
         built.dependencies += 1;
         if dependency.repository.is_empty() || dependency.repository.starts_with("file://") {
             let found = local_dependency(tree, &place, &dependency, limits);
-            let found = found.map_err(|why| Failure::new(Stage::Dependencies, format!("failed to add local dependency '{name}': {why}")))?;
+            let found =
+                found.map_err(|why| Failure::new(Stage::Dependencies, format!("failed to add local dependency '{name}': {why}")))?;
             add(&mut chart, found, &dependency);
         } else {
             remote.push((name, dependency));
@@ -263,7 +264,8 @@ impl Incomplete {
         let mut chart = self.chart;
         for ((name, dependency), (version, bytes)) in self.missing.iter().zip(archives) {
             let found = Chart::from_archive(bytes, limits).map_err(|e| {
-                let why = format!("failed to add remote dependency '{name}': failed to load downloaded archive of version '{version}': {e}");
+                let why =
+                    format!("failed to add remote dependency '{name}': failed to load downloaded archive of version '{version}': {e}");
                 Failure::new(Stage::Dependencies, why)
             })?;
             add(&mut chart, found, dependency);
@@ -313,7 +315,8 @@ fn local_dependency(tree: &MemoryTree, place: &str, asked: &Dependency, limits: 
     if tree.kind(&at).is_none() {
         return Err(format!("no chart found at '/{at}' (reference '{}')", asked.repository));
     }
-    let constraint = Constraint::parse(&asked.version).map_err(|e| format!("invalid version/constraint format '{}': {e}", asked.version))?;
+    let constraint =
+        Constraint::parse(&asked.version).map_err(|e| format!("invalid version/constraint format '{}': {e}", asked.version))?;
     let found = match tree.bytes(&at) {
         Some(bytes) => Chart::from_archive(&bytes, limits),
         None => Chart::from_tree(tree, &at, limits),
@@ -364,16 +367,14 @@ mod tests {
         let stored = Some(("demo".to_owned(), "1.0.0".to_owned()));
         assert_eq!(built(&tree, &Wanted { stored: stored.clone(), ..Wanted::default() }).unwrap().archive, None);
         let revision = Wanted { stored, metadata: "5917bb83fd25".into(), ..Wanted::default() };
-        assert!(built(&tree, &revision).unwrap_err().starts_with("chart package error: failed to load chart from /charts/demo/: cannot load"));
+        assert!(
+            built(&tree, &revision).unwrap_err().starts_with("chart package error: failed to load chart from /charts/demo/: cannot load")
+        );
     }
 
     #[test]
     fn values_and_revisions_become_part_of_the_version() {
-        let tree = tree(&[
-            ("charts/demo/Chart.yaml", CHART),
-            ("charts/demo/values.yaml", "a: 1\n"),
-            ("env/prod.yaml", "a: 2\n"),
-        ]);
+        let tree = tree(&[("charts/demo/Chart.yaml", CHART), ("charts/demo/values.yaml", "a: 1\n"), ("env/prod.yaml", "a: 2\n")]);
         let wanted = Wanted { values_files: vec!["env/prod.yaml".into()], metadata: "5917bb83fd25.1".into(), ..Wanted::default() };
         let built = built(&tree, &wanted).unwrap();
         assert_eq!(built.summary(), "packaged 'demo' chart with version '1.0.0+5917bb83fd25.1' and merged values files [env/prod.yaml]");

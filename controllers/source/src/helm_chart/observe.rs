@@ -91,7 +91,9 @@ async fn source(beats: &Beats, this: &HelmChart, key: &NamespacedName) -> Result
             let bucket: Stored = get(beats, buckets, &name).await?;
             Ok(Source::Files { is_git: false, artifact: bucket.status.artifact })
         }
-        other => Err(Missing::UnknownKind(format!("unsupported source kind '{other}', must be one of: HelmRepository, GitRepository, Bucket"))),
+        other => {
+            Err(Missing::UnknownKind(format!("unsupported source kind '{other}', must be one of: HelmRepository, GitRepository, Bucket")))
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Default values of a chart, made of several files. Pure.
 
+use crate::paths::inside;
 use bytes::Bytes;
 use helm::{Chart, Table, merge_over};
-use crate::paths::inside;
 use tree::{Kind, Tree};
 
 const VALUES_FILE: &str = "values.yaml";
@@ -114,7 +114,10 @@ mod tests {
             told(of_source(&tree(), &paths(&["env/none.yaml"]), false)).as_deref(),
             Some("no values file found at path '/env/none.yaml' (reference 'env/none.yaml')")
         );
-        assert_eq!(told(of_source(&tree(), &paths(&["env"]), true)).as_deref(), Some("no values file found at path '/env' (reference 'env')"));
+        assert_eq!(
+            told(of_source(&tree(), &paths(&["env"]), true)).as_deref(),
+            Some("no values file found at path '/env' (reference 'env')")
+        );
         assert_eq!(told(of_chart(&chart(), &paths(&["x.yaml"]), false)).as_deref(), Some("no values file found at path 'x.yaml'"));
         let merged = of_chart(&chart(), &paths(&["x.yaml", "values.yaml"]), true).unwrap();
         assert_eq!(merged.files, ["values.yaml"]);

@@ -39,8 +39,7 @@ pub(crate) fn resource() -> cluster::Resource {
 
 /// The watched objects, findable by their addresses.
 pub(crate) fn repositories() -> runtime::Store<HelmRepository> {
-    runtime::Store::new(resource())
-        .with_index("url", |repository| chartrepo::normalize(&repository.spec.url).into_iter().collect())
+    runtime::Store::new(resource()).with_index("url", |repository| chartrepo::normalize(&repository.spec.url).into_iter().collect())
 }
 
 fn interval(spec: &HelmRepositorySpec) -> Duration {

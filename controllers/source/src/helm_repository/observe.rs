@@ -29,9 +29,9 @@ pub(super) async fn observe(remotes: &Remotes, this: &HelmRepository, key: &Name
     let status = this.status.clone().unwrap_or_default();
     let (collected, artifact) = kept(&remotes.store, status.artifact).await;
     let limit = timeout(this.spec.timeout);
-    let index = tokio::time::timeout(limit, fetch(remotes, this, key)).await.unwrap_or_else(|_| {
-        Err(failed(&format!("timed out after {}", GoDuration::from(limit))))
-    });
+    let index = tokio::time::timeout(limit, fetch(remotes, this, key))
+        .await
+        .unwrap_or_else(|_| Err(failed(&format!("timed out after {}", GoDuration::from(limit)))));
     Seen { collected, artifact, index }
 }
 

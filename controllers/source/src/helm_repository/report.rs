@@ -46,11 +46,13 @@ pub(super) fn report(
             }
             Ok(revision)
         }
-        (Plan::Store { revision }, Some(done)) => done.map_err(|problem| told_far(&mut story, revision, problem)).map(|(artifact, latest)| {
-            story.status.artifact = Some(artifact);
-            story.status.url = latest;
-            revision
-        }),
+        (Plan::Store { revision }, Some(done)) => {
+            done.map_err(|problem| told_far(&mut story, revision, problem)).map(|(artifact, latest)| {
+                story.status.artifact = Some(artifact);
+                story.status.url = latest;
+                revision
+            })
+        }
         (Plan::Store { .. }, None) => Err(Problem::plain("Internal", "the index was not stored")),
     };
     let outcome = match told {
