@@ -42,3 +42,22 @@ fn certificate(error: &str) -> Option<&'static str> {
     ];
     known.into_iter().find(|(word, _)| reason.starts_with(word)).map(|(_, why)| why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::certificate;
+
+    #[test]
+    fn certificates_are_judged_in_the_words_of_go() {
+        let table = [
+            ("invalid peer certificate: UnknownIssuer", Some("certificate signed by unknown authority")),
+            ("invalid peer certificate: certificate expired: verified against 2", Some("certificate has expired or is not yet valid")),
+            ("invalid peer certificate: certificate not valid for name \"h\"", Some("certificate is not valid for the name of the server")),
+            ("invalid peer certificate: BadSignature", None),
+            ("connection closed", None),
+        ];
+        for (error, expected) in table {
+            assert_eq!(certificate(error), expected, "{error}");
+        }
+    }
+}
