@@ -214,7 +214,7 @@ pub fn admit(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     }
 }
 
-fn causes(errors: Vec<FieldError>) -> Vec<Cause> {
+pub fn causes(errors: Vec<FieldError>) -> Vec<Cause> {
     errors.into_iter().map(|error| Cause { reason: error.reason.as_str().to_owned(), message: error.message, field: error.field }).collect()
 }
 
@@ -232,7 +232,7 @@ pub fn validate(resource: &Resource, subresource: &str, object: &Value, old: Opt
         None => {
             let mut out = causes(merge::validation::validate(&resource.gvk(), resource.namespaced, object, old));
             if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
-                out.extend(crate::registry::definition::validate(object));
+                out.extend(crate::registry::definition::validate(object, old));
             }
             out
         }

@@ -7,6 +7,7 @@
 //!
 //! a write of a built-in kind:    builtin::read -> patch | managed -> builtin::apply_defaults, admit -> validation::validate
 //! a write of a custom resource:  patch | managed -> structural::CustomKind::{read, validate}
+//! rules and admission policies:  cel::Program (compiled against the types of a schema, run within a budget)
 //! what is wrong:                 field::FieldError (reason, path and text of a cause in a Status)
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! from it, the test that compares them says why.
 
 pub mod builtin;
+pub mod cel;
 pub mod field;
 mod gofmt;
 pub mod managed;

@@ -2,14 +2,12 @@
 
 use crate::api::text;
 use crate::protocol::status::Cause;
-use merge::structural::CustomKind;
+use merge::structural::{CustomKind, DefinitionContext, schema_problems};
 use object::GroupVersionKind;
 use serde_json::{Value, json};
 
-const DEPTH_MAX: usize = 100;
-
 /// The causes in the words of a real server.
-pub fn validate(crd: &Value) -> Vec<Cause> {
+pub fn validate(crd: &Value, old: Option<&Value>) -> Vec<Cause> {
     let mut out = Vec::new();
     let (group, plural) = (text(crd, "/spec/group"), text(crd, "/spec/names/plural"));
     let name = crd.pointer("/metadata/name").cloned().unwrap_or_default();
@@ -60,13 +58,12 @@ pub fn validate(crd: &Value) -> Vec<Cause> {
             if single { "spec.validation.openAPIV3Schema".to_owned() } else { format!("spec.versions[{at}].schema.openAPIV3Schema") };
         match version.pointer("/schema/openAPIV3Schema") {
             Some(schema) if schema.is_object() => {
-                if text(schema, "/type").is_empty() {
-                    out.push(Cause::required(format!("{schema_field}.type"), "must not be empty at the root"));
-                } else if text(schema, "/type") != "object" {
-                    out.push(Cause::invalid(format!("{schema_field}.type"), &schema["type"], "must be object at the root"));
+                let gvk = GroupVersionKind::new(group, text(version, "/name"), "");
+                let context = DefinitionContext { unchanged: old.and_then(|old| schema_of(old, version)) == Some(schema) };
+                match CustomKind::compile(gvk, version, false) {
+                    Ok(kind) => out.extend(crate::engine::causes(schema_problems(schema, &kind.node, &schema_field, context))),
+                    Err(error) => out.push(Cause::new("FieldValueInvalid", schema_field, format!("Invalid value: {error}"))),
                 }
-                structural(schema, &schema_field, true, &mut out, 0);
-                rules(group, version, schema, &schema_field, &mut out);
             }
             _ if crd.pointer("/spec/preserveUnknownFields").is_some_and(|p| p == true) => {}
             _ => {
@@ -124,56 +121,8 @@ pub fn validate(crd: &Value) -> Vec<Cause> {
     out
 }
 
-/// A structural schema says of every field what type it has.
-fn structural(schema: &Value, path: &str, root: bool, out: &mut Vec<Cause>, depth: usize) {
-    let Some(map) = schema.as_object().filter(|_| depth < DEPTH_MAX) else { return };
-    let holds = |key: &str| map.get(key).is_some_and(|v| *v == true);
-    if !root && !map.contains_key("type") && !holds("x-kubernetes-int-or-string") && !holds("x-kubernetes-preserve-unknown-fields") {
-        out.push(Cause::required(format!("{path}.type"), "must not be empty for specified object fields"));
-    }
-    for (name, child) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        structural(child, &format!("{path}.properties[{name}]"), root && name == "metadata", out, depth + 1);
-    }
-    if let Some(items) = map.get("items") {
-        structural(items, &format!("{path}.items"), false, out, depth + 1);
-    } else if map.get("type").is_some_and(|t| t == "array") {
-        out.push(Cause::required(format!("{path}.items"), "must be specified"));
-    }
-    if let Some(child) = map.get("additionalProperties").filter(|c| c.is_object()) {
-        structural(child, &format!("{path}.additionalProperties"), false, out, depth + 1);
-    }
-}
-
-/// CEL rules must compile.
-fn rules(group: &str, version: &Value, schema: &Value, path: &str, out: &mut Vec<Cause>) {
-    let gvk = GroupVersionKind::new(group, text(version, "/name"), "");
-    match CustomKind::compile(gvk, version, false) {
-        Ok(kind) => {
-            let mut places = Vec::new();
-            places_of_rules(schema, path, &mut places, 0);
-            for (rule, error) in kind.rule_errors() {
-                let at = places.iter().position(|(text, _)| *text == rule).map(|at| places.swap_remove(at).1);
-                let shown =
-                    json!({"Rule": rule, "Message": "", "MessageExpression": "", "Reason": null, "FieldPath": "", "OptionalOldSelf": null});
-                let field = at.unwrap_or_else(|| path.to_owned());
-                out.push(Cause::invalid(field, &shown, &format!("compilation failed: {error}")));
-            }
-        }
-        Err(error) => out.push(Cause::new("FieldValueInvalid", path, format!("Invalid value: {error}"))),
-    }
-}
-
-fn places_of_rules(schema: &Value, path: &str, out: &mut Vec<(String, String)>, depth: usize) {
-    let Some(map) = schema.as_object().filter(|_| depth < DEPTH_MAX) else { return };
-    for (at, rule) in map.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten().enumerate() {
-        out.push((text(rule, "/rule").to_owned(), format!("{path}.x-kubernetes-validations[{at}].rule")));
-    }
-    for (name, child) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        places_of_rules(child, &format!("{path}.properties[{name}]"), out, depth + 1);
-    }
-    for key in ["items", "additionalProperties"] {
-        if let Some(child) = map.get(key) {
-            places_of_rules(child, &format!("{path}.{key}"), out, depth + 1);
-        }
-    }
+/// The schema that a definition had for a version.
+fn schema_of<'c>(crd: &'c Value, version: &Value) -> Option<&'c Value> {
+    let versions = crd.pointer("/spec/versions").and_then(Value::as_array)?;
+    versions.iter().find(|other| other["name"] == version["name"])?.pointer("/schema/openAPIV3Schema")
 }

@@ -70,23 +70,6 @@ impl CustomKind {
         errors.extend(rules::check(object, Some(old), &self.node, &errors));
         errors
     }
-
-    /// Rules that cannot be compiled, with why.
-    pub fn rule_errors(&self) -> Vec<(String, String)> {
-        let mut out = Vec::new();
-        collect(&self.node, &mut out);
-        out
-    }
-}
-
-fn collect(node: &Node, out: &mut Vec<(String, String)>) {
-    out.extend(node.rules.iter().filter_map(|rule| Some((rule.text().to_owned(), rule.error()?.to_owned()))));
-    node.properties.iter().for_each(|(_, node)| collect(node, out));
-    node.items.iter().for_each(|node| collect(node, out));
-    node.checks.all_of.iter().for_each(|node| collect(node, out));
-    if let super::Additional::Node(node) = &node.additional {
-        collect(node, out);
-    }
 }
 
 /// The type that a custom resource merges by: its schema, with the type and metadata that every object has.

@@ -9,7 +9,9 @@
 //!
 //! Follows apiextensions-apiserver 1.36; texts and paths are its own.
 
+mod declare;
 mod default;
+mod definition;
 mod formats;
 mod kind;
 mod prune;
@@ -24,6 +26,7 @@ use serde_json::{Map, Value};
 use crate::schema::ListKind;
 
 pub use default::apply_defaults;
+pub use definition::{Context as DefinitionContext, schema_problems};
 pub(crate) use formats::is_go_duration;
 pub use kind::{CustomKind, CustomTypes};
 pub use prune::{Pruned, prune};
@@ -61,6 +64,10 @@ pub struct Node {
     pub list_keys: Vec<String>,
     pub checks: Checks,
     pub rules: Vec<rules::Rule>,
+    /// Whether this node or one below it has rules.
+    pub ruled: bool,
+    /// The fewest bytes that a value takes as JSON; known where there are rules.
+    bytes_min: u64,
 }
 
 /// What other keys than the named properties a map may have.
@@ -137,7 +144,9 @@ impl Type {
 impl Node {
     /// Compiles an `openAPIV3Schema`.
     pub fn compile(schema: &Value) -> Result<Self, Error> {
-        compile(schema, "", 0)
+        let mut node = compile(schema, "", 0)?;
+        declare::compile_rules(schema, &mut node, true, 0);
+        Ok(node)
     }
 
     pub fn property(&self, name: &str) -> Option<&Node> {
@@ -150,19 +159,6 @@ impl Node {
             Additional::Node(node) => Some(node),
             _ => None,
         })
-    }
-
-    /// Whether this node or one below it has CEL rules.
-    pub fn has_rules(&self) -> bool {
-        let nested = match &self.additional {
-            Additional::Node(node) => node.has_rules(),
-            _ => false,
-        };
-        !self.rules.is_empty()
-            || nested
-            || self.properties.iter().any(|(_, node)| node.has_rules())
-            || self.items.as_ref().is_some_and(|node| node.has_rules())
-            || self.checks.all_of.iter().any(Node::has_rules)
     }
 }
 
@@ -205,7 +201,9 @@ fn compile(schema: &Value, path: &str, depth: usize) -> Result<Node, Error> {
         },
         list_keys: strings(map.get("x-kubernetes-list-map-keys")),
         checks: compile_checks(map, ty, int_or_string, path, depth)?,
-        rules: rules::compile(map.get("x-kubernetes-validations")),
+        rules: Vec::new(),
+        ruled: false,
+        bytes_min: 0,
     })
 }
 

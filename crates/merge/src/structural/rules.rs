@@ -1,19 +1,16 @@
-//! `x-kubernetes-validations`: rules in CEL, evaluated with the function libraries of Kubernetes.
+//! `x-kubernetes-validations`: rules in CEL.
 //!
-//! Only evaluation comes from kube-cel; which rules run on which values, with which old value, and what is said when one
-//! fails follows apiextensions-apiserver.
+//! Which rules run on which values, with which old value, and what is said when one fails follows apiextensions-apiserver.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube_cel::KubeCelExt;
-use kube_cel::cel::objects::{Key, Map as CelMap, OptionalValue};
-use kube_cel::cel::{Context, ExecutionError, Program, Value as Cel};
-use serde_json::{Map, Value};
+use kube_cel::cel::objects::{Key, Map as CelMap};
+use serde_json::Value;
 
 use super::{Additional, Node, Type, correlated};
+use crate::cel::{self, Cel, Declared, Environment, Failure, Program, Scope, Spent, TOTAL_COST_MAX, Type as CelType, escape, plain};
 use crate::field::{self, FieldError, Reason};
-use crate::gofmt;
 use crate::managed::equal;
 
 /// Values nest no deeper than this.
@@ -22,16 +19,13 @@ const DEPTH_MAX: usize = 120;
 /// A message made by an expression is no longer than this.
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 
-/// Rules evaluated for one object. It stands for the cost budget: what a rule may cost is bounded by the size of the
-/// object that it sees.
-const EVALUATIONS_MAX: usize = 100_000;
-
 /// One rule, compiled.
 pub struct Rule {
     text: String,
+    /// Why it cannot be used, where it cannot.
     program: Result<Program, String>,
     message: Option<String>,
-    message_program: Option<Program>,
+    message_program: Option<Result<Program, String>>,
     reason: Option<Reason>,
     field_path: String,
     uses_old: bool,
@@ -50,19 +44,52 @@ impl Rule {
         self.program.as_ref().err().map(String::as_str)
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
+    pub fn message_error(&self) -> Option<&str> {
+        self.message_program.as_ref()?.as_ref().err().map(String::as_str)
+    }
+
+    pub fn uses_old(&self) -> bool {
+        self.uses_old
+    }
+
+    /// What one run costs at most: the rule, and the expression that makes its message.
+    pub fn costs(&self) -> (u64, Option<u64>) {
+        let of = |program: &Result<Program, String>| program.as_ref().ok().map(Program::cost_max);
+        (of(&self.program).unwrap_or(0), self.message_program.as_ref().and_then(of))
     }
 }
 
-pub(super) fn compile(rules: Option<&Value>) -> Vec<Rule> {
-    rules.and_then(Value::as_array).into_iter().flatten().map(compile_one).collect()
+/// Compiles the rules of one schema for values of a type.
+pub(super) fn compile(rules: &[Value], declared: Option<&Arc<Declared>>) -> Vec<Rule> {
+    rules.iter().map(|rule| compile_one(rule, declared)).collect()
 }
 
-fn compile_one(rule: &Value) -> Rule {
+fn compile_one(rule: &Value, declared: Option<&Arc<Declared>>) -> Rule {
     let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or("").trim();
-    let program = Program::compile(text("rule")).map_err(|error| error.to_string());
-    let message_program = Some(text("messageExpression")).filter(|text| !text.is_empty()).and_then(|text| Program::compile(text).ok());
+    let optional_old = rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false);
+    let environment = declared.map(|declared| {
+        let old = if optional_old {
+            Declared::scalar(CelType::Optional(Box::new(declared.ty.clone())), declared.max, 0)
+        } else {
+            Arc::clone(declared)
+        };
+        Environment::default().with("self", Arc::clone(declared)).with("oldSelf", old)
+    });
+    let compiled = |text: &str, lead: &str, fits: fn(&CelType) -> bool, wanted: &str| match &environment {
+        None => Err("failed to convert to declType for CEL validation rules".to_owned()),
+        Some(environment) => match Program::compile(text, environment) {
+            Ok(program) if fits(program.output()) => Ok(program),
+            Ok(_) => Err(wanted.to_owned()),
+            Err(error) => Err(format!("{lead}: {error}")),
+        },
+    };
+    let raw = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or("");
+    let is_bool: fn(&CelType) -> bool = |ty| matches!(ty, CelType::Bool);
+    let program = compiled(raw("rule"), "compilation failed", is_bool, "cel expression must evaluate to a bool");
+    let message_program = Some(raw("messageExpression")).filter(|text| !text.trim().is_empty()).map(|text| {
+        let is_string: fn(&CelType) -> bool = |ty| matches!(ty, CelType::String);
+        compiled(text, "messageExpression compilation failed", is_string, "messageExpression must evaluate to a string")
+    });
     let reason = match text("reason") {
         "FieldValueForbidden" => Some(Reason::Forbidden),
         "FieldValueRequired" => Some(Reason::Required),
@@ -70,14 +97,30 @@ fn compile_one(rule: &Value) -> Rule {
         _ => None,
     };
     Rule {
-        uses_old: program.as_ref().is_ok_and(|program| program.references().has_variable("oldSelf")),
+        uses_old: program.as_ref().is_ok_and(|program| program.uses("oldSelf")),
         text: text("rule").to_owned(),
         program,
         message: Some(text("message").to_owned()).filter(|text| !text.is_empty()),
         message_program,
         reason,
         field_path: normal_path(text("fieldPath")),
-        optional_old: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
+        optional_old,
+    }
+}
+
+/// What a rule may name.
+struct Values {
+    this: Cel,
+    old: Option<Cel>,
+}
+
+impl Scope for Values {
+    fn variable(&self, name: &str, _spent: &mut Spent) -> Option<Result<Cel, Failure>> {
+        match name {
+            "self" => Some(Ok(self.this.clone())),
+            "oldSelf" => self.old.clone().map(Ok),
+            _ => None,
+        }
     }
 }
 
@@ -92,7 +135,7 @@ fn normal_path(path: &str) -> String {
 
 /// Runs the rules of a schema over an object. Nothing runs while the object has errors that would mislead the rules.
 pub(super) fn check(value: &Value, old: Option<&Value>, node: &Node, so_far: &[FieldError]) -> Vec<FieldError> {
-    if !node.has_rules() {
+    if !node.ruled {
         return Vec::new();
     }
     let blocking = [Reason::NotSupported, Reason::Required, Reason::TooLong, Reason::TooMany, Reason::TypeInvalid];
@@ -101,7 +144,7 @@ pub(super) fn check(value: &Value, old: Option<&Value>, node: &Node, so_far: &[F
             "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
         return vec![field::invalid("", &Value::Null, text)];
     }
-    let mut run = Run { errors: Vec::new(), evaluations: 0, context: Context::default().with_all() };
+    let mut run = Run { errors: Vec::new(), spent: 0, stopped: false };
     run.node("", value, old, node, Ratchet::At(old), 0);
     run.errors
 }
@@ -123,22 +166,20 @@ impl Ratchet<'_> {
     }
 }
 
-struct Run<'c> {
+struct Run {
     errors: Vec<FieldError>,
-    evaluations: usize,
-    context: Context<'c>,
+    /// What all rules so far have cost.
+    spent: u64,
+    stopped: bool,
 }
 
-impl Run<'_> {
+impl Run {
     fn node(&mut self, path: &str, value: &Value, old: Option<&Value>, node: &Node, ratchet: Ratchet<'_>, depth: usize) {
-        if value.is_null() || depth > DEPTH_MAX || self.evaluations > EVALUATIONS_MAX {
+        if value.is_null() || depth > DEPTH_MAX || self.stopped || !node.ruled {
             return;
         }
         if !node.rules.is_empty() {
             self.rules(path, value, old.filter(|old| !old.is_null()), node, ratchet);
-        }
-        for branch in &node.checks.all_of {
-            self.node(path, value, old, branch, ratchet, depth + 1);
         }
         match value {
             Value::Object(map) => {
@@ -182,36 +223,52 @@ impl Run<'_> {
             if rule.uses_old && before.is_none() && !rule.optional_old {
                 continue;
             }
-            self.evaluations += 1;
-            if self.evaluations > EVALUATIONS_MAX {
-                let text = "validation failed due to running out of cost budget, no further validation rules will be run";
-                self.errors.push(field::invalid(path, &ty, text));
-                return;
-            }
-            let mut scope = self.context.new_inner_scope();
-            scope.add_variable_from_value("self", this.clone());
-            match (&before, rule.optional_old) {
-                (Some(before), false) => scope.add_variable_from_value("oldSelf", before.clone()),
-                (Some(before), true) => scope.add_variable_from_value("oldSelf", Cel::Opaque(Arc::new(OptionalValue::of(before.clone())))),
-                (None, _) => scope.add_variable_from_value("oldSelf", Cel::Opaque(Arc::new(OptionalValue::none()))),
-            }
-            let error = match program.execute(&scope) {
-                Ok(Cel::Bool(true)) => continue,
-                Ok(_) => failed(rule, path, value, node, message_of(rule, &scope)),
-                Err(error) => field::invalid(path, &ty, &evaluation_text(&error, rule)),
+            let old = if rule.optional_old { Some(cel::wrapped(before.clone())) } else { before.clone() };
+            let values = Values { this: this.clone(), old };
+            let outcome = program.run(&values, &mut self.spent);
+            let error = match outcome {
+                Ok(Cel::Bool(true)) => None,
+                Ok(_) => Some(failed(rule, path, value, node, self.message_of(rule, &values))),
+                Err(Failure::CallCost) => {
+                    let why = format!(
+                        "'{}': no further validation rules will be run due to call cost exceeds limit for rule: {}",
+                        Failure::CallCost,
+                        name_of(rule)
+                    );
+                    self.errors.push(field::invalid(path, &ty, &why));
+                    self.stopped = true;
+                    return;
+                }
+                Err(Failure::Error(why)) if why.starts_with("no such overload") => {
+                    let lead = format!("'{why}': call arguments did not match a supported operator, function or macro signature");
+                    Some(field::invalid(path, &ty, &format!("{lead} for rule: {}", name_of(rule))))
+                }
+                Err(Failure::Error(why)) => Some(field::invalid(path, &ty, &format!("{why} evaluating rule: {}", name_of(rule)))),
             };
             // What has not changed is not held against the object.
-            if rule.uses_old || !ratchet.unchanged(value) {
+            if let Some(error) = error
+                && (rule.uses_old || !ratchet.unchanged(value))
+            {
                 self.errors.push(error);
+            }
+            if self.spent > TOTAL_COST_MAX {
+                let text = "validation failed due to running out of cost budget, no further validation rules will be run";
+                self.errors.push(field::invalid(path, &ty, text));
+                self.stopped = true;
+                return;
             }
         }
     }
-}
 
-fn evaluation_text(error: &ExecutionError, rule: &Rule) -> String {
-    match error {
-        ExecutionError::NoSuchKey(key) => format!("no such key: {key} evaluating rule: {}", name_of(rule)),
-        other => format!("{other} evaluating rule: {}", name_of(rule)),
+    fn message_of(&mut self, rule: &Rule, values: &Values) -> String {
+        let program = rule.message_program.as_ref().and_then(|program| program.as_ref().ok());
+        let made = program.and_then(|program| match program.run(values, &mut self.spent) {
+            Ok(Cel::String(text)) => Some(text.trim().to_owned()),
+            _ => None,
+        });
+        made.filter(|text| !text.is_empty() && text.len() <= MESSAGE_BYTES_MAX && !text.contains('\n'))
+            .or_else(|| rule.message.clone())
+            .unwrap_or_else(|| format!("failed rule: {}", rule.text.trim()))
     }
 }
 
@@ -234,16 +291,6 @@ fn failed(rule: &Rule, path: &str, value: &Value, node: &Node, message: String) 
     }
 }
 
-fn message_of(rule: &Rule, scope: &Context<'_>) -> String {
-    let made = rule.message_program.as_ref().and_then(|program| match program.execute(scope) {
-        Ok(Cel::String(text)) => Some(text.trim().to_owned()),
-        _ => None,
-    });
-    made.filter(|text| !text.is_empty() && text.len() <= MESSAGE_BYTES_MAX && !text.contains('\n'))
-        .or_else(|| rule.message.clone())
-        .unwrap_or_else(|| format!("failed rule: {}", rule.text.trim()))
-}
-
 // ---- values ----
 
 /// The value as CEL sees it: numbers and formats by their schema, names of properties escaped.
@@ -262,7 +309,7 @@ fn to_cel(value: &Value, node: &Node, depth: usize) -> Cel {
                         None => continue,
                     },
                     Some(below) => (key.clone(), to_cel(child, below, depth + 1)),
-                    None if node.embedded || is_map || (depth == 0 && is_type_or_meta(key)) => (key.clone(), plain(child, depth + 1)),
+                    None if node.embedded || is_map || (depth == 0 && is_type_or_meta(key)) => (key.clone(), plain(child)),
                     // Fields that the schema does not declare cannot be seen by rules.
                     None => continue,
                 };
@@ -273,13 +320,13 @@ fn to_cel(value: &Value, node: &Node, depth: usize) -> Cel {
         Value::Array(items) => {
             let below = |item: &Value| match &node.items {
                 Some(below) => to_cel(item, below, depth + 1),
-                None => plain(item, depth + 1),
+                None => plain(item),
             };
             Cel::List(Arc::new(items.iter().map(below).collect()))
         }
         Value::Number(number) if node.ty == Some(Type::Number) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
         Value::String(text) if !node.int_or_string => formatted(text, &node.checks.format),
-        other => plain(other, depth),
+        other => plain(other),
     }
 }
 
@@ -288,80 +335,12 @@ fn is_type_or_meta(key: &str) -> bool {
 }
 
 fn formatted(text: &str, format: &str) -> Cel {
-    let plain = || Cel::String(Arc::new(text.to_owned()));
-    let call = |function: &str| {
-        let program = Program::compile(&format!("{function}({})", gofmt::quote(text))).ok()?;
-        program.execute(&Context::default()).ok()
+    let made = match format {
+        "date-time" | "datetime" => cel::converted("timestamp", text),
+        "date" => cel::converted("timestamp", &format!("{text}T00:00:00Z")),
+        "duration" => cel::converted("duration", text),
+        "byte" => cel::converted("base64.decode", text),
+        _ => None,
     };
-    match format {
-        "date-time" | "datetime" => call("timestamp").unwrap_or_else(plain),
-        "date" => Program::compile(&format!("timestamp({})", gofmt::quote(&format!("{text}T00:00:00Z"))))
-            .ok()
-            .and_then(|program| program.execute(&Context::default()).ok())
-            .unwrap_or_else(plain),
-        "duration" => call("duration").unwrap_or_else(plain),
-        "byte" => Program::compile(&format!("base64.decode({})", gofmt::quote(text)))
-            .ok()
-            .and_then(|program| program.execute(&Context::default().with_all()).ok())
-            .unwrap_or_else(plain),
-        _ => plain(),
-    }
-}
-
-/// A value of which the schema says nothing.
-fn plain(value: &Value, depth: usize) -> Cel {
-    if depth > DEPTH_MAX {
-        return Cel::Null;
-    }
-    match value {
-        Value::Null => Cel::Null,
-        Value::Bool(bool) => Cel::Bool(*bool),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(int), _) => Cel::Int(int),
-            (None, float) => Cel::Float(float.unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => Cel::String(Arc::new(text.clone())),
-        Value::Array(items) => Cel::List(Arc::new(items.iter().map(|item| plain(item, depth + 1)).collect())),
-        Value::Object(map) => Cel::Map(CelMap { map: Arc::new(plain_map(map, depth)) }),
-    }
-}
-
-fn plain_map(map: &Map<String, Value>, depth: usize) -> HashMap<Key, Cel> {
-    map.iter().map(|(key, value)| (Key::String(Arc::new(key.clone())), plain(value, depth + 1))).collect()
-}
-
-/// A property name as an identifier of CEL; none for names that cannot be one.
-fn escape(name: &str) -> Option<String> {
-    const RESERVED: [&str; 21] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-        "while",
-    ];
-    if RESERVED.contains(&name) {
-        return Some(format!("__{name}__"));
-    }
-    if name.starts_with(|char: char| char.is_ascii_digit())
-        || !name.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '.' | '-' | '/' | '$'))
-    {
-        return None;
-    }
-    Some(name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__"))
+    made.unwrap_or_else(|| cel::string(text))
 }
