@@ -200,6 +200,13 @@ pub fn read(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
     }
 }
 
+/// What an object has once it was read from the storage: defaults, whatever was taken out on the way there.
+pub fn fill(resource: &Resource, object: &mut Value) {
+    if let Some(custom) = &resource.custom {
+        custom.structural.kind.fill(object);
+    }
+}
+
 /// What a real server adds while it converts, so that the writer owns it.
 pub fn convert(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     if resource.is("apps", "daemonsets") {

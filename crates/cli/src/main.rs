@@ -9,6 +9,7 @@
 #![recursion_limit = "256"]
 
 mod builtin;
+mod components;
 mod difference;
 mod discovery;
 mod disk;
@@ -59,6 +60,7 @@ static VERBS: &[Verb] = &[
     verb!(verbs::export),
     verb!(verbs::get),
     verb!(verbs::helm),
+    verb!(verbs::install),
     verb!(verbs::kustomize),
     verb!(artifact list_command list),
     verb!(verbs::logs),
@@ -73,6 +75,7 @@ static VERBS: &[Verb] = &[
     verb!(verbs::trace),
     verb!(verbs::tree),
     verb!(verbs::trigger),
+    verb!(verbs::uninstall),
     verb!(verbs::version),
 ];
 

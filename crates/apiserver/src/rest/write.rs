@@ -85,9 +85,12 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
             return Err(Status::invalid(&resource.group, text(&candidate, "/kind"), &name, dedup(causes)));
         }
         controllers::admission::admit(context, &mut candidate, None)?;
+        engine::fill(resource, &mut candidate);
         view::to_stored(resource, &mut candidate);
         let key = resource.key(&namespace, &name);
         if dry_run {
+            let checked = context.api.store.may_create(&key);
+            checked.map_err(|refused| refusal(resource, &namespace, &name, refused))?;
             if let Some(there) = context.api.store.get(&resource.table, &key) {
                 return Err(refusal(resource, &namespace, &name, Refused::Exists(there)));
             }

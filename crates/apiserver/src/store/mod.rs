@@ -118,6 +118,11 @@ impl Store {
         self.read().tables.get(table)?.objects.get(key).cloned()
     }
 
+    /// Whether an object could be created under this key now.
+    pub fn may_create(&self, key: &str) -> Result<(), Refused> {
+        self.read().check_namespace(key)
+    }
+
     /// Everything below `prefix`, now.
     pub fn all(&self, table: &str, prefix: &str) -> Vec<Arc<Record>> {
         self.list(table, None, prefix, None, usize::MAX - 1).map(|page| page.items).unwrap_or_default()

@@ -14,6 +14,7 @@ pub mod events;
 pub mod export;
 pub mod get;
 pub mod helm;
+pub mod install;
 pub mod kustomize;
 pub mod local;
 pub mod logs;
@@ -25,6 +26,7 @@ pub mod suspend;
 pub mod trace;
 pub mod tree;
 pub mod trigger;
+pub mod uninstall;
 pub mod version;
 
 use crate::{

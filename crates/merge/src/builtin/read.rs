@@ -233,6 +233,8 @@ impl<'s> Reader<'s> {
             let is_struct = field.default.as_ref().and_then(Value::as_object).is_some_and(Map::is_empty);
             let kept = map.get(&*field.name).is_some_and(|value| match value {
                 Value::Null => false,
+                // Any JSON (`default` of a schema), kept as it was written.
+                _ if is_any(self.schema.get(field.ty)) => true,
                 // A struct in Go, never empty there.
                 Value::String(_) | Value::Number(_) if self.schema.get(field.ty).format == Format::IntOrString => true,
                 Value::Bool(false) => always || flags.pointer,
@@ -244,7 +246,6 @@ impl<'s> Reader<'s> {
                         || self.schema.get(field.ty).map.as_ref().is_none_or(|map| !map.fields.is_empty())
                         // A struct without fields: that it is there is all it says (`subresources.status` of a definition).
                         || self.schema.get(field.ty).name.is_some()
-                        || is_any(self.schema.get(field.ty))
                 }
                 _ => true,
             });

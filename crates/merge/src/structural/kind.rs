@@ -50,6 +50,11 @@ impl CustomKind {
         Ok(super::prune(object, &self.node))
     }
 
+    /// Adds defaults: what is read from the storage has them, whatever was taken out on the way there.
+    pub fn fill(&self, object: &mut Value) {
+        super::apply_defaults(object, &self.node);
+    }
+
     /// What is wrong with a new object, or with an update of an old one; its metadata aside.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = match old {
