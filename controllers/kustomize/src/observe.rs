@@ -171,7 +171,7 @@ pub(crate) async fn access(reconciler: &Reconciler, this: &Kustomization) -> Res
         let failed = Failed::new(meta::reason::RECONCILIATION_FAILED, Some(Phase::Building), message);
         Stopped { failed, after: None, event: Some(event) }
     };
-    let target = reconciler.targets.of(this, &reconciler.options).await.map_err(failed)?;
+    let target = identity::target(&reconciler.targets, this, &reconciler.options).await.map_err(failed)?;
     let (identity, _) = identity::identity(this, &reconciler.options);
     let client = target.client.as_identity(&identity).map_err(|error| failed(error.chain()))?;
     Ok(Access { target, client })

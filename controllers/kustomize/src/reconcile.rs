@@ -6,7 +6,6 @@ use crate::{
     fetch::Trees,
     finalize,
     first::{self, Firsts},
-    identity::Targets,
     observe::{self, Access, Found, Stopped},
     options::Options,
     source::Sources,
@@ -19,7 +18,7 @@ use api::{
     kustomize::{Kustomization, KustomizationStatus},
     meta::{self, reason},
 };
-use apply::{Change, Session, Verb};
+use apply::{Change, Session, Targets, Verb};
 use cluster::Client;
 use jiff::{SignedDuration, Timestamp};
 use object::{GroupVersionKind, ObjectKey};

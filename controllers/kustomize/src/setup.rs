@@ -5,7 +5,6 @@ use crate::{
     claims, dependency,
     fetch::Trees,
     first::Firsts,
-    identity::Targets,
     options::{FEATURE_GATES, Options},
     reconcile::{ALLOW_PRUNE, Reconciler, Stages},
     source::{self, SourceKey, Sources},
@@ -81,7 +80,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
     let reconciler = Reconciler {
         trees: Trees::new(options.http_retry, options.source_host.clone()).map_err(|error| runtime::Error::Flag(error.to_string()))?,
         builds: Builds::default(),
-        targets: Targets::new(process.client().clone(), Arc::new(changed)),
+        targets: apply::Targets::new(process.client().clone(), plan::metadata::OwnerLabels::KUSTOMIZATION, Arc::new(changed)),
         client: process.client().clone(),
         store: store.clone(),
         sources: sources.clone(),

@@ -1,7 +1,7 @@
 //! Carries out plans.
 //!
 //! ```text
-//! Target (one per cluster)
+//! Targets --> Target (one per cluster: our own, and those of kubeconfigs)
 //!   |- Discovery   what a kind is called in URLs, following the definitions of custom resources
 //!   |- Owned       one label-selected watch per kind: Live records for plans, health for waits
 //!   `- Client      per identity
@@ -23,14 +23,17 @@ mod labelled;
 mod owned;
 mod session;
 mod stage;
+mod targets;
 
 pub use change::{Change, Verb};
 pub use error::{Failure, dry_run_error};
 pub use labelled::{Labelled, labelled};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
+pub use targets::{KubeConfig, Targets};
 
 use cluster::{Client, Discovery};
+use plan::metadata::OwnerLabels;
 use std::sync::Arc;
 use types::NamespacedName;
 
@@ -42,12 +45,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// `changed` is told the owner of every owned object that changes, on the task of the watch: it must not block.
+    /// `labels` name the owner on every object. `changed` is told the owner of every owned object that changes, on the task of the watch: it must not block.
     ///
     /// Must be called within a Tokio runtime. The watches end when the target is dropped.
-    pub fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
+    pub fn new(client: Client, labels: OwnerLabels, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
         let discovery = Discovery::new(client.clone());
         discovery.follow_definitions();
-        Self { discovery, owned: Owned::new(client.clone(), changed), client }
+        Self { discovery, owned: Owned::new(client.clone(), labels, changed), client }
     }
 }

@@ -2,7 +2,7 @@ use cluster::{Client, Error, Resource, Selection, WatchEvent, is_older_or_same};
 use futures::StreamExt;
 use health::Health;
 use object::{GroupKind, Object, ObjectKey};
-use plan::{Live, Record, metadata};
+use plan::{Live, Record, metadata::OwnerLabels};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{
@@ -28,12 +28,14 @@ pub struct Owned {
 struct Shared {
     client: Client,
     kinds: Mutex<HashMap<GroupKind, Arc<Kind>>>,
+    labels: OwnerLabels,
     changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>,
     end: CancellationToken,
 }
 
 struct Kind {
     resource: Resource,
+    labels: OwnerLabels,
     objects: RwLock<HashMap<(String, String), Slot>>,
     /// The listing is complete, or why it is not.
     state: watch::Sender<Listing>,
@@ -62,9 +64,9 @@ pub enum Seen {
 }
 
 impl Owned {
-    pub(crate) fn new(client: Client, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
+    pub(crate) fn new(client: Client, labels: OwnerLabels, changed: Arc<dyn Fn(&NamespacedName) + Send + Sync>) -> Self {
         let end = CancellationToken::new();
-        let shared = Arc::new(Shared { client, kinds: Mutex::default(), changed, end: end.clone() });
+        let shared = Arc::new(Shared { client, kinds: Mutex::default(), labels, changed, end: end.clone() });
         Self { shared, _end: end.drop_guard() }
     }
 
@@ -75,8 +77,12 @@ impl Owned {
             match kinds.get(&resource.group_kind()) {
                 Some(kind) => kind.clone(),
                 None => {
-                    let kind =
-                        Arc::new(Kind { resource: resource.clone(), objects: RwLock::default(), state: watch::channel(Listing::Begun).0 });
+                    let kind = Arc::new(Kind {
+                        resource: resource.clone(),
+                        labels: self.shared.labels,
+                        objects: RwLock::default(),
+                        state: watch::channel(Listing::Begun).0,
+                    });
                     kinds.insert(resource.group_kind(), kind.clone());
                     let (shared, task) = (self.shared.clone(), kind.clone());
                     tokio::spawn(async move {
@@ -104,7 +110,8 @@ impl Owned {
     /// Reads what one owner has of a kind, so that a plan sees what was changed a moment before somebody asked for it.
     pub async fn refresh(&self, resource: &Resource, owner: &NamespacedName) -> Result<(), Error> {
         let Some(kind) = self.shared.kind(&resource.group_kind()) else { return Ok(()) };
-        let labels = format!("{}={},{}={}", metadata::NAME_LABEL, owner.name, metadata::NAMESPACE_LABEL, owner.namespace);
+        let OwnerLabels { name, namespace } = self.shared.labels;
+        let labels = format!("{name}={},{namespace}={}", owner.name, owner.namespace);
         let listed = self.shared.client.list(resource, &Selection { labels, ..Selection::default() }).await?;
         let objects: Vec<Object> = listed.iter().filter_map(|json| typed(json.get(), resource)).collect();
         let places: HashSet<(String, String)> = objects.iter().map(|object| place(&object.key())).collect();
@@ -133,17 +140,17 @@ impl Owned {
     }
 
     /// Takes in the answer to a write; `settled` is the digest of what the object now equals.
-    pub(crate) fn answered(&self, object: Object, settled: [u8; 16]) {
+    pub fn answered(&self, object: Object, settled: [u8; 16]) {
         let key = object.key();
         if let Some(kind) = self.kind(&key)
-            && metadata::owner_of(&object).is_some()
+            && kind.labels.owner_of(&object).is_some()
         {
             kind.put(&key, object, Some(settled));
         }
     }
 
     /// Remembers that the object, as it is now known, equals what was wanted; the object itself is dropped.
-    pub(crate) fn settle(&self, key: &ObjectKey, resource_version: &str, digest: [u8; 16]) {
+    pub fn settle(&self, key: &ObjectKey, resource_version: &str, digest: [u8; 16]) {
         let Some(kind) = self.kind(key) else { return };
         let mut objects = kind.objects.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = objects.get_mut(&place(key)).filter(|slot| slot.record.resource_version == resource_version) {
@@ -151,7 +158,7 @@ impl Owned {
         }
     }
 
-    pub(crate) fn forget(&self, key: &ObjectKey, uid: &str) {
+    pub fn forget(&self, key: &ObjectKey, uid: &str) {
         if let Some(kind) = self.kind(key) {
             kind.remove(key, Some(uid));
         }
@@ -183,7 +190,7 @@ impl Shared {
     }
 
     async fn feed(&self, kind: &Kind) {
-        let selection = Selection { labels: metadata::NAME_LABEL.to_owned(), ..Selection::default() };
+        let selection = Selection { labels: self.labels.name.to_owned(), ..Selection::default() };
         let mut events = self.client.watch(&kind.resource, &selection);
         let mut listed: Option<HashSet<(String, String)>> = None;
         while let Some(event) = events.next().await {
@@ -196,7 +203,7 @@ impl Shared {
                     if let Some(listed) = &mut listed {
                         listed.insert(place(&key));
                     }
-                    let after = metadata::owner_of(&object);
+                    let after = self.labels.owner_of(&object);
                     let before = kind.put(&key, object, None);
                     self.tell(before.as_ref(), after.as_ref());
                 }
@@ -210,7 +217,7 @@ impl Shared {
                     let Some(object) = typed(json.get(), &kind.resource) else { continue };
                     let uid = object.field(&["metadata", "uid"]).and_then(Value::as_str).unwrap_or("").to_owned();
                     let before = kind.remove(&object.key(), Some(&uid));
-                    self.tell(before.as_ref(), metadata::owner_of(&object).as_ref());
+                    self.tell(before.as_ref(), self.labels.owner_of(&object).as_ref());
                 }
                 // The kind is not served any more, and none of its objects exists: what is known of them must not count.
                 WatchEvent::Failed(error) if error.is_not_found() => {
@@ -274,7 +281,7 @@ impl Kind {
     fn put(&self, key: &ObjectKey, object: Object, settled: Option<[u8; 16]>) -> Option<NamespacedName> {
         let content = content(&object);
         let health = health::assess(&object, jiff::Timestamp::now());
-        let mut record = Record::of(Arc::new(object));
+        let mut record = Record::labelled(Arc::new(object), self.labels);
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
         let before = objects.get(&place(key));
         let owner = before.and_then(|slot| slot.record.owner.clone());
@@ -357,13 +364,15 @@ mod tests {
     fn kind() -> Kind {
         Kind {
             resource: Resource::namespaced("", "v1", "ConfigMap", "configmaps"),
+            labels: OwnerLabels::KUSTOMIZATION,
             objects: RwLock::default(),
             state: watch::channel(Listing::Begun).0,
         }
     }
 
     fn object(version: u64, value: &str, status: &str) -> Object {
-        let labels = json!({metadata::NAME_LABEL: "apps", metadata::NAMESPACE_LABEL: "n"});
+        let OwnerLabels { name, namespace } = OwnerLabels::KUSTOMIZATION;
+        let labels = json!({name: "apps", namespace: "n"});
         let meta = json!({"name": "a", "namespace": "n", "uid": "1", "resourceVersion": version.to_string(), "labels": labels});
         Object::new(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"a": value}, "status": status}))
             .expect("an object")

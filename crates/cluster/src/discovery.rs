@@ -66,6 +66,23 @@ impl Discovery {
         Ok(self.shared.discover().await?.appliable)
     }
 
+    /// Everything that is served, as `group/version` and `group/version/Kind`: what charts call the API versions.
+    pub async fn served(&self) -> Result<Vec<String>, Error> {
+        let list = |table: &Table| {
+            let mut all: Vec<String> = Vec::new();
+            for resource in table.kinds.values().flatten() {
+                let version = resource.api_version();
+                all.push(format!("{version}/{}", resource.kind));
+                all.push(version);
+            }
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let found = self.shared.look_up(|table| table.read_at.and_then(|_| table.kinds.values().flatten().next().cloned())).await?;
+        Ok(if found.is_some() { list(&self.shared.read()) } else { Vec::new() })
+    }
+
     /// Forgets a group: its definitions changed.
     pub fn forget(&self, group: &str) {
         self.shared.forget(group);

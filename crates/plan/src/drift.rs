@@ -16,12 +16,17 @@ pub enum Drift {
 
 /// Compares; `ignored` are JSON pointers that do not count.
 pub fn compare(live: &Object, desired: &Object, ignored: &[&str]) -> Drift {
+    compare_as(crate::FIELD_MANAGER, live, desired, ignored)
+}
+
+/// As `compare`, for objects that another field manager applies.
+pub fn compare_as(manager: &str, live: &Object, desired: &Object, ignored: &[&str]) -> Drift {
     let entries = managers::entries(live);
-    let Some(ours) = entries.iter().find(|entry| managers::is_ours(entry)) else { return Drift::Different };
+    let Some(ours) = entries.iter().find(|entry| managers::is_of(entry, manager)) else { return Drift::Different };
     if ours.get("apiVersion").and_then(Value::as_str) != Some(desired.api_version()) {
         return Drift::Unsure;
     }
-    let others: Vec<&Value> = entries.iter().filter(|entry| !managers::is_ours(entry)).filter_map(|entry| entry.get("fieldsV1")).collect();
+    let others: Vec<&Value> = entries.iter().filter(|entry| !managers::is_of(entry, manager)).filter_map(|entry| entry.get("fieldsV1")).collect();
     let live_value = Value::Object(live.as_map().clone());
     let mut wanted = desired.clone().into_value();
     for path in ignored.iter().rev() {

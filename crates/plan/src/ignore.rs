@@ -182,7 +182,7 @@ pub fn payload(desired: &Object, live: &Object, paths: &[&str]) -> Object {
 
 fn applied_by_another(live: &Object, pointer: &str) -> bool {
     managers::entries(live).iter().any(|entry| {
-        !managers::is_ours(entry)
+        !managers::is_of(entry, crate::FIELD_MANAGER)
             && entry.get("operation").and_then(Value::as_str) == Some("Apply")
             && entry.get("fieldsV1").is_some_and(|fields| owns(fields, live, pointer))
     })

@@ -51,8 +51,8 @@ fn text<'a>(entry: &'a Value, key: &str) -> &'a str {
 }
 
 /// The entry of our own applies to the object itself.
-pub(crate) fn is_ours(entry: &Value) -> bool {
-    text(entry, "manager") == crate::FIELD_MANAGER && text(entry, "operation") == "Apply" && text(entry, "subresource").is_empty()
+pub(crate) fn is_of(entry: &Value, manager: &str) -> bool {
+    text(entry, "manager") == manager && text(entry, "operation") == "Apply" && text(entry, "subresource").is_empty()
 }
 
 /// The JSON patch that takes over the fields of `managers` and removes old annotations; `None` where nothing is to be done.
@@ -79,12 +79,12 @@ pub fn takeover(live: &Object, managers: &[Manager]) -> Option<Value> {
 /// Every managed field entry, with those of `managers` merged into ours; the first becomes ours when there is none.
 fn taken_entries(live: &Object, managers: &[Manager]) -> Option<Vec<Value>> {
     let taken = |entry: &&Value| {
-        !is_ours(entry)
+        !is_of(entry, crate::FIELD_MANAGER)
             && text(entry, "subresource").is_empty()
             && managers.iter().any(|m| text(entry, "manager").starts_with(&m.prefix) && text(entry, "operation") == m.operation.name())
     };
     let entries = entries(live);
-    let mut merged = entries.iter().find(|entry| is_ours(entry)).cloned();
+    let mut merged = entries.iter().find(|entry| is_of(entry, crate::FIELD_MANAGER)).cloned();
     let before = merged.clone();
     for entry in entries.iter().filter(taken) {
         match &mut merged {

@@ -58,10 +58,27 @@ fn says(object: &Object, key: &str, value: &str) -> bool {
     [object.label(key), object.annotation(key)].into_iter().flatten().any(|found| found.eq_ignore_ascii_case(value))
 }
 
+/// The two labels by which an object names who applied it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerLabels {
+    pub name: &'static str,
+    pub namespace: &'static str,
+}
+
+impl OwnerLabels {
+    pub const KUSTOMIZATION: Self = Self { name: NAME_LABEL, namespace: NAMESPACE_LABEL };
+    pub const HELM_RELEASE: Self = Self { name: "helm.toolkit.fluxcd.io/name", namespace: "helm.toolkit.fluxcd.io/namespace" };
+
+    /// The owner that an object's labels name.
+    pub fn owner_of(self, object: &Object) -> Option<NamespacedName> {
+        match (object.label(self.namespace), object.label(self.name)) {
+            (Some(namespace), Some(name)) => Some(NamespacedName::new(namespace, name)),
+            _ => None,
+        }
+    }
+}
+
 /// The Kustomization that an object's labels name.
 pub fn owner_of(object: &Object) -> Option<NamespacedName> {
-    match (object.label(NAMESPACE_LABEL), object.label(NAME_LABEL)) {
-        (Some(namespace), Some(name)) => Some(NamespacedName::new(namespace, name)),
-        _ => None,
-    }
+    OwnerLabels::KUSTOMIZATION.owner_of(object)
 }

@@ -2,7 +2,7 @@ use crate::{
     Desired, Entry, Inventory, StageKind,
     drift::{self, Drift},
     ignore, managers,
-    metadata::{self, ApplyPolicy, Steering},
+    metadata::{ApplyPolicy, OwnerLabels, Steering},
     protocol,
 };
 use object::{GroupKind, Object, ObjectKey, compare_for_apply};
@@ -30,11 +30,16 @@ pub struct Record {
 
 impl Record {
     pub fn of(object: Arc<Object>) -> Self {
+        Self::labelled(object, OwnerLabels::KUSTOMIZATION)
+    }
+
+    /// As `of`, where other labels name the owner.
+    pub fn labelled(object: Arc<Object>, labels: OwnerLabels) -> Self {
         let text = |key: &str| object.field(&["metadata", key]).and_then(Value::as_str).unwrap_or("").to_owned();
         Self {
             uid: text("uid"),
             resource_version: text("resourceVersion"),
-            owner: metadata::owner_of(&object),
+            owner: labels.owner_of(&object),
             steering: Steering::of(&object),
             terminating: object.field(&["metadata", "deletionTimestamp"]).is_some_and(|t| !t.is_null()),
             settled: None,

@@ -15,7 +15,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["merge", "kustomize", "gotemplate", "sprig", "helm", "health", "envsubst", "plan", "api"]),
     (2, &["http-client", "git", "oci", "chartrepo", "store", "apiserver"]),
     (3, &["runtime", "cluster", "apply"]),
-    (4, &["source-controller", "kustomize-controller"]),
+    (4, &["source-controller", "kustomize-controller", "helm-controller"]),
     (5, &["cli", "testing", "e2e", "house", "xtask"]),
 ];
 
@@ -35,6 +35,10 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("runtime", "helm", "the shell knows no engine"),
     ("source-controller", "kustomize-controller", "controllers meet only through the API server"),
     ("kustomize-controller", "source-controller", "controllers meet only through the API server"),
+    ("helm-controller", "source-controller", "controllers meet only through the API server"),
+    ("helm-controller", "kustomize-controller", "controllers meet only through the API server"),
+    ("source-controller", "helm-controller", "controllers meet only through the API server"),
+    ("kustomize-controller", "helm-controller", "controllers meet only through the API server"),
 ];
 
 /// What a pure crate (floors 0 and 1) never depends on.

@@ -1,0 +1,105 @@
+//! The last visit: what becomes of a release when its HelmRelease goes.
+
+use crate::{
+    observe::{self, Reach},
+    reconcile::Reconciler,
+    spec::{self, Operation},
+    status::Draft,
+    template,
+};
+use api::helm::HelmRelease;
+use cluster::Resource;
+use runtime::{Context, Report, Visit};
+
+/// Uninstalls the release and lets the object go. A suspended one leaves everything behind.
+pub(crate) async fn finalize(reconciler: &Reconciler, this: &HelmRelease, context: &Context) -> Report {
+    let key = context.key();
+    if reconciler.actions.is_running(key) {
+        // An uninstall goes on; whatever else is under way is of no use any more.
+        if !reconciler.actions.is_uninstalling(key) {
+            reconciler.actions.cancel(key);
+        }
+        return Report::new(Visit::Never);
+    }
+    if this.spec.suspend {
+        return Report::new(Visit::Never).release();
+    }
+    let mut draft = Draft { this, status: spec::stored(this), events: Vec::new(), now: context.now() };
+    let outcome = reconciler.actions.take_outcome(key).filter(|outcome| outcome.operation == Operation::Uninstall && !outcome.cancelled);
+    let is_done = match outcome {
+        Some(outcome) => {
+            let well = draft.record(&outcome, "");
+            if !well {
+                let delay = reconciler.backoff.delay(u32::try_from(draft.status.failures.max(1)).unwrap_or(u32::MAX));
+                draft.answer_requests();
+                return reconciler.report(draft, Visit::After(delay)).failed();
+            }
+            true
+        }
+        None => false,
+    };
+    if !is_done {
+        match begin(reconciler, &mut draft, context).await {
+            Begun::Yes => {
+                draft.running(Operation::Uninstall);
+                return Report::new(Visit::Never).status_soon(&draft.status);
+            }
+            Begun::NothingToDo => {}
+            Begun::NoAccess(message) => {
+                tracing::error!(%message, "the release cannot be reached");
+                return Report::new(Visit::Backoff);
+            }
+        }
+    }
+    let Draft { mut status, mut events, .. } = draft;
+    match template::delete(&reconciler.client, &mut status, &mut events).await {
+        Ok(()) => Report::new(Visit::Never).events(events).release(),
+        Err(message) => {
+            tracing::error!(%message, "the HelmChart was not deleted");
+            Report::new(Visit::Backoff).events(events)
+        }
+    }
+}
+
+enum Begun {
+    Yes,
+    /// There is no release, or no way to it any more.
+    NothingToDo,
+    NoAccess(String),
+}
+
+async fn begin(reconciler: &Reconciler, draft: &mut Draft<'_>, context: &Context) -> Begun {
+    let this = draft.this;
+    let Some(current) = draft.status.history.first().cloned() else { return Begun::NothingToDo };
+    let storage = draft.status.storage_namespace.clone();
+    if storage.is_empty() || way_is_gone(reconciler, this).await {
+        return Begun::NothingToDo;
+    }
+    let reach: Reach = match observe::reach(reconciler, this).await {
+        Ok(reach) => reach,
+        Err(stopped) => return Begun::NoAccess(stopped.message),
+    };
+    // A release that somebody else took away already is not told of.
+    match reach.storage(reconciler, &storage, &current.name).revisions().await {
+        Ok(revisions) if revisions.is_empty() => return Begun::NothingToDo,
+        Ok(_) => {}
+        Err(error) => return Begun::NoAccess(error.chain()),
+    }
+    reconciler.begin_uninstall(draft, &reach, &current, &storage, Operation::Uninstall, context);
+    Begun::Yes
+}
+
+/// Without the account, or the way to the cluster, nothing can be deleted, and the object must not stay for ever.
+async fn way_is_gone(reconciler: &Reconciler, this: &HelmRelease) -> bool {
+    let namespace = spec::namespace(this);
+    if let Some(secret) = this.spec.kube_config.as_ref().and_then(|reference| reference.secret_ref.as_ref()) {
+        let secrets = Resource::namespaced("", "v1", "Secret", "secrets");
+        return matches!(reconciler.client.get_opt(&secrets, namespace, &secret.name).await, Ok(None));
+    }
+    let account = observe::service_account(reconciler, this);
+    if account.is_empty() {
+        return false;
+    }
+    let accounts = Resource::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
+    matches!(reconciler.client.get_opt(&accounts, namespace, account).await, Ok(None))
+}

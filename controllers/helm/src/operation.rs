@@ -1,0 +1,628 @@
+//! What is done to a release, step by step, in Helm's order. Whatever ends it, storage says how far it came.
+
+use crate::{
+    charts::Loaded,
+    crds, hooks,
+    objects::{self, Access, Item, Owner},
+    render::{self, Input, Output},
+    spec::{self, Operation},
+    storage::{Storage, Stored},
+    wait::{self, Rules, WaitError},
+    waits::Turn,
+};
+use api::helm::HelmRelease;
+use cluster::{Propagation, Resource};
+use health::Expressions;
+use helm::StoredRelease;
+use jiff::Timestamp;
+use plan::Entry;
+use runtime::Clock;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use types::GoDuration;
+
+/// Everything that an action needs.
+pub(crate) struct Job {
+    pub this: Arc<HelmRelease>,
+    pub operation: Operation,
+    pub access: Access,
+    pub storage: Storage,
+    pub clock: Clock,
+    /// None for what needs no chart.
+    pub chart: Option<Arc<Loaded>>,
+    pub values: Map<String, Value>,
+    /// Where a rollback goes back to.
+    pub version: i64,
+    /// The name and namespace of the release; those of an uninstall may be of an earlier spec.
+    pub name: String,
+    pub namespace: String,
+    pub expressions: Arc<Expressions>,
+    pub fail_fast: bool,
+    pub helm3_defaults: bool,
+}
+
+/// What came of an action.
+pub(crate) struct Outcome {
+    pub operation: Operation,
+    pub started: Timestamp,
+    pub ended: Timestamp,
+    /// Every write to storage, in order.
+    pub stored: Vec<Arc<StoredRelease>>,
+    /// The release that was aimed at; also known when nothing was stored.
+    pub release: Option<Arc<StoredRelease>>,
+    pub inventory: Option<Vec<Entry>>,
+    pub failure: Option<String>,
+    /// What was done, for the event of a failure.
+    pub log: Vec<String>,
+    /// Nobody needs it any more: it is not told.
+    pub cancelled: bool,
+}
+
+impl Outcome {
+    /// The action's own task ended in a way that it cannot tell of.
+    pub(crate) fn broken(panicked: bool) -> Self {
+        let why = if panicked { "the controller met a defect of its own; its log has the details" } else { "the action was ended" };
+        let now = Timestamp::UNIX_EPOCH;
+        Self {
+            operation: Operation::Upgrade,
+            started: now,
+            ended: now,
+            stored: Vec::new(),
+            release: None,
+            inventory: None,
+            failure: Some(why.to_owned()),
+            log: Vec::new(),
+            cancelled: !panicked,
+        }
+    }
+}
+
+/// An action at work.
+pub(crate) struct Work<'j> {
+    pub job: &'j Job,
+    pub turn: Turn,
+    pub stored: Vec<Arc<StoredRelease>>,
+    pub log: Vec<String>,
+}
+
+/// Why an action ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("{0}")]
+    Failed(String),
+    #[error("the action was cancelled")]
+    Cancelled,
+}
+
+impl From<WaitError> for Stop {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Failed(message) => Self::Failed(message),
+            WaitError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<String> for Stop {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+impl From<objects::ObjectError> for Stop {
+    fn from(error: objects::ObjectError) -> Self {
+        Self::Failed(error.0)
+    }
+}
+
+/// Runs an action to its end.
+pub(crate) async fn run(job: Job, mut turn: Turn) -> Outcome {
+    turn.take().await;
+    let started = job.clock.now();
+    let mut work = Work { job: &job, turn, stored: Vec::new(), log: Vec::new() };
+    let mut aimed = None;
+    let result = match job.operation {
+        Operation::Install => work.install(&mut aimed).await,
+        Operation::Upgrade => work.upgrade(&mut aimed).await,
+        Operation::Rollback => work.rollback(&mut aimed).await,
+        Operation::Test => work.test(&mut aimed).await,
+        Operation::Uninstall | Operation::UninstallRemediation => work.uninstall(&mut aimed).await,
+    };
+    let Work { stored, log, .. } = work;
+    let inventory = match (&job.operation, stored.last()) {
+        (Operation::Install | Operation::Upgrade | Operation::Rollback, Some(_)) => match &aimed {
+            Some(Aim { release, crds }) => Some(objects::inventory(&job.access.target, &release.manifest, crds, &job.namespace).await),
+            None => None,
+        },
+        _ => None,
+    };
+    let cancelled = matches!(result, Err(Stop::Cancelled));
+    Outcome {
+        operation: job.operation,
+        started,
+        ended: job.clock.now(),
+        stored,
+        release: aimed.map(|aim| aim.release),
+        inventory,
+        failure: result.err().map(|error| error.to_string()),
+        log,
+        cancelled,
+    }
+}
+
+/// The release that an action wants to make.
+pub(crate) struct Aim {
+    pub release: Arc<StoredRelease>,
+    pub crds: Vec<(String, String)>,
+}
+
+impl Work<'_> {
+    pub(crate) fn note(&mut self, text: String) {
+        const LINES_MAX: usize = 10;
+        self.log.push(format!("{} {text}", self.job.clock.now()));
+        if self.log.len() > LINES_MAX {
+            self.log.remove(0);
+        }
+    }
+
+    fn owner(&self) -> Owner<'_> {
+        Owner { name: &self.job.name, namespace: &self.job.namespace }
+    }
+
+    pub(crate) fn timeout(&self) -> GoDuration {
+        spec::timeout(&self.job.this, self.job.operation)
+    }
+
+    async fn create(&mut self, stored: &Stored) -> Result<(), Stop> {
+        let max = spec::max_history(&self.job.this);
+        self.job.storage.make_room(max).await.map_err(|error| Stop::Failed(error.chain()))?;
+        self.job.storage.create(stored, self.job.clock.now()).await?;
+        self.stored.push(stored.release.clone());
+        Ok(())
+    }
+
+    pub(crate) async fn update(&mut self, stored: &Stored) -> Result<(), Stop> {
+        self.job.storage.update(stored, self.job.clock.now()).await?;
+        self.stored.push(stored.release.clone());
+        Ok(())
+    }
+
+    /// Writes down that a release is now of another state; the object of an earlier write stays as it is.
+    async fn set_status(&mut self, stored: &mut Stored, status: &str, description: &str) -> Result<(), Stop> {
+        let release = Arc::make_mut(&mut stored.release);
+        status.clone_into(&mut release.info.status);
+        description.clone_into(&mut release.info.description);
+        self.update(&stored.clone()).await
+    }
+
+    /// Renders the chart, its definitions made first: templates may ask for the kinds that they bring.
+    async fn rendered(&mut self, revision: i64, values: Map<String, Value>, aimed: &mut Option<Aim>) -> Result<(Input, Output), Stop> {
+        let job = self.job;
+        let chart = job.chart.clone().ok_or_else(|| Stop::Failed("there is no chart".to_owned()))?;
+        let placeholder = StoredRelease {
+            name: job.name.clone(),
+            namespace: job.namespace.clone(),
+            version: revision,
+            chart: helm::StoredChart { metadata: chart.chart.metadata.clone(), ..helm::StoredChart::default() },
+            ..StoredRelease::default()
+        };
+        *aimed = Some(Aim { release: Arc::new(placeholder), crds: Vec::new() });
+        let input = |capabilities| Input {
+            this: job.this.clone(),
+            chart: chart.clone(),
+            values: values.clone(),
+            name: job.name.clone(),
+            revision,
+            upgrade: job.operation == Operation::Upgrade,
+            capabilities,
+            client: job.access.client.clone(),
+            now: job.clock.now(),
+            helm3_defaults: job.helm3_defaults,
+        };
+        let target = job.access.target.clone();
+        let asked = render::capabilities(&job.access.client, &target.discovery).await;
+        let mut capabilities = asked.map_err(|why| Stop::Failed(format!("could not get server version from Kubernetes: {why}")))?;
+        let mut output = render::render(input(capabilities.clone()), target.clone()).await;
+        if !chart.chart.crds().is_empty() {
+            // Of charts that do not render yet all definitions count: they may be what is missing.
+            let crds = match &output {
+                Ok(output) => output.crds.clone(),
+                Err(_) => chart.chart.crds().into_iter().map(|(path, text)| (path, String::from_utf8_lossy(&text).into_owned())).collect(),
+            };
+            let changed = crds::apply(self, &crds).await?;
+            if changed {
+                capabilities = render::capabilities(&job.access.client, &target.discovery).await.map_err(Stop::Failed)?;
+                output = render::render(input(capabilities.clone()), target).await;
+            }
+        }
+        let output = output?;
+        output.warnings.iter().for_each(|warning| tracing::info!(%warning, "a chart is odd"));
+        Ok((input(capabilities), output))
+    }
+
+    async fn items(&self, manifest: &str, marked: bool) -> Result<Vec<Item>, Stop> {
+        let objects = objects::parse(manifest).map_err(|error| Stop::Failed(build_failed(&error.0)))?;
+        let owner = marked.then(|| self.owner());
+        let items = objects::resolve(&self.job.access.target, objects, &self.job.namespace, owner).await;
+        items.map_err(|error| Stop::Failed(build_failed(&error.0)))
+    }
+
+    async fn install(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
+        let job = self.job;
+        let install = job.this.spec.install.clone().unwrap_or_default();
+        let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
+        let mut before = match revisions.first() {
+            Some(newest) => Some(job.storage.read(newest).await.map_err(|error| Stop::Failed(error.text()))?),
+            None => None,
+        };
+        let revision = before.as_ref().map_or(1, |stored| stored.release.version + 1);
+        let (input, output) = self.rendered(revision, job.values.clone(), aimed).await?;
+        if before.is_some() && !install.replace {
+            return Err(Stop::Failed("cannot reuse a name that is still in use".to_owned()));
+        }
+        let crds = output.crds.clone();
+        let release = render::release(&input, output, None, "pending-install", "Initial install underway", job.access.ssa);
+        let items = self.items(&release.manifest, true).await?;
+        let existing = job.access.existing(&items, self.owner()).await;
+        existing.map_err(|error| Stop::Failed(format!("unable to continue with install: {error}")))?;
+        if install.create_namespace && !job.this.spec.target_namespace.is_empty() {
+            self.make_namespace().await?;
+        }
+        if let Some(before) = &mut before {
+            self.set_status(before, "superseded", "superseded by new release").await?;
+        }
+        let mut stored = Stored { release: Arc::new(release), labels: Default::default() };
+        self.create(&stored).await?;
+        *aimed = Some(Aim { release: stored.release.clone(), crds });
+        let done = self.carry_out_install(&install, &mut stored, &items).await;
+        let ended = match done {
+            Ok(()) => self.set_status(&mut stored, "deployed", "Install complete").await,
+            Err(Stop::Cancelled) => Err(Stop::Cancelled),
+            Err(Stop::Failed(why)) => {
+                self.set_status(&mut stored, "failed", &format!("Release {:?} failed: {why}", job.name)).await?;
+                Err(Stop::Failed(why))
+            }
+        };
+        if let Some(aim) = aimed {
+            aim.release = stored.release.clone();
+        }
+        ended
+    }
+
+    async fn carry_out_install(&mut self, install: &api::helm::Install, stored: &mut Stored, items: &[Item]) -> Result<(), Stop> {
+        let named = |stop: Stop, event: &str| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("failed {event}: {why}")),
+            Stop::Cancelled => Stop::Cancelled,
+        };
+        if !install.disable_hooks {
+            hooks::run(self, stored, "pre-install", &|_| true).await.map_err(|stop| named(stop, "pre-install"))?;
+        }
+        self.note(format!("creating {} resource(s)", items.len()));
+        self.job.access.watch(items).await;
+        self.job.access.create(items, &mut Vec::new()).await?;
+        self.ready(items, install.disable_wait, install.disable_wait_for_jobs).await?;
+        if !install.disable_hooks {
+            hooks::run(self, stored, "post-install", &|_| true).await.map_err(|stop| named(stop, "post-install"))?;
+        }
+        Ok(())
+    }
+
+    async fn upgrade(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
+        let job = self.job;
+        let upgrade = job.this.spec.upgrade.clone().unwrap_or_default();
+        let (last, mut original) = self.last_and_current().await?;
+        let mut values = job.values.clone();
+        if upgrade.preserve_values {
+            values = laid_over(original.release.config.clone(), values);
+        }
+        let (input, output) = self.rendered(last.release.version + 1, values, aimed).await?;
+        let crds = output.crds.clone();
+        let first = original.release.info.first_deployed.clone();
+        let release = render::release(&input, output, first, "pending-upgrade", "Preparing upgrade", job.access.ssa);
+        let old = self.items(&original.release.manifest, true).await.unwrap_or_default();
+        let new = self.items(&release.manifest, true).await?;
+        let fresh: Vec<Item> = new.iter().filter(|item| !old.iter().any(|one| one.key() == item.key())).cloned().collect();
+        let existing = job.access.existing(&fresh, self.owner()).await;
+        existing.map_err(|error| Stop::Failed(format!("unable to continue with update: {error}")))?;
+        let mut stored = Stored { release: Arc::new(release), labels: original.labels.clone() };
+        self.create(&stored).await?;
+        *aimed = Some(Aim { release: stored.release.clone(), crds });
+        let mut made = Vec::new();
+        let done = self.carry_out_upgrade(&upgrade, &mut stored, &mut original, &old, &new, &mut made).await;
+        let ended = match done {
+            Ok(()) => {
+                let description = original.release.info.description.clone();
+                self.set_status(&mut original, "superseded", &description).await?;
+                self.set_status(&mut stored, "deployed", "Upgrade complete").await
+            }
+            Err(Stop::Cancelled) => Err(Stop::Cancelled),
+            Err(Stop::Failed(why)) => {
+                self.set_status(&mut stored, "failed", &format!("Upgrade {:?} failed: {why}", job.name)).await?;
+                if upgrade.cleanup_on_fail {
+                    self.clean_up(&made).await;
+                }
+                Err(Stop::Failed(why))
+            }
+        };
+        if let Some(aim) = aimed {
+            aim.release = stored.release.clone();
+        }
+        ended
+    }
+
+    async fn carry_out_upgrade(
+        &mut self,
+        upgrade: &api::helm::Upgrade,
+        stored: &mut Stored,
+        original: &mut Stored,
+        old: &[Item],
+        new: &[Item],
+        made: &mut Vec<Item>,
+    ) -> Result<(), Stop> {
+        let named = |stop: Stop, event: &str| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("{event} hooks failed: {why}")),
+            Stop::Cancelled => Stop::Cancelled,
+        };
+        if !upgrade.disable_hooks {
+            hooks::run(self, stored, "pre-upgrade", &|_| true).await.map_err(|stop| named(stop, "pre-upgrade"))?;
+        }
+        self.note(format!("checking {} resources for changes", new.len()));
+        self.job.access.watch(new).await;
+        let updated = match self.job.access.update(old, new, made).await {
+            Ok(()) => self.ready(new, upgrade.disable_wait, upgrade.disable_wait_for_jobs).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(Stop::Failed(why)) = updated {
+            // As Helm: the release that is still deployed is written down again.
+            self.update(&original.clone()).await?;
+            return Err(Stop::Failed(why));
+        }
+        updated?;
+        if !upgrade.disable_hooks {
+            hooks::run(self, stored, "post-upgrade", &|_| true).await.map_err(|stop| named(stop, "post-upgrade"))?;
+        }
+        Ok(())
+    }
+
+    async fn rollback(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
+        let job = self.job;
+        let rollback = job.this.spec.rollback.clone().unwrap_or_default();
+        let (mut current, _) = self.last_and_current().await?;
+        let previous = job.storage.fetch(job.version).await.map_err(|error| Stop::Failed(error.text()))?;
+        let mut release = (*previous.release).clone();
+        release.version = current.release.version + 1;
+        release.info = helm::Info {
+            first_deployed: current.release.info.first_deployed.clone(),
+            last_deployed: Some(job.clock.now().to_string()),
+            status: "pending-rollback".to_owned(),
+            description: format!("Rollback to {}", job.version),
+            notes: previous.release.info.notes.clone(),
+            ..helm::Info::default()
+        };
+        if job.access.ssa { "ssa" } else { "csa" }.clone_into(&mut release.apply_method);
+        let old = self.items(&current.release.manifest, true).await.unwrap_or_default();
+        let new = self.items(&release.manifest, true).await?;
+        let mut stored = Stored { release: Arc::new(release), labels: previous.labels.clone() };
+        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        self.create(&stored).await?;
+        let mut made = Vec::new();
+        let done = self.carry_out_rollback(&rollback, &mut stored, &old, &new, &mut made).await;
+        let ended = match done {
+            Ok(()) => self.finish_rollback(&mut stored).await,
+            Err(Stop::Cancelled) => Err(Stop::Cancelled),
+            Err(Stop::Failed(why)) => {
+                let description = current.release.info.description.clone();
+                self.set_status(&mut current, "superseded", &description).await?;
+                self.set_status(&mut stored, "failed", &format!("Rollback {:?} failed: {why}", job.name)).await?;
+                if rollback.cleanup_on_fail {
+                    self.clean_up(&made).await;
+                }
+                Err(Stop::Failed(why))
+            }
+        };
+        if let Some(aim) = aimed {
+            aim.release = stored.release.clone();
+        }
+        ended
+    }
+
+    async fn carry_out_rollback(
+        &mut self,
+        rollback: &api::helm::Rollback,
+        stored: &mut Stored,
+        old: &[Item],
+        new: &[Item],
+        made: &mut Vec<Item>,
+    ) -> Result<(), Stop> {
+        if !rollback.disable_hooks {
+            hooks::run(self, stored, "pre-rollback", &|_| true).await?;
+        }
+        self.note(format!("checking {} resources for changes", new.len()));
+        self.job.access.watch(new).await;
+        self.job.access.update(old, new, made).await?;
+        let waited = self.ready(new, rollback.disable_wait, rollback.disable_wait_for_jobs).await;
+        waited.map_err(|stop| match stop {
+            Stop::Failed(why) => Stop::Failed(format!("release {} failed: {why}", self.job.name)),
+            Stop::Cancelled => Stop::Cancelled,
+        })?;
+        if !rollback.disable_hooks {
+            hooks::run(self, stored, "post-rollback", &|_| true).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_rollback(&mut self, stored: &mut Stored) -> Result<(), Stop> {
+        let revisions = self.job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
+        for revision in revisions.iter().filter(|one| one.status == "deployed" && one.version != stored.release.version) {
+            let mut deployed = self.job.storage.read(revision).await.map_err(|error| Stop::Failed(error.text()))?;
+            let description = deployed.release.info.description.clone();
+            self.set_status(&mut deployed, "superseded", &description).await?;
+        }
+        let description = stored.release.info.description.clone();
+        self.set_status(stored, "deployed", &description).await
+    }
+
+    async fn test(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
+        let (mut stored, _) = self.last_and_current().await?;
+        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        let filters = self.job.this.spec.test.as_ref().map(|test| test.filters.clone()).unwrap_or_default();
+        let wanted = |name: &str| {
+            let excluded = filters.iter().any(|filter| filter.exclude && filter.name == name);
+            let mut included = filters.iter().filter(|filter| !filter.exclude).peekable();
+            !excluded && (included.peek().is_none() || included.any(|filter| filter.name == name))
+        };
+        let result = hooks::run(self, &mut stored, "test", &wanted).await;
+        if !matches!(result, Err(Stop::Cancelled)) {
+            self.update(&stored.clone()).await?;
+        }
+        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        result
+    }
+
+    async fn uninstall(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
+        let job = self.job;
+        let uninstall = job.this.spec.uninstall.clone().unwrap_or_default();
+        let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
+        let Some(newest) = revisions.first() else { return Ok(()) };
+        let mut stored = job.storage.read(newest).await.map_err(|error| Stop::Failed(error.text()))?;
+        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        if stored.release.info.status == "uninstalled" {
+            return if uninstall.keep_history { Ok(()) } else { self.purge(&revisions).await };
+        }
+        {
+            let release = Arc::make_mut(&mut stored.release);
+            release.info.deleted = Some(job.clock.now().to_string());
+        }
+        if !uninstall.disable_hooks {
+            hooks::run(self, &mut stored, "pre-delete", &|_| true).await?;
+        }
+        self.set_status(&mut stored, "uninstalling", "Deletion in progress (or silently failed)").await?;
+        let mut errors = self.delete_objects(&uninstall, &stored).await?;
+        if !uninstall.disable_hooks
+            && let Err(stop) = hooks::run(self, &mut stored, "post-delete", &|_| true).await
+        {
+            match stop {
+                Stop::Cancelled => return Err(Stop::Cancelled),
+                Stop::Failed(why) => errors.push(why),
+            }
+        }
+        if uninstall.keep_history {
+            self.set_status(&mut stored, "uninstalled", "Uninstallation complete").await?;
+        } else if let Err(Stop::Failed(why)) = self.purge(&revisions).await {
+            errors.push(format!("uninstall: Failed to purge the release: {why}"));
+        }
+        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Stop::Failed(format!("uninstallation completed with {} error(s): {}", errors.len(), errors.join("; "))))
+    }
+
+    /// Deletes what the release made, in Helm's order; the errors do not end it.
+    async fn delete_objects(&mut self, uninstall: &api::helm::Uninstall, stored: &Stored) -> Result<Vec<String>, Stop> {
+        let propagation = match uninstall.deletion_propagation.as_deref() {
+            Some("foreground") => Propagation::Foreground,
+            Some("orphan") => Propagation::Orphan,
+            _ => Propagation::Background,
+        };
+        let mut errors = Vec::new();
+        let files = [("manifest".to_owned(), stored.release.manifest.clone())].into();
+        let (_, mut manifests) = helm::sort_manifests(&files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
+        helm::sort_for_uninstall(&mut manifests);
+        let mut doomed = Vec::new();
+        for manifest in manifests {
+            // A kind whose definition is gone took its objects along.
+            let Ok(items) = self.items(&manifest.content, false).await else { continue };
+            doomed.extend(items.into_iter().filter(|item| !objects::keeps(&item.desired.object)));
+        }
+        self.note(format!("Starting delete for {} resource(s)", doomed.len()));
+        for item in &doomed {
+            if let Err(error) = self.job.access.delete(item, propagation).await {
+                errors.push(error.chain());
+            }
+        }
+        if !uninstall.disable_wait {
+            let left = wait::until_gone(&self.job.access, &doomed, self.timeout(), &mut self.turn).await?;
+            errors.extend(left.iter().map(|key| format!("{key} termination timeout: context deadline exceeded")));
+        }
+        Ok(errors)
+    }
+
+    async fn purge(&mut self, revisions: &[crate::storage::Revision]) -> Result<(), Stop> {
+        for revision in revisions {
+            self.job.storage.delete(revision.version).await.map_err(|error| Stop::Failed(error.chain()))?;
+        }
+        Ok(())
+    }
+
+    /// The newest release, and the one whose objects are in the cluster.
+    async fn last_and_current(&self) -> Result<(Stored, Stored), Stop> {
+        let storage = &self.job.storage;
+        let revisions = storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
+        let missing = || Stop::Failed(format!("{:?} has no deployed releases", self.job.name));
+        let newest = revisions.first().ok_or_else(missing)?;
+        let failed = |error: crate::storage::StorageError| Stop::Failed(error.text());
+        let last = storage.read(newest).await.map_err(failed)?;
+        let current = match revisions.iter().find(|one| one.status == "deployed") {
+            Some(deployed) if deployed.version != newest.version => storage.read(deployed).await.map_err(failed)?,
+            _ => last.clone(),
+        };
+        Ok((last, current))
+    }
+
+    async fn ready(&mut self, items: &[Item], disabled: bool, jobs_disabled: bool) -> Result<(), Stop> {
+        if disabled {
+            return Ok(());
+        }
+        let legacy = match self.job.this.spec.wait_strategy.as_ref().map(|strategy| strategy.name.as_str()) {
+            Some("legacy") => true,
+            None => self.job.helm3_defaults,
+            _ => false,
+        };
+        let none = Expressions::default();
+        let expressions = if legacy { &none } else { &*self.job.expressions };
+        let rules = Rules { expressions, fail_fast: self.job.fail_fast, hooks: false, legacy };
+        let awaited = wait::awaited(items, !jobs_disabled);
+        self.note(format!("waiting for resources: {}", awaited.len()));
+        let timeout = self.timeout();
+        Ok(wait::until_ready(&self.job.access, &awaited, rules, timeout, &self.job.clock, &mut self.turn).await?)
+    }
+
+    async fn make_namespace(&self) -> Result<(), Stop> {
+        let name = &self.job.namespace;
+        let namespaces = Resource::cluster_scoped("", "v1", "Namespace", "namespaces");
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}});
+        let body = serde_json::to_vec(&object).map_err(|error| Stop::Failed(error.to_string()))?;
+        match self.job.access.client.create(&namespaces, "", objects::FIELD_MANAGER, body).await {
+            Err(error) if !error.status().is_some_and(|status| status.reason == "AlreadyExists") => {
+                Err(Stop::Failed(format!("failed to create namespace {name}: {}", error.chain())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes away what a failed action made.
+    async fn clean_up(&mut self, made: &[Item]) {
+        self.note(format!("Cleanup on fail set, cleaning up {} resource(s)", made.len()));
+        for item in made {
+            if let Err(error) = self.job.access.delete(item, Propagation::Background).await {
+                tracing::warn!(object = %item.key(), error = %error.chain(), "what a failed release made was not deleted");
+            }
+        }
+    }
+}
+
+fn build_failed(why: &str) -> String {
+    format!("unable to build kubernetes objects from release manifest: {why}")
+}
+
+/// The values of the last release under new ones.
+fn laid_over(mut below: Map<String, Value>, above: Map<String, Value>) -> Map<String, Value> {
+    for (key, value) in above {
+        match (below.remove(&key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => drop(below.insert(key, Value::Object(laid_over(old, new)))),
+            (_, value) => drop(below.insert(key, value)),
+        }
+    }
+    below
+}

@@ -1,0 +1,212 @@
+//! Digests of what was released, to the byte as Flux computes them: a wrong one would release everything anew on a takeover.
+
+use api::{
+    helm::{Snapshot, TestHookStatus},
+    meta::Time,
+};
+use helm::StoredRelease;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// The form of snapshots that is written; those of other forms are not verified.
+const API_VERSION: &str = "v2";
+
+/// The digest of values: sha256 of their YAML with sorted keys. No values have the digest of nothing.
+pub(crate) fn config_digest(values: &Map<String, Value>) -> String {
+    let text = if values.is_empty() { String::new() } else { yaml::emit(&sorted(&Value::Object(values.clone()))) };
+    digest(text.as_bytes())
+}
+
+/// The digest of a part of the spec, as Flux writes it down when it was last released.
+pub(crate) fn spec_digest(part: &impl serde::Serialize) -> String {
+    let json = serde_json::to_value(part).unwrap_or_default();
+    digest((go_json(&json) + "\n").as_bytes())
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+/// The digest of a release as it is stored: Go's JSON of its facts, tests left out.
+pub(crate) fn release_digest(release: &StoredRelease, oci_digest: &str) -> String {
+    let value = |part: Result<Value, serde_json::Error>| part.unwrap_or_default();
+    let mut map = Map::new();
+    map.insert("name".into(), release.name.clone().into());
+    map.insert("version".into(), release.version.into());
+    map.insert("info".into(), value(serde_json::to_value(&release.info)));
+    map.insert("chartMetadata".into(), value(serde_json::to_value(&release.chart.metadata)));
+    let config = if release.config.is_empty() { Value::Null } else { sorted(&Value::Object(release.config.clone())) };
+    map.insert("config".into(), config);
+    map.insert("manifest".into(), release.manifest.clone().into());
+    let hooks: Vec<Value> =
+        release.hooks.iter().filter(|hook| !hook.is_test()).map(|hook| value(serde_json::to_value(hook))).collect();
+    map.insert("hooks".into(), if hooks.is_empty() { Value::Null } else { hooks.into() });
+    map.insert("namespace".into(), release.namespace.clone().into());
+    if !oci_digest.is_empty() {
+        map.insert("ociDigest".into(), oci_digest.into());
+    }
+    digest((go_json(&Value::Object(map)) + "\n").as_bytes())
+}
+
+/// Maps of Go have no order: their keys are written sorted.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<&String, &Value> = map.iter().collect();
+            Value::Object(ordered.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// JSON as Go's encoder writes it: what HTML would misread is escaped.
+fn go_json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn time(text: Option<&String>) -> Time {
+    // Helm writes nanoseconds and zones; a status has seconds in UTC.
+    let at = text.and_then(|text| text.parse::<Timestamp>().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}
+
+/// The snapshot of a release, for the history.
+pub(crate) fn of(release: &StoredRelease, oci_digest: &str, action: &str) -> Snapshot {
+    Snapshot {
+        api_version: API_VERSION.to_owned(),
+        digest: release_digest(release, oci_digest),
+        name: release.name.clone(),
+        namespace: release.namespace.clone(),
+        version: release.version,
+        status: release.info.status.clone(),
+        action: action.to_owned(),
+        chart_name: release.chart.metadata.name.clone(),
+        chart_version: release.chart.metadata.version.clone(),
+        app_version: release.chart.metadata.app_version.clone(),
+        config_digest: config_digest(&release.config),
+        first_deployed: time(release.info.first_deployed.as_ref()),
+        last_deployed: time(release.info.last_deployed.as_ref()),
+        deleted: release.info.deleted.as_ref().map(|deleted| time(Some(deleted))),
+        oci_digest: oci_digest.to_owned(),
+        test_hooks: None,
+    }
+}
+
+/// How the tests of a release went, for its snapshot.
+pub(crate) fn test_hooks(release: &StoredRelease) -> BTreeMap<String, TestHookStatus> {
+    let hooks = release.hooks.iter().filter(|hook| hook.is_test());
+    hooks
+        .map(|hook| {
+            let run = &hook.last_run;
+            let status = TestHookStatus {
+                last_started: run.started_at.as_ref().map(|at| time(Some(at))),
+                last_completed: run.completed_at.as_ref().map(|at| time(Some(at))),
+                phase: run.phase.clone(),
+            };
+            (hook.name.clone(), status)
+        })
+        .collect()
+}
+
+/// Whether a snapshot speaks of this release, unchanged since.
+pub(crate) fn matches(snapshot: &Snapshot, release: &StoredRelease) -> bool {
+    snapshot.name == release.name
+        && snapshot.namespace == release.namespace
+        && snapshot.version == release.version
+        && (snapshot.api_version != API_VERSION || snapshot.digest == release_digest(release, &snapshot.oci_digest))
+}
+
+pub(crate) fn has_been_tested(snapshot: &Snapshot) -> bool {
+    snapshot.test_hooks.is_some()
+}
+
+pub(crate) fn has_failed_test(snapshot: &Snapshot) -> bool {
+    snapshot.test_hooks.iter().flatten().any(|(_, test)| test.phase == "Failed")
+}
+
+/// The release that a failed one goes back to: deployed before, its tests not failed unless that does not count.
+pub(crate) fn previous(history: &[Snapshot], ignore_tests: bool) -> Option<&Snapshot> {
+    let good = |one: &&Snapshot| matches!(one.status.as_str(), "deployed" | "superseded") && (ignore_tests || !has_failed_test(one));
+    history.iter().skip(1).find(good)
+}
+
+/// Forgets what no rollback needs any more.
+pub(crate) fn truncate(history: &mut Vec<Snapshot>, ignore_tests: bool) {
+    const HISTORY_MAX: usize = 5;
+    history.sort_by(|a, b| b.version.cmp(&a.version));
+    let target = previous(history, ignore_tests).map(|one| one.version);
+    match target.and_then(|version| history.iter().position(|one| one.version == version)) {
+        Some(at) => history.truncate(at + 1),
+        None => history.truncate(HISTORY_MAX),
+    }
+}
+
+/// `ns/name.v3`.
+pub(crate) fn full_name(snapshot: &Snapshot) -> String {
+    format!("{}/{}.v{}", snapshot.namespace, snapshot.name, snapshot.version)
+}
+
+/// `demo@1.0.0`.
+pub(crate) fn chart(snapshot: &Snapshot) -> String {
+    format!("{}@{}", snapshot.chart_name, snapshot.chart_version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn snapshot(version: i64, status: &str) -> Snapshot {
+        Snapshot { version, status: status.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn digests_are_those_of_flux() {
+        // internal/release/digest_test.go of helm-controller.
+        let release = StoredRelease { name: "foo".into(), ..Default::default() };
+        assert_eq!(release_digest(&release, ""), "sha256:f1498f27a16a09cd7e1ee610d924df065c03d30035638babc95dd9a8d412ce4d");
+        let config = |value: Value| config_digest(value.as_object().expect("a map"));
+        assert_eq!(config(json!({})), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        // status.lastAttemptedConfigDigest in recorded scenarios: hr-upgrade-fail-uninstall.
+        assert_eq!(config(json!({"replicas": 0})), "sha256:d1a28e31cfba0b3897584ffb3a07394b2ca3df72f7f2d85f1212b76168aeb594");
+        assert_eq!(config(json!({"replicas": 1})), "sha256:64c510504df97ba5ad76d9dab24c7550b4b53a6d31adc47a75e6efbe8851ae8c");
+        assert_eq!(config(json!({"b": 1, "a": {"d": 1, "c": 2}})), config(json!({"a": {"c": 2, "d": 1}, "b": 1})));
+    }
+
+    #[test]
+    fn a_changed_release_does_not_match_its_snapshot() {
+        let mut release = StoredRelease { name: "a".into(), namespace: "n".into(), version: 1, ..Default::default() };
+        let snapshot = of(&release, "", "install");
+        assert!(matches(&snapshot, &release));
+        release.manifest = "x".into();
+        assert!(!matches(&snapshot, &release));
+        assert!(matches(&Snapshot { api_version: "v1".into(), ..snapshot }, &release), "an older form is not verified");
+    }
+
+    #[test]
+    fn history_reaches_back_to_the_release_that_a_rollback_would_take() {
+        let versions = |mut history: Vec<Snapshot>| {
+            truncate(&mut history, false);
+            history.iter().map(|one| one.version).collect::<Vec<_>>()
+        };
+        let all = |states: &[&str]| states.iter().zip((1..=states.len() as i64).rev()).map(|(s, v)| snapshot(v, s)).collect::<Vec<_>>();
+        assert_eq!(versions(all(&["deployed", "superseded", "superseded"])), [3, 2]);
+        assert_eq!(versions(all(&["deployed", "failed", "superseded", "failed", "superseded"])), [5, 4, 3]);
+        assert_eq!(versions(all(&["failed"; 7])), [7, 6, 5, 4, 3]);
+        let mut tested = all(&["failed", "superseded", "superseded"]);
+        let failed = TestHookStatus { phase: "Failed".into(), ..Default::default() };
+        tested[1].test_hooks = Some([("t".to_owned(), failed)].into());
+        assert_eq!(previous(&tested, false).map(|one| one.version), Some(1));
+        assert_eq!(previous(&tested, true).map(|one| one.version), Some(2));
+    }
+}

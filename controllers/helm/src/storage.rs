@@ -1,0 +1,251 @@
+//! Releases as Helm keeps them: one Secret a revision.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use cluster::{Client, Delete, Error, Resource, Selection};
+use helm::{SYSTEM_LABELS, StoredRelease};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+const TYPE: &str = "helm.sh/release.v1";
+
+/// One stored revision.
+#[derive(Clone, Default)]
+pub(crate) struct Stored {
+    pub release: Arc<StoredRelease>,
+    /// Labels that are not Helm's own; an upgrade carries them on.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What the names and labels of stored revisions tell, without their content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Revision {
+    pub version: i64,
+    pub status: String,
+    resource_version: String,
+}
+
+/// Where the releases of one name are kept.
+#[derive(Clone)]
+pub(crate) struct Storage {
+    pub client: Client,
+    pub namespace: String,
+    pub name: String,
+    /// As client-go names itself when nobody gives it a name.
+    pub manager: String,
+    pub decoded: Arc<Decoded>,
+}
+
+/// Releases that were read last; a Secret that did not change is neither fetched nor decoded again.
+#[derive(Default)]
+pub(crate) struct Decoded(Mutex<HashMap<(String, String), (String, Stored)>>);
+
+/// Decoded releases kept at most.
+const DECODED_MAX: usize = 2_000;
+
+impl Decoded {
+    fn get(&self, place: &(String, String), resource_version: &str) -> Option<Stored> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(place).filter(|(version, _)| version == resource_version).map(|(_, stored)| stored.clone())
+    }
+
+    fn put(&self, place: (String, String), resource_version: String, stored: Stored) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= DECODED_MAX {
+            kept.clear();
+        }
+        kept.insert(place, (resource_version, stored));
+    }
+
+    fn remove(&self, place: &(String, String)) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta {
+    resource_version: String,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Secret {
+    #[serde(default)]
+    metadata: Meta,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+/// Why a stored release cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    #[error("{0}")]
+    Api(#[source] Error),
+    #[error("the release stored in Secret {secret} cannot be read: {why}")]
+    Corrupt { secret: String, why: String },
+}
+
+impl StorageError {
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Api(error) => error.chain(),
+            other => other.to_string(),
+        }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Api(error) if error.is_not_found())
+    }
+}
+
+impl From<Error> for StorageError {
+    fn from(error: Error) -> Self {
+        Self::Api(error)
+    }
+}
+
+fn secrets() -> Resource {
+    Resource::namespaced("", "v1", "Secret", "secrets")
+}
+
+impl Storage {
+    /// All revisions, the newest first.
+    pub(crate) async fn revisions(&self) -> Result<Vec<Revision>, Error> {
+        #[derive(Deserialize)]
+        struct Only {
+            metadata: Meta,
+        }
+        let labels = format!("name={},owner=helm", self.name);
+        let selection = Selection { namespace: self.namespace.clone(), labels, metadata_only: true, ..Selection::default() };
+        let listed = self.client.list(&secrets(), &selection).await?;
+        let read = |json: &serde_json::value::RawValue| {
+            let Meta { resource_version, labels } = serde_json::from_str::<Only>(json.get()).ok()?.metadata;
+            let version = labels.get("version")?.parse().ok()?;
+            Some(Revision { version, status: labels.get("status").cloned().unwrap_or_default(), resource_version })
+        };
+        let mut revisions: Vec<Revision> = listed.iter().filter_map(|json| read(json)).collect();
+        revisions.sort_by(|a, b| b.version.cmp(&a.version));
+        Ok(revisions)
+    }
+
+    pub(crate) async fn read(&self, revision: &Revision) -> Result<Stored, StorageError> {
+        match self.decoded.get(&self.place(revision.version), &revision.resource_version) {
+            Some(stored) => Ok(stored),
+            None => self.fetch(revision.version).await,
+        }
+    }
+
+    pub(crate) async fn fetch(&self, version: i64) -> Result<Stored, StorageError> {
+        let (_, secret_name) = self.place(version);
+        let bytes = self.client.get(&secrets(), &self.namespace, &secret_name).await?;
+        let corrupt = |why: String| StorageError::Corrupt { secret: format!("{}/{secret_name}", self.namespace), why };
+        let secret: Secret = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
+        let encoded = secret.data.get("release").ok_or_else(|| corrupt("it has no release".to_owned()))?;
+        let text = BASE64_STANDARD.decode(encoded).map_err(|error| corrupt(error.to_string()))?;
+        let release = StoredRelease::decode(&String::from_utf8_lossy(&text)).map_err(|error| corrupt(error.to_string()))?;
+        let mut labels = secret.metadata.labels;
+        labels.retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
+        let stored = Stored { release: Arc::new(release), labels };
+        self.decoded.put(self.place(version), secret.metadata.resource_version, stored.clone());
+        Ok(stored)
+    }
+
+    /// Stores a new revision. The text of an error is Helm's.
+    pub(crate) async fn create(&self, stored: &Stored, now: Timestamp) -> Result<(), String> {
+        let body = self.secret(stored, Some(now.as_second()), None)?;
+        let answer = self.client.create(&secrets(), &self.namespace, &self.manager, body).await;
+        let bytes = answer.map_err(|error| format!("create: failed to create: {}", error.chain()))?;
+        self.remember(&bytes, stored);
+        Ok(())
+    }
+
+    pub(crate) async fn update(&self, stored: &Stored, now: Timestamp) -> Result<(), String> {
+        let body = self.secret(stored, None, Some(now.as_second()))?;
+        let name = stored.release.storage_name();
+        let answer = self.client.replace(&secrets(), &self.namespace, &name, &self.manager, body).await;
+        let bytes = answer.map_err(|error| format!("update: failed to update: {}", error.chain()))?;
+        self.remember(&bytes, stored);
+        Ok(())
+    }
+
+    pub(crate) async fn delete(&self, version: i64) -> Result<(), Error> {
+        let place = self.place(version);
+        self.decoded.remove(&place);
+        match self.client.delete(&secrets(), &self.namespace, &place.1, Delete::default()).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the oldest revisions until a new one fits in, but never the last deployed one. As Helm, before it stores another.
+    pub(crate) async fn make_room(&self, max: usize) -> Result<(), Error> {
+        if max == 0 {
+            return Ok(());
+        }
+        let revisions = self.revisions().await?;
+        for version in superfluous(&revisions, max) {
+            self.delete(version).await?;
+        }
+        Ok(())
+    }
+
+    fn remember(&self, bytes: &[u8], stored: &Stored) {
+        if let Ok(secret) = serde_json::from_slice::<Secret>(bytes) {
+            self.decoded.put(self.place(stored.release.version), secret.metadata.resource_version, stored.clone());
+        }
+    }
+
+    fn place(&self, version: i64) -> (String, String) {
+        (self.namespace.clone(), format!("sh.helm.release.v1.{}.v{version}", self.name))
+    }
+
+    fn secret(&self, stored: &Stored, created: Option<i64>, modified: Option<i64>) -> Result<Vec<u8>, String> {
+        let Stored { release, labels } = stored;
+        let text = release.encode().map_err(|error| error.to_string())?;
+        let secret: Value = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": release.storage_name(),
+                "namespace": self.namespace,
+                "labels": release.storage_labels(created, modified, labels),
+            },
+            "type": TYPE,
+            "data": {"release": BASE64_STANDARD.encode(text)},
+        });
+        serde_json::to_vec(&secret).map_err(|error| error.to_string())
+    }
+}
+
+fn superfluous(revisions: &[Revision], max: usize) -> Vec<i64> {
+    let deployed = revisions.iter().find(|one| one.status == "deployed").map(|one| one.version);
+    let spare = revisions.len().saturating_sub(max.saturating_sub(1));
+    revisions.iter().rev().map(|one| one.version).filter(|version| Some(*version) != deployed).take(spare).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_revisions_go_but_never_the_deployed_one() {
+        let of = |states: &[&str], max| {
+            let count = i64::try_from(states.len()).unwrap();
+            let revisions: Vec<Revision> = (1..=count)
+                .rev()
+                .zip(states)
+                .map(|(version, status)| Revision { version, status: (*status).to_owned(), resource_version: String::new() })
+                .collect();
+            superfluous(&revisions, max)
+        };
+        assert!(of(&["deployed", "superseded"], 5).is_empty());
+        assert_eq!(of(&["deployed", "superseded", "superseded", "superseded", "superseded"], 5), [1]);
+        assert_eq!(of(&["failed", "failed", "failed", "failed", "deployed"], 5), [2]);
+        assert_eq!(of(&["deployed", "superseded", "superseded"], 1), [1, 2]);
+    }
+}
