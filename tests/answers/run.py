@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Compares our controllers with what the real Flux answered to recorded scenarios.
 
-    tests/answers/run.py --kubeconfig KC [--sets ks,src] [--only GLOB[,GLOB]] [--jobs N] [--profile debug|release]
+    tests/answers/run.py --kubeconfig KC [--sets ks,src,hr] [--only GLOB[,GLOB]] [--jobs N] [--profile debug|release]
 
-Starts source-controller and kustomize-controller as separate processes against the API server of KC, and Debian's
+Starts source-, kustomize- and helm-controller as separate processes against the API server of KC, and Debian's
 docker-registry on loopback, runs the scenarios of ../shared/corpus/flux-answers-*.tar.xz, and fails when one that is not
 listed in tests/answers/differences.txt (pattern, reason) differs. Guard rails are off: they hold back what Flux would do.
 """
@@ -32,7 +32,7 @@ def differences():
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kubeconfig", required=True)
-    parser.add_argument("--sets", default="ks,src")
+    parser.add_argument("--sets", default="ks,src,hr")
     parser.add_argument("--only", default="*")
     parser.add_argument("--jobs", type=int, default=6)
     parser.add_argument("--profile", default="debug")
@@ -80,6 +80,10 @@ def main():
         start("source-controller", [str(binaries / "source-controller"), "--storage-path=%s" % (work / "artifacts"), "--storage-addr=" + storage,
                                     "--storage-adv-addr=" + storage, "--concurrent=10", *quiet], **environment)
         start("kustomize-controller", [str(binaries / "kustomize-controller"), "--guard-rails=off", "--concurrent=20", *quiet], **environment)
+        # client-go names the field manager of release Secrets after the program; the recorded one was called so.
+        recorded = work / "bin-helm-controller"
+        recorded.symlink_to(binaries / "helm-controller")
+        start("helm-controller", [str(recorded), "--concurrent=20", *quiet], **environment)
         time.sleep(1)
         for process in processes:
             if process.poll() is not None:
