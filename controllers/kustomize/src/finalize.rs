@@ -49,7 +49,7 @@ async fn prune_all(reconciler: &Reconciler, this: &Kustomization, context: &Cont
     if this.spec.suspend || !deletes {
         return Report::new(Visit::Never).release();
     }
-    let inventory = match reconciler.targets.of(this, &reconciler.options).await {
+    let inventory = match identity::target(&reconciler.targets, this, &reconciler.options).await {
         Ok(target) => first::inventory(reconciler, this, &target).await,
         Err(_) => Ok(status::inventory(&stored)),
     };
