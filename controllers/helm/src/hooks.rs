@@ -27,9 +27,8 @@ pub(crate) async fn run(work: &mut Work<'_>, stored: &mut Stored, event: &str, w
         }
         let objects = objects::parse(&hook.manifest)?;
         let resolved = objects::resolve(&work.job.access.target, objects, &work.job.namespace, None).await;
-        let items = resolved.map_err(|error| {
-            Stop::Failed(format!("unable to build kubernetes object for {event} hook {}: {error}", hook.path))
-        })?;
+        let items =
+            resolved.map_err(|error| Stop::Failed(format!("unable to build kubernetes object for {event} hook {}: {error}", hook.path)))?;
         delete_by(work, &hook, &items, BEFORE).await?;
         hook.last_run = LastRun { started_at: Some(work.job.clock.now().to_string()), completed_at: None, phase: "Running".to_owned() };
         write(stored, &hook);

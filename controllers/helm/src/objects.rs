@@ -282,7 +282,10 @@ impl Access {
     /// Client-side apply: a POST, a PUT, or a merge patch of what the old and the new manifest, or the live object, differ in.
     async fn put_by_client(&self, item: &Item, original: Option<&Item>) -> Result<(), ObjectError> {
         let key = item.key();
-        let live = self.get(item).await.map_err(|error| ObjectError(format!("could not get information about the resource: {}", error.chain())))?;
+        let live = self
+            .get(item)
+            .await
+            .map_err(|error| ObjectError(format!("could not get information about the resource: {}", error.chain())))?;
         let body = serde_json::to_vec(&item.desired.object).map_err(|error| ObjectError(error.to_string()))?;
         let Some(live) = live else {
             return self.post(item, body).await;
@@ -300,9 +303,7 @@ impl Access {
             let Some(patch) = three_way(before.as_map(), item.desired.object.as_map(), live.as_map()) else { return Ok(()) };
             let body = serde_json::to_vec(&patch).map_err(|error| ObjectError(error.to_string()))?;
             let answer = self.client.patch(&item.resource, &key.namespace, &key.name, "", PatchKind::Merge, FIELD_MANAGER, body).await;
-            answer.map_err(|error| {
-                ObjectError(format!("cannot patch {:?} with kind {}: {}", key.name, key.kind, error.chain()))
-            })?
+            answer.map_err(|error| ObjectError(format!("cannot patch {:?} with kind {}: {}", key.name, key.kind, error.chain())))?
         };
         if let Ok(object) = read(&answer) {
             self.target.owned.answered(object, item.desired.digest);

@@ -25,10 +25,7 @@ use apply::Targets;
 use cluster::Client;
 use health::Expressions;
 use runtime::{Backoff, Context, Event, FeatureGates, Report, Store, Visit};
-use std::{
-    collections::HashSet,
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 use types::{GoDuration, NamespacedName};
 
 /// A release made by others is taken as it is, without a new revision, when it is what the spec asks for.
@@ -372,7 +369,13 @@ impl Reconciler {
     }
 
     /// The versions of the history that are still stored as they were; only looked up where a rollback may follow.
-    async fn verified(&self, history: &[Snapshot], storage: &Storage, revisions: &[crate::storage::Revision], state: &State) -> HashSet<i64> {
+    async fn verified(
+        &self,
+        history: &[Snapshot],
+        storage: &Storage,
+        revisions: &[crate::storage::Revision],
+        state: &State,
+    ) -> HashSet<i64> {
         let mut verified = HashSet::new();
         if *state != State::Failed {
             return verified;

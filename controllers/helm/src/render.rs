@@ -305,7 +305,14 @@ fn remove_annotation(object: &mut Map<String, Value>, key: &str) {
 }
 
 /// A release as it is stored before anything is applied.
-pub(crate) fn release(input: &Input, output: Output, first_deployed: Option<String>, status: &str, description: &str, ssa: bool) -> StoredRelease {
+pub(crate) fn release(
+    input: &Input,
+    output: Output,
+    first_deployed: Option<String>,
+    status: &str,
+    description: &str,
+    ssa: bool,
+) -> StoredRelease {
     let now = input.now.to_string();
     StoredRelease {
         name: input.name.clone(),
@@ -356,7 +363,8 @@ mod tests {
     #[test]
     fn common_metadata_and_patches_reach_hooks_only_where_they_are_sent_along() {
         let mut this = this();
-        this.spec.common_metadata = Some(meta::CommonMetadata { labels: [("team".to_owned(), "a".to_owned())].into(), ..Default::default() });
+        this.spec.common_metadata =
+            Some(meta::CommonMetadata { labels: [("team".to_owned(), "a".to_owned())].into(), ..Default::default() });
         let hook = Hook {
             name: "h".into(),
             kind: "ConfigMap".into(),

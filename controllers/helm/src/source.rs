@@ -133,7 +133,8 @@ mod tests {
     use serde_json::json;
 
     fn source(generation: i64, observed: i64, conditions: serde_json::Value, artifact: bool) -> Source {
-        let artifact = artifact.then(|| json!({"digest": "sha256:1", "revision": "1", "url": "u", "path": "p", "lastUpdateTime": "2026-01-01T00:00:00Z"}));
+        let artifact = artifact
+            .then(|| json!({"digest": "sha256:1", "revision": "1", "url": "u", "path": "p", "lastUpdateTime": "2026-01-01T00:00:00Z"}));
         let value = json!({"metadata": {"generation": generation}, "status": {"observedGeneration": observed, "conditions": conditions, "artifact": artifact}});
         serde_json::from_value(value).unwrap()
     }

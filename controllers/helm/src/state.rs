@@ -15,7 +15,9 @@ pub(crate) enum State {
     /// Somebody began and did not end.
     Locked,
     /// Somebody else released it, or changed our release. `as_wanted`: chart and values are those that we want.
-    Unmanaged { as_wanted: bool },
+    Unmanaged {
+        as_wanted: bool,
+    },
     /// It, or one of its tests, failed.
     Failed,
     /// Chart, values or what is laid over them changed.
@@ -37,7 +39,9 @@ pub(crate) enum Action {
     /// Take the release as it is.
     Accept,
     Test,
-    Rollback { version: i64 },
+    Rollback {
+        version: i64,
+    },
     UninstallRemediation,
     CorrectDrift,
     /// Say that there is drift.
@@ -45,7 +49,10 @@ pub(crate) enum Action {
     /// Nothing is left to do.
     Settle,
     /// Too many failures: only a change helps.
-    Stall { attempts: i64, action: &'static str },
+    Stall {
+        attempts: i64,
+        action: &'static str,
+    },
     /// There is no release to go back to.
     NoTarget,
 }
@@ -331,8 +338,9 @@ mod tests {
 
     #[test]
     fn a_failed_upgrade_goes_back_to_what_is_stored_unchanged() {
-        let history: Vec<Snapshot> =
-            [("failed", 3), ("failed", 2), ("superseded", 1)].map(|(s, v)| Snapshot { status: s.into(), version: v, ..Default::default() }).into();
+        let history: Vec<Snapshot> = [("failed", 3), ("failed", 2), ("superseded", 1)]
+            .map(|(s, v)| Snapshot { status: s.into(), version: v, ..Default::default() })
+            .into();
         let mut policy = Policy { history: &history, ..failed_upgrade(1, 1) };
         assert_eq!(decide(&State::Failed, &policy), Action::Rollback { version: 1 });
         policy.is_stored = &|_| false;

@@ -262,7 +262,8 @@ impl Draft<'_> {
 
     fn told_rollback(&mut self, outcome: &Outcome, current: &Snapshot) {
         // The description of the new revision says where it came from; the history names that release.
-        let target = outcome.release.as_ref().and_then(|release| release.info.description.strip_prefix("Rollback to ")?.parse::<i64>().ok());
+        let target =
+            outcome.release.as_ref().and_then(|release| release.info.description.strip_prefix("Rollback to ")?.parse::<i64>().ok());
         let previous = Snapshot { version: target.unwrap_or(current.version), ..current.clone() };
         let (name, chart) = (snapshot::full_name(&previous), snapshot::chart(&previous));
         match &outcome.failure {
@@ -336,7 +337,8 @@ impl Draft<'_> {
         {
             let upgrade = self.status.last_attempted_release_action == "upgrade";
             let (word, reason) = if upgrade { ("upgrade", "UpgradeSucceeded") } else { ("install", "InstallSucceeded") };
-            let message = format!("Helm {word} succeeded for release {} with chart {}", snapshot::full_name(current), snapshot::chart(current));
+            let message =
+                format!("Helm {word} succeeded for release {} with chart {}", snapshot::full_name(current), snapshot::chart(current));
             self.set(RELEASED, TRUE, reason, message);
         }
         self.summarize();
@@ -416,12 +418,21 @@ mod tests {
         let mut draft = draft(&this);
         assert!(draft.record(&outcome(Operation::Install, &[release(1, "pending-install"), release(1, "deployed")], None), ""));
         assert_eq!(history(&draft), [(1, "deployed", "install")]);
-        draft.record(&outcome(Operation::Upgrade, &[release(2, "pending-upgrade"), release(1, "superseded"), release(2, "deployed")], None), "");
+        draft.record(
+            &outcome(Operation::Upgrade, &[release(2, "pending-upgrade"), release(1, "superseded"), release(2, "deployed")], None),
+            "",
+        );
         // As recorded: hr-upgrade-values. The older release loses its action when it is written again.
         assert_eq!(history(&draft), [(2, "deployed", "upgrade"), (1, "superseded", "")]);
-        draft.record(&outcome(Operation::Upgrade, &[release(3, "pending-upgrade"), release(2, "deployed"), release(3, "failed")], Some("x")), "");
+        draft.record(
+            &outcome(Operation::Upgrade, &[release(3, "pending-upgrade"), release(2, "deployed"), release(3, "failed")], Some("x")),
+            "",
+        );
         assert_eq!((draft.status.failures, draft.status.upgrade_failures), (1, 1));
-        draft.record(&outcome(Operation::Rollback, &[release(4, "pending-rollback"), release(2, "superseded"), release(4, "deployed")], None), "");
+        draft.record(
+            &outcome(Operation::Rollback, &[release(4, "pending-rollback"), release(2, "superseded"), release(4, "deployed")], None),
+            "",
+        );
         // As recorded: hr-upgrade-fail-rollback-reset.
         assert_eq!(
             history(&draft),
@@ -436,7 +447,10 @@ mod tests {
     fn releases_of_others_do_not_get_into_the_history() {
         let this = this();
         let mut draft = draft(&this);
-        draft.record(&outcome(Operation::Upgrade, &[release(2, "pending-upgrade"), release(1, "superseded"), release(2, "deployed")], None), "");
+        draft.record(
+            &outcome(Operation::Upgrade, &[release(2, "pending-upgrade"), release(1, "superseded"), release(2, "deployed")], None),
+            "",
+        );
         assert_eq!(history(&draft), [(2, "deployed", "upgrade")]);
     }
 

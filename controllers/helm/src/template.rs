@@ -62,7 +62,8 @@ fn namespace(this: &HelmRelease) -> String {
 
 /// Whether the live object says what is wanted, and no label or annotation more.
 fn is_settled(live: &Value, wanted: &Value) -> bool {
-    let part = |object: &Value, key: &str| object["metadata"].get(key).cloned().filter(|map| map.as_object().is_some_and(|map| !map.is_empty()));
+    let part =
+        |object: &Value, key: &str| object["metadata"].get(key).cloned().filter(|map| map.as_object().is_some_and(|map| !map.is_empty()));
     live["spec"] == wanted["spec"] && ["labels", "annotations"].iter().all(|key| part(live, key) == part(wanted, key))
 }
 

@@ -231,7 +231,8 @@ mod tests {
     fn the_pod_of_a_hook_is_done_when_it_has_ended() {
         let pod = |phase: &str| {
             let conditions = json!([{"type": "Ready", "status": "True"}]);
-            let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": phase, "conditions": conditions}});
+            let value =
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "status": {"phase": phase, "conditions": conditions}});
             pod_of_a_hook(&objects::read(value.to_string().as_bytes()).unwrap()).status
         };
         assert_eq!((pod("Running"), pod("Succeeded"), pod("Failed")), (Status::InProgress, Status::Current, Status::Failed));

@@ -65,8 +65,7 @@ impl Actions {
         operation: Operation,
         work: impl FnOnce(Turn) -> F,
         done: impl FnOnce() + Send + 'static,
-    )
-    where
+    ) where
         F: Future<Output = Outcome> + Send + 'static,
     {
         let (wake, cancel) = (Arc::new(Notify::new()), CancellationToken::new());

@@ -26,7 +26,8 @@ pub fn compare_as(manager: &str, live: &Object, desired: &Object, ignored: &[&st
     if ours.get("apiVersion").and_then(Value::as_str) != Some(desired.api_version()) {
         return Drift::Unsure;
     }
-    let others: Vec<&Value> = entries.iter().filter(|entry| !managers::is_of(entry, manager)).filter_map(|entry| entry.get("fieldsV1")).collect();
+    let others: Vec<&Value> =
+        entries.iter().filter(|entry| !managers::is_of(entry, manager)).filter_map(|entry| entry.get("fieldsV1")).collect();
     let live_value = Value::Object(live.as_map().clone());
     let mut wanted = desired.clone().into_value();
     for path in ignored.iter().rev() {
