@@ -594,7 +594,7 @@ impl Work<'_> {
         let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"name": name}}});
         let body = serde_json::to_vec(&object).map_err(|error| Stop::Failed(error.to_string()))?;
         match self.job.access.client.create(&namespaces, "", objects::FIELD_MANAGER, body).await {
-            Err(error) if !error.status().is_some_and(|status| status.reason == "AlreadyExists") => {
+            Err(error) if error.status().is_none_or(|status| status.reason != "AlreadyExists") => {
                 Err(Stop::Failed(format!("failed to create namespace {name}: {}", error.chain())))
             }
             _ => Ok(()),

@@ -98,7 +98,7 @@ fn run(input: &Input, runtime: &tokio::runtime::Handle, target: &Arc<apply::Targ
 /// Manifests that are no YAML are found out by what reads them first: the merge before the post-renderers.
 fn in_words_of_helm(error: &helm::Error) -> String {
     match error {
-        helm::Error::Manifest { path, why } => match why.strip_prefix("error converting YAML to JSON: ") {
+        helm::Error::Manifest { path, why, .. } => match why.strip_prefix("error converting YAML to JSON: ") {
             Some(why) => format!("error merging manifests: parsing {path}: MalformedYAMLError: {why}"),
             None => format!("error merging manifests: parsing {path}: {why}"),
         },
@@ -246,10 +246,12 @@ fn post_render(this: &HelmRelease, documents: Vec<Document>) -> Result<Vec<Docum
 /// The items of a List, or the object itself.
 fn taken_apart(value: Value) -> Vec<Map<String, Value>> {
     let Value::Object(mut object) = value else { return Vec::new() };
-    match (object.get("kind").and_then(Value::as_str), object.get_mut("items")) {
-        (Some("List"), Some(Value::Array(items))) => std::mem::take(items).into_iter().flat_map(taken_apart).collect(),
-        _ => vec![object],
+    if object.get("kind").and_then(Value::as_str) == Some("List")
+        && let Some(Value::Array(items)) = object.get_mut("items")
+    {
+        return std::mem::take(items).into_iter().flat_map(taken_apart).collect();
     }
+    vec![object]
 }
 
 fn built(stream: &str, spec: &flux::Spec) -> Result<Vec<kustomize::Resource>, kustomize::Error> {

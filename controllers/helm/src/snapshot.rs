@@ -142,7 +142,7 @@ pub(crate) fn previous(history: &[Snapshot], ignore_tests: bool) -> Option<&Snap
 /// Forgets what no rollback needs any more.
 pub(crate) fn truncate(history: &mut Vec<Snapshot>, ignore_tests: bool) {
     const HISTORY_MAX: usize = 5;
-    history.sort_by(|a, b| b.version.cmp(&a.version));
+    history.sort_by_key(|one| std::cmp::Reverse(one.version));
     let target = previous(history, ignore_tests).map(|one| one.version);
     match target.and_then(|version| history.iter().position(|one| one.version == version)) {
         Some(at) => history.truncate(at + 1),

@@ -113,7 +113,7 @@ impl Draft<'_> {
         }
         let kinds: &[&str] = if self.test_counts() { &[REMEDIATED, TEST_SUCCESS, RELEASED] } else { &[REMEDIATED, RELEASED] };
         let mut found: Vec<&Condition> = kinds.iter().filter_map(|kind| self.status.conditions.condition(kind)).collect();
-        found.sort_by(|a, b| b.observed_generation.cmp(&a.observed_generation));
+        found.sort_by_key(|condition| std::cmp::Reverse(condition.observed_generation));
         let Some(first) = found.first().map(|condition| (*condition).clone()) else { return };
         // That it had to be mended is no success.
         let value = if first.r#type == REMEDIATED { FALSE } else { &first.status };
@@ -195,7 +195,7 @@ impl Draft<'_> {
         {
             tested.test_hooks = Some(snapshot::test_hooks(release));
         }
-        history.sort_by(|a, b| b.version.cmp(&a.version));
+        history.sort_by_key(|one| std::cmp::Reverse(one.version));
     }
 
     fn told_release(&mut self, outcome: &Outcome, current: &Snapshot) {

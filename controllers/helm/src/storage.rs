@@ -129,7 +129,7 @@ impl Storage {
             Some(Revision { version, status: labels.get("status").cloned().unwrap_or_default(), resource_version })
         };
         let mut revisions: Vec<Revision> = listed.iter().filter_map(|json| read(json)).collect();
-        revisions.sort_by(|a, b| b.version.cmp(&a.version));
+        revisions.sort_by_key(|one| std::cmp::Reverse(one.version));
         Ok(revisions)
     }
 
