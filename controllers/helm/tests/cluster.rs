@@ -9,7 +9,8 @@ use common::{DEMO, Lab, condition, config_maps, end, eventually, history, jobs, 
 use serde_json::json;
 use std::process::Command;
 
-const BOOM: &str = "{{ if .Values.boom }}\napiVersion: v1\nkind: Service\nmetadata:\n  name: bad\nspec:\n  ports:\n  - port: 99999\n{{ end }}\n";
+const BOOM: &str =
+    "{{ if .Values.boom }}\napiVersion: v1\nkind: Service\nmetadata:\n  name: bad\nspec:\n  ports:\n  - port: 99999\n{{ end }}\n";
 const HOOK: &str = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {{ .Release.Name }}-work\n  annotations:\n    helm.sh/hook: pre-install\nspec:\n  suspend: true\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - name: c\n        image: example.com/j\n";
 
 #[tokio::test(flavor = "multi_thread")]

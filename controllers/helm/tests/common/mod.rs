@@ -125,9 +125,14 @@ impl Lab {
         let source = json!({"kind": "HelmRepository", "name": "charts"});
         let chart = json!({"metadata": {"name": "demo", "namespace": self.namespace}, "spec": {"interval": "1h", "chart": "demo", "version": "*", "sourceRef": source}});
         let made = self.apply(&charts(), chart).await;
-        let condition = json!({"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let body = json!({"status": {"observedGeneration": made["metadata"]["generation"], "artifact": artifact, "conditions": [condition]}});
-        self.client.patch(&charts(), &self.namespace, "demo", "status", PatchKind::Merge, "tester", body.to_string().into_bytes()).await.unwrap();
+        let condition =
+            json!({"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let body =
+            json!({"status": {"observedGeneration": made["metadata"]["generation"], "artifact": artifact, "conditions": [condition]}});
+        self.client
+            .patch(&charts(), &self.namespace, "demo", "status", PatchKind::Merge, "tester", body.to_string().into_bytes())
+            .await
+            .unwrap();
     }
 
     pub async fn release(&self, name: &str, more: Value) {
@@ -171,7 +176,8 @@ impl Lab {
     /// The stored revisions of a release, oldest first.
     pub async fn stored(&self, name: &str) -> Vec<StoredRelease> {
         let labels = format!("owner=helm,name={name}");
-        let listed = self.client.list(&secrets(), &Selection { namespace: self.namespace.clone(), labels, ..Selection::default() }).await.unwrap();
+        let listed =
+            self.client.list(&secrets(), &Selection { namespace: self.namespace.clone(), labels, ..Selection::default() }).await.unwrap();
         let mut all: Vec<StoredRelease> = listed
             .iter()
             .map(|json| {
