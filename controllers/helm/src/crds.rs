@@ -42,9 +42,7 @@ pub(crate) async fn apply(work: &mut Work<'_>, crds: &[(String, String)]) -> Res
     job.access.watch(&items).await;
     let mut sent: Vec<Item> = Vec::new();
     for item in items {
-        if policy == CrdPolicy::Create && job.access.get(&item).await.map_err(|error| failed(&error.chain()))?.is_some() {
-            continue;
-        }
+        // Create updates what exists too: in Helm 4 a creation is a server-side apply. As recorded: hr-crds-create.
         job.access.apply(&item).await.map_err(|error| failed(&error))?;
         sent.push(item);
     }
@@ -52,7 +50,7 @@ pub(crate) async fn apply(work: &mut Work<'_>, crds: &[(String, String)]) -> Res
         return Ok(false);
     }
     let expressions = Expressions::default();
-    let rules = Rules { expressions: &expressions, fail_fast: true, hooks: false, legacy: false };
+    let rules = Rules { expressions: &expressions, fail_fast: true, hooks: false, legacy: false, jobs_begun: false };
     let waited = wait::until_ready(&job.access, &sent, rules, ESTABLISHED_WITHIN, &job.clock, &mut work.turn).await;
     waited.map_err(|error| match error {
         wait::WaitError::Failed(why) => failed(&why),

@@ -71,7 +71,7 @@ async fn make_and_wait(work: &mut Work<'_>, hook: &Hook, items: &[Item], event: 
     let awaited: Vec<Item> = items.iter().filter(|item| wait::awaited_of_hook(item)).cloned().collect();
     // Helm looks at a failed Job or Pod of a hook only when nothing else is left to wait for; there is one object a hook.
     let expressions = Expressions::default();
-    let rules = Rules { expressions: &expressions, fail_fast: false, hooks: true, legacy: false };
+    let rules = Rules { expressions: &expressions, fail_fast: false, hooks: true, legacy: false, jobs_begun: false };
     let timeout = work.timeout();
     Ok(wait::until_ready(&work.job.access, &awaited, rules, timeout, &work.job.clock, &mut work.turn).await?)
 }

@@ -129,6 +129,8 @@ pub(crate) struct Access {
     pub look_first: bool,
     /// Replace instead of patch; only without server-side apply.
     pub force: bool,
+    /// The last release was applied by the client: what it owns becomes ours before the server applies.
+    pub migrate: bool,
 }
 
 impl Access {
@@ -187,7 +189,12 @@ impl Access {
             let original = before(item);
             async move {
                 match original {
-                    Some(original) => self.put(item, Some(original)).await,
+                    Some(original) => {
+                        if self.migrate {
+                            self.take_over_fields(item).await?;
+                        }
+                        self.put(item, Some(original)).await
+                    }
                     None => self.put(item, None).await.map_err(|error| ObjectError(format!("failed to create resource: {error}"))),
                 }
             }
@@ -250,6 +257,17 @@ impl Access {
             return Ok(());
         }
         self.apply(item).await
+    }
+
+    /// Lets the fields that we wrote as a client count as applied, so that a later apply can take them away.
+    async fn take_over_fields(&self, item: &Item) -> Result<(), ObjectError> {
+        let key = item.key();
+        let failed = |error: Error| ObjectError(format!("failed to migrate managed fields of {key}: {}", error.chain()));
+        let Some(live) = self.get(item).await.map_err(failed)? else { return Ok(()) };
+        let Some(patch) = applied_fields(&live) else { return Ok(()) };
+        let body = serde_json::to_vec(&patch).map_err(|error| ObjectError(error.to_string()))?;
+        let sent = self.client.patch(&item.resource, &key.namespace, &key.name, "", PatchKind::Json, FIELD_MANAGER, body).await;
+        sent.map(|_| ()).map_err(failed)
     }
 
     /// Server-side apply.
@@ -340,6 +358,26 @@ pub(crate) fn keeps(object: &Object) -> bool {
 pub(crate) fn read(bytes: &[u8]) -> Result<Object, Error> {
     let value: Value = serde_json::from_slice(bytes).map_err(Error::Decode)?;
     Object::new(value).map_err(|error| Error::Decode(serde::de::Error::custom(error)))
+}
+
+/// The JSON patch that makes our client-side entry of the managed fields a server-side one; none where there is nothing to do.
+fn applied_fields(live: &Object) -> Option<Value> {
+    let entries = live.field(&["metadata", "managedFields"])?.as_array()?;
+    let of = |entry: &Value, operation: &str| {
+        entry["manager"] == FIELD_MANAGER && entry["operation"] == operation && entry.get("subresource").is_none_or(|part| part == "")
+    };
+    let at = entries.iter().position(|entry| of(entry, "Update"))?;
+    let mut entries = entries.clone();
+    if entries.iter().any(|entry| of(entry, "Apply")) {
+        entries.remove(at);
+    } else {
+        entries[at]["operation"] = "Apply".into();
+    }
+    let version = live.field(&["metadata", "resourceVersion"])?;
+    Some(serde_json::json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
+    ]))
 }
 
 /// What says that an object is not of this release; Helm's text.

@@ -91,7 +91,9 @@ pub(crate) fn expressions(this: &HelmRelease) -> Result<Expressions, Stopped> {
 }
 
 /// The HelmChart of a chart template, and the chart of whatever source there is.
-pub(crate) async fn chart_template(reconciler: &Reconciler, draft: &mut Draft<'_>) -> Result<SourceKey, Stopped> {
+///
+/// Also the generation of the HelmChart, when it was changed a moment ago: what the watch shows may be older.
+pub(crate) async fn chart_template(reconciler: &Reconciler, draft: &mut Draft<'_>) -> Result<(SourceKey, i64), Stopped> {
     let this = draft.this;
     let Some(key) = SourceKey::of(this) else {
         return Err(Stopped::told(INVALID_CHART, "exactly one of spec.chart and spec.chartRef must be set", Again::Terminal));
@@ -105,10 +107,10 @@ pub(crate) async fn chart_template(reconciler: &Reconciler, draft: &mut Draft<'_
         .json(&key.name)
         .filter(|_| key.kind == HELM_CHART && this.spec.chart.is_some())
         .and_then(|json| serde_json::from_str(json.get()).ok());
-    template::reconcile(&reconciler.client, this, &mut draft.status, live, &mut draft.events)
+    let generation = template::reconcile(&reconciler.client, this, &mut draft.status, live, &mut draft.events)
         .await
         .map_err(|message| Stopped::told("HelmChartFailed", message, Again::Backoff))?;
-    Ok(key)
+    Ok((key, generation))
 }
 
 /// Looks whether the dependencies let a release begin.
@@ -133,7 +135,7 @@ pub(crate) async fn dependencies(reconciler: &Reconciler, this: &HelmRelease) ->
 }
 
 /// Source, values and chart.
-pub(crate) async fn prepare(reconciler: &Reconciler, this: &HelmRelease, key: &SourceKey) -> Result<Prepared, Stopped> {
+pub(crate) async fn prepare(reconciler: &Reconciler, this: &HelmRelease, key: &SourceKey, generation: i64) -> Result<Prepared, Stopped> {
     let options = &reconciler.options;
     let external = key.kind == EXTERNAL_ARTIFACT.0;
     if external && !reconciler.gates.enabled("ExternalArtifact") {
@@ -151,7 +153,12 @@ pub(crate) async fn prepare(reconciler: &Reconciler, this: &HelmRelease, key: &S
             return Err(Stopped::quiet(reason::ARTIFACT_FAILED, message, Again::Backoff));
         }
     };
-    let artifact = source.artifact().map_err(|why| {
+    let current = if source.metadata.generation < generation {
+        Err("latest generation of object has not been reconciled".to_owned())
+    } else {
+        source.artifact()
+    };
+    let artifact = current.map_err(|why| {
         let message = format!("{} '{}' is not ready: {why}", key.kind, key.name);
         Stopped::quiet("SourceNotReady", message, Again::After(options.requeue_dependency))
     })?;
@@ -245,6 +252,7 @@ impl Reach {
             take_ownership,
             look_first: self.impersonated,
             force: force && !ssa,
+            migrate: ssa && last.is_some() && !before,
         }
     }
 }

@@ -56,6 +56,10 @@ pub(crate) struct Outcome {
     pub log: Vec<String>,
     /// Nobody needs it any more: it is not told.
     pub cancelled: bool,
+    /// The OCI digest of the chart that was released, or empty.
+    pub oci_digest: String,
+    /// Where a rollback went back to.
+    pub version: i64,
 }
 
 impl Outcome {
@@ -73,6 +77,8 @@ impl Outcome {
             failure: Some(why.to_owned()),
             log: Vec::new(),
             cancelled: !panicked,
+            oci_digest: String::new(),
+            version: 0,
         }
     }
 }
@@ -147,6 +153,8 @@ pub(crate) async fn run(job: Job, mut turn: Turn) -> Outcome {
         failure: result.err().map(|error| error.to_string()),
         log,
         cancelled,
+        oci_digest: job.chart.as_ref().map(|chart| chart.oci_digest.clone()).unwrap_or_default(),
+        version: job.version,
     }
 }
 
@@ -310,6 +318,7 @@ impl Work<'_> {
     async fn upgrade(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
         let job = self.job;
         let upgrade = job.this.spec.upgrade.clone().unwrap_or_default();
+        self.note(format!("preparing upgrade for {}", job.name));
         let (last, mut original) = self.last_and_current().await?;
         let mut values = job.values.clone();
         if upgrade.preserve_values {
@@ -581,8 +590,8 @@ impl Work<'_> {
         };
         let none = Expressions::default();
         let expressions = if legacy { &none } else { &*self.job.expressions };
-        let rules = Rules { expressions, fail_fast: self.job.fail_fast, hooks: false, legacy };
-        let awaited = wait::awaited(items, !jobs_disabled);
+        let rules = Rules { expressions, fail_fast: self.job.fail_fast, hooks: false, legacy, jobs_begun: jobs_disabled };
+        let awaited = wait::awaited(items);
         self.note(format!("waiting for resources: {}", awaited.len()));
         let timeout = self.timeout();
         Ok(wait::until_ready(&self.job.access, &awaited, rules, timeout, &self.job.clock, &mut self.turn).await?)

@@ -115,14 +115,14 @@ impl Reconciler {
                 context.progress(&draft.status);
             }
         }
-        let source = match observe::chart_template(self, &mut draft).await {
-            Ok(source) => source,
+        let (source, generation) = match observe::chart_template(self, &mut draft).await {
+            Ok(found) => found,
             Err(stopped) => return self.stopped_after(draft, outcome, stopped, context),
         };
         if begins && let Err(stopped) = observe::dependencies(self, this).await {
             return self.stopped(draft, stopped, context);
         }
-        let prepared = match observe::prepare(self, this, &source).await {
+        let prepared = match observe::prepare(self, this, &source, generation).await {
             Ok(prepared) => prepared,
             Err(stopped) => return self.stopped_after(draft, outcome, stopped, context),
         };
@@ -130,6 +130,7 @@ impl Reconciler {
             Ok(reach) => reach,
             Err(stopped) => return self.stopped_after(draft, outcome, stopped, context),
         };
+        self.attempt(&mut draft, &prepared, context);
         if let Some(outcome) = outcome
             && let Some(report) = self.take_in(&mut draft, outcome, context).await
         {
@@ -138,7 +139,7 @@ impl Reconciler {
         if let Some(report) = self.change_target(&mut draft, &reach, &prepared, context) {
             return report;
         }
-        self.attempt(&mut draft, &prepared, context);
+        spec::storage_namespace(this).clone_into(&mut draft.status.storage_namespace);
         let storage = reach.storage(self, spec::storage_namespace(this), &spec::release_name(this));
         let sight = Sight { reach: &reach, storage: &storage, prepared: &prepared, expressions: &expressions, context };
         // Each turn takes a step that the round has not taken yet, so there are few.
@@ -159,8 +160,15 @@ impl Reconciler {
             self.actions.end_round(key);
             return Some(Report::new(Visit::After(self.backoff.delay(1))));
         }
-        let oci_digest = outcome_digest(draft, &outcome).unwrap_or_default();
+        let oci_digest = oci_digest(draft, &outcome);
         let well = draft.record(&outcome, &oci_digest);
+        if matches!(outcome.operation, Operation::Install | Operation::Upgrade) {
+            spec::storage_namespace(draft.this).clone_into(&mut draft.status.storage_namespace);
+            if well {
+                draft.status.observed_post_renderers_digest = post_renderers_digest(draft.this);
+                draft.status.observed_common_metadata_digest = common_metadata_digest(draft.this);
+            }
+        }
         // What is in storage and what the history says must not part: it is stored before anything else is done.
         if let Err(error) = context.checkpoint(&draft.status).await {
             tracing::error!(error = %error.chain(), "what came of an action was not stored; it is tried again");
@@ -177,15 +185,11 @@ impl Reconciler {
                 self.actions.end_round(key);
                 None
             }
+            // What comes now says the table: another attempt, or none when they are used up.
             Operation::Rollback | Operation::UninstallRemediation if well => {
-                let policy = self.policy(draft, false, &[]);
-                let (stalled, mut draft) = (state::after_remediation(&policy), take(draft));
-                if let Some(Action::Stall { attempts, action }) = stalled {
-                    return Some(self.stall(draft, attempts, action, context));
-                }
+                snapshot::truncate(&mut draft.status.history, spec::upgrade_remediation(draft.this, false).ignore_test_failures);
                 self.actions.end_round(key);
-                draft.progressing("Retrying after the release was remediated");
-                Some(self.report(draft, Visit::Now))
+                None
             }
             _ if well || status::stored_new(&outcome) || outcome.operation == Operation::Test => None,
             // Nothing was left behind: it is tried again, and does not count as an attempt.
@@ -235,20 +239,22 @@ impl Reconciler {
             || status.last_attempted_revision != metadata.version
             || status.last_attempted_config_digest != prepared.config_digest;
         let reset = requested(this, meta::RESET_REQUEST, &status.last_handled_reset_at, &status.last_handled_reconcile_at);
-        if changed || (reset && !self.actions.in_round(context.key())) {
+        if changed || reset {
             status.failures = 0;
             status.install_failures = 0;
             status.upgrade_failures = 0;
-            // What was begun for something else does not count for this.
-            self.actions.end_round(context.key());
         }
+        if reset && let Some(token) = spec::annotation(this, meta::RESET_REQUEST) {
+            token.clone_into(&mut status.last_handled_reset_at);
+        }
+        let purpose = format!("{} {} {}", spec::generation(this), metadata.version, prepared.config_digest);
+        self.actions.round_is_for(context.key(), &purpose);
         status.last_attempted_generation = spec::generation(this);
         metadata.version.clone_into(&mut status.last_attempted_revision);
         prepared.chart.oci_digest.clone_into(&mut status.last_attempted_revision_digest);
         prepared.config_digest.clone_into(&mut status.last_attempted_config_digest);
         status.last_attempted_values_checksum.clear();
         status.last_release_revision = 0;
-        spec::storage_namespace(this).clone_into(&mut status.storage_namespace);
     }
 
     fn policy<'p>(&self, draft: &'p Draft<'_>, forced: bool, history: &'p [Snapshot]) -> Policy<'p> {
@@ -552,10 +558,9 @@ impl Reconciler {
             (policy.upgrade, policy.upgrade_failures, "upgrade")
         };
         if step != Step::Release || draft.status.failures == 0 {
-            // What was done went well, and something new is asked for; or the cluster does not let it stay.
+            // What was done went well, and did not last: somebody else is at work, and a race helps nobody.
             self.actions.end_round(context.key());
-            let visit = if step == Step::Release { Visit::Now } else { Visit::After(self.backoff.delay(3)) };
-            return self.report(draft, visit);
+            return self.report(draft, Visit::After(self.backoff.delay(6)));
         }
         if let Some(after) = remedy.retry_after {
             let message = format!("retrying after {}", GoDuration::from(after));
@@ -579,6 +584,8 @@ impl Reconciler {
         draft.succeeded();
         draft.status.observed_post_renderers_digest = post_renderers_digest(draft.this);
         draft.status.observed_common_metadata_digest = common_metadata_digest(draft.this);
+        let remedy = spec::upgrade_remediation(draft.this, false);
+        snapshot::truncate(&mut draft.status.history, remedy.ignore_test_failures);
         let interval = draft.this.spec.interval.to_std();
         self.end(draft, Visit::Interval(interval), context)
     }
@@ -587,8 +594,6 @@ impl Reconciler {
     fn end(&self, mut draft: Draft<'_>, visit: Visit, context: &Context) -> Report {
         self.actions.end_round(context.key());
         draft.answer_requests();
-        let remedy = spec::upgrade_remediation(draft.this, false);
-        snapshot::truncate(&mut draft.status.history, remedy.ignore_test_failures);
         self.report(draft, visit)
     }
 
@@ -634,11 +639,13 @@ fn take<'t>(draft: &mut Draft<'t>) -> Draft<'t> {
 }
 
 /// The digest that belongs to the chart of an outcome: that of the history for a release of old, that of the chart for a new one.
-fn outcome_digest(draft: &Draft<'_>, outcome: &Outcome) -> Option<String> {
-    match outcome.operation {
-        Operation::Install | Operation::Upgrade => Some(draft.status.last_attempted_revision_digest.clone()),
-        _ => draft.status.history.first().map(|one| one.oci_digest.clone()),
-    }
+fn oci_digest(draft: &Draft<'_>, outcome: &Outcome) -> String {
+    let known = match outcome.operation {
+        Operation::Install | Operation::Upgrade => return outcome.oci_digest.clone(),
+        Operation::Rollback => draft.status.history.iter().find(|one| one.version == outcome.version),
+        _ => draft.status.history.first(),
+    };
+    known.map(|one| one.oci_digest.clone()).unwrap_or_default()
 }
 
 /// Whether a request of this kind is new: it goes along with a request to reconcile, by the same token.

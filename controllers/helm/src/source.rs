@@ -50,10 +50,11 @@ impl Source {
     }
 }
 
-/// What consumers react to: another revision, or that the source got ready.
-pub(crate) fn news(source: &Source) -> (Option<String>, bool, i64) {
+/// What consumers react to: another revision, that the source got ready, or another reason why it is not.
+pub(crate) fn news(source: &Source) -> (Option<String>, Option<String>, i64) {
     let revision = source.status.artifact.as_ref().map(|artifact| artifact.revision.clone());
-    (revision, source.status.conditions.is_ready(), source.status.observed_generation)
+    let why = source.status.conditions.condition(READY).filter(|ready| !ready.is_true()).map(|ready| ready.message.clone());
+    (revision, why, source.status.observed_generation)
 }
 
 const GROUP: &str = "source.toolkit.fluxcd.io";

@@ -168,12 +168,6 @@ fn decide_failed(policy: &Policy<'_>) -> Action {
     }
 }
 
-/// What comes after an action of a round: whether a remediation ends it for good.
-pub(crate) fn after_remediation(policy: &Policy<'_>) -> Option<Action> {
-    let (remedy, failures, action) = policy.active()?;
-    remedy.exhausted(failures).then_some(Action::Stall { attempts: failures, action })
-}
-
 /// What a release should be.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
@@ -351,9 +345,6 @@ mod tests {
         assert_eq!(decide(&State::Failed, &policy), Action::Stall { attempts: 2, action: "upgrade" });
         policy.upgrade.remediate_last_failure = true;
         assert_eq!(decide(&State::Failed, &policy), Action::Rollback { version: 1 });
-        assert_eq!(after_remediation(&policy), Some(Action::Stall { attempts: 2, action: "upgrade" }));
-        policy.upgrade_failures = 1;
-        assert_eq!(after_remediation(&policy), None, "a retry is left");
     }
 
     fn wanted() -> Wanted {

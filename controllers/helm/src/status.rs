@@ -155,7 +155,10 @@ impl Draft<'_> {
             Operation::UninstallRemediation => self.told_remediation(outcome, &current),
             Operation::Uninstall => self.told_uninstall(outcome, &current),
         }
-        self.summarize();
+        // As recorded (hr-test-failure-remediation): Ready goes on to say what made the uninstall necessary.
+        if action != Operation::UninstallRemediation {
+            self.summarize();
+        }
         outcome.failure.is_none()
     }
 
@@ -252,8 +255,8 @@ impl Draft<'_> {
                 let install = self.status.last_attempted_release_action == "install";
                 let remedy =
                     if install { spec::install_remediation(self.this, false) } else { spec::upgrade_remediation(self.this, false) };
+                self.status.failures += 1;
                 if !remedy.ignore_test_failures {
-                    self.status.failures += 1;
                     *(if install { &mut self.status.install_failures } else { &mut self.status.upgrade_failures }) += 1;
                 }
             }
@@ -342,7 +345,9 @@ impl Draft<'_> {
             self.set(RELEASED, TRUE, reason, message);
         }
         self.summarize();
-        self.reset_failures();
+        if self.status.conditions.is_ready() {
+            self.reset_failures();
+        }
         self.status.observed_generation = spec::generation(self.this);
     }
 }
@@ -395,6 +400,8 @@ mod tests {
             failure: failure.map(str::to_owned),
             log: Vec::new(),
             cancelled: false,
+            oci_digest: String::new(),
+            version: 0,
         }
     }
 

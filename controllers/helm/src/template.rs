@@ -74,40 +74,46 @@ pub(crate) async fn reconcile(
     status: &mut HelmReleaseStatus,
     live: Option<Value>,
     events: &mut Vec<Event>,
-) -> Result<(), String> {
+) -> Result<i64, String> {
     let wanted = desired(this);
     let key = wanted.as_ref().map(|_| format!("{}/{}", namespace(this), name(this))).unwrap_or_default();
     if !status.helm_chart.is_empty() && status.helm_chart != key {
         delete(client, status, events).await?;
     }
-    let Some(wanted) = wanted else { return Ok(()) };
+    let Some(wanted) = wanted else { return Ok(0) };
     if live.as_ref().is_some_and(|live| is_settled(live, &wanted)) {
         status.helm_chart = key;
-        return Ok(());
+        return Ok(0);
     }
     let body = serde_json::to_vec(&wanted).map_err(|error| error.to_string())?;
     let options = Apply { field_manager: FIELD_MANAGER, force: true, dry_run: false, subresource: "" };
     let (namespace, name) = (namespace(this), name(this));
     let before = client.get_opt(&resource(), &namespace, &name).await.map_err(|error| error.chain())?;
+    let before = before.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let generation = |chart: &Value| chart["metadata"]["generation"].as_i64().unwrap_or_default();
+    if let Some(before) = before.as_ref().filter(|before| is_settled(before, &wanted)) {
+        // The watch is a moment behind.
+        status.helm_chart = key;
+        return Ok(generation(before));
+    }
     let after = client
         .apply(&resource(), &namespace, &name, body, options)
         .await
         .map_err(|error| format!("failed to apply HelmChart '{namespace}/{name}': {}", error.chain()))?;
-    let version = |bytes: &[u8]| {
-        let value = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
-        value["metadata"]["resourceVersion"].as_str().map(str::to_owned)
-    };
+    let after = serde_json::from_slice::<Value>(&after).unwrap_or_default();
+    // Its own controller writes to it as well: only what we say counts.
+    let said = |chart: &Value| (chart["spec"].clone(), chart["metadata"]["labels"].clone(), chart["metadata"]["annotations"].clone());
     let source = &this.spec.chart.as_ref().map(|template| template.spec.source_ref.clone()).unwrap_or_default();
     let from = format!("{}/{namespace}/{}", source.kind, source.name);
     match before {
         None => events.push(Event::trace("HelmChartCreated", format!("Created HelmChart/{namespace}/{name} with SourceRef '{from}'"))),
-        Some(before) if version(&before) != version(&after) => {
+        Some(before) if said(&before) != said(&after) => {
             events.push(Event::trace("HelmChartConfigured", format!("Configured HelmChart/{namespace}/{name} with SourceRef '{from}'")));
         }
         Some(_) => {}
     }
     status.helm_chart = key;
-    Ok(())
+    Ok(generation(&after))
 }
 
 /// Deletes the HelmChart that the status names.

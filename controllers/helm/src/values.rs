@@ -64,7 +64,7 @@ fn merged(parts: &[(&ValuesReference, Vec<u8>)], inline: Option<&Value>, namespa
             merge(&mut values, read);
             continue;
         }
-        // The value at a path stands over the values of the spec.
+        // A path may lead into what the spec gives; the spec itself stands over it all the same, as recorded: hr-values-from-target-path-beats-inline.
         if !inline_is_in {
             merge(&mut values, inline.clone());
             inline_is_in = true;
@@ -75,9 +75,7 @@ fn merged(parts: &[(&ValuesReference, Vec<u8>)], inline: Option<&Value>, namespa
             format!("unable to merge value from key '{key}' in {kind} '{namespace}/{name}' into target path '{path}': {why}")
         })?;
     }
-    if !inline_is_in {
-        merge(&mut values, inline);
-    }
+    merge(&mut values, inline);
     Ok(values)
 }
 
@@ -148,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_at_a_path_stands_over_the_spec() {
+    fn a_value_at_a_path_gets_the_type_that_set_gives_it_and_stands_under_the_spec() {
         let values = of(&[("a.b", "7"), ("a.c", "'7'"), ("a.d", "true")], json!({"a": {"b": 1, "x": 1}})).unwrap();
-        assert_eq!(values, json!({"a": {"b": 7, "c": "7", "d": true, "x": 1}}));
+        assert_eq!(values, json!({"a": {"b": 1, "c": "7", "d": true, "x": 1}}));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Rules<'a> {
     pub hooks: bool,
     /// Helm 3's words for a wait that took too long.
     pub legacy: bool,
+    /// Jobs need only have begun.
+    pub jobs_begun: bool,
 }
 
 /// Waits until all are ready, one has failed, or the time is up.
@@ -97,13 +99,18 @@ async fn rest(at_most: Duration, turn: &mut Turn) -> Result<(), WaitError> {
 
 async fn look(access: &Access, item: &Item, rules: Rules<'_>, clock: &Clock, unwatched: &mut bool) -> Health {
     let gvk = item.desired.object.gvk();
-    let plain = rules.expressions.of(&gvk).is_none() && !(rules.hooks && item.key().kind == "Pod");
+    let begun = rules.jobs_begun && item.key().kind == "Job";
+    let plain = rules.expressions.of(&gvk).is_none() && !(rules.hooks && item.key().kind == "Pod") && !begun;
     if plain && let Seen::Health(health) = access.target.owned.health(item.key()) {
         return health;
     }
     *unwatched = true;
     match access.get(item).await {
         Ok(Some(object)) if rules.hooks && item.key().kind == "Pod" => pod_of_a_hook(&object),
+        Ok(Some(object)) if begun && object.field(&["status", "startTime"]).is_some() => {
+            let health = assess_with(&object, rules.expressions, clock.now());
+            if health.status == Status::InProgress { Health::new(Status::Current, "it has begun") } else { health }
+        }
         Ok(Some(object)) => assess_with(&object, rules.expressions, clock.now()),
         Ok(None) => Health::new(Status::NotFound, "not found"),
         Err(error) => Health::new(Status::Unknown, error.chain()),
@@ -120,11 +127,11 @@ fn pod_of_a_hook(object: &Object) -> Health {
 }
 
 /// What is waited for: all but what never gets ready by itself.
-pub(crate) fn awaited(items: &[Item], jobs: bool) -> Vec<Item> {
+pub(crate) fn awaited(items: &[Item]) -> Vec<Item> {
     let counts = |item: &&Item| {
         let object = &item.desired.object;
         let paused = object.kind() == "Deployment" && object.field(&["spec", "paused"]).and_then(Value::as_bool) == Some(true);
-        !paused && (jobs || object.kind() != "Job")
+        !paused
     };
     items.iter().filter(counts).cloned().collect()
 }
@@ -203,7 +210,7 @@ mod tests {
         let items: Vec<Item> = (0..states.len()).map(|n| item("Deployment", &format!("d{n}"), json!({}))).collect();
         let found: Vec<(&Item, Health)> = items.iter().zip(states).map(|(item, status)| (item, Health::new(*status, "why"))).collect();
         let expressions = Expressions::default();
-        judge(&found, Rules { expressions: &expressions, fail_fast, hooks: false, legacy }, overdue)
+        judge(&found, Rules { expressions: &expressions, fail_fast, hooks: false, legacy, jobs_begun: false }, overdue)
     }
 
     #[test]
@@ -220,11 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn paused_deployments_are_not_waited_for_and_jobs_only_when_they_count() {
+    fn paused_deployments_are_not_waited_for() {
         let items = [item("Deployment", "a", json!({"paused": true})), item("Job", "b", json!({})), item("Deployment", "c", json!({}))];
-        let names = |jobs| awaited(&items, jobs).iter().map(|item| item.key().name.clone()).collect::<Vec<_>>();
-        assert_eq!(names(true), ["b", "c"]);
-        assert_eq!(names(false), ["c"]);
+        let names: Vec<String> = awaited(&items).iter().map(|item| item.key().name.clone()).collect();
+        assert_eq!(names, ["b", "c"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@ struct Entry {
     finished: Option<Outcome>,
     /// Steps that were taken since the round began, so that none is taken twice.
     taken: HashSet<Step>,
+    /// What the round is for: chart, values and spec.
+    purpose: String,
 }
 
 struct Running {
@@ -139,6 +141,16 @@ impl Actions {
     /// Whether steps were taken that belong together with the next ones.
     pub(crate) fn in_round(&self, key: &NamespacedName) -> bool {
         self.lock().get(key).is_some_and(|entry| !entry.taken.is_empty())
+    }
+
+    /// Steps that were taken for something else do not count any more.
+    pub(crate) fn round_is_for(&self, key: &NamespacedName, purpose: &str) {
+        let mut entries = self.lock();
+        let entry = entries.entry(key.clone()).or_default();
+        if entry.purpose != purpose {
+            entry.taken.clear();
+            purpose.clone_into(&mut entry.purpose);
+        }
     }
 
     pub(crate) fn end_round_unless_finished(&self, key: &NamespacedName) {

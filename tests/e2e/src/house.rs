@@ -20,13 +20,15 @@ impl Default for Options {
     }
 }
 
-/// An API server, source-controller and kustomize-controller as three processes.
+/// An API server, source-, kustomize- and helm-controller as processes of their own.
 pub struct House {
     pub kubeconfig: PathBuf,
     pub state: tempfile::TempDir,
     pub api: Option<Process>,
     pub source: Option<Process>,
     pub kustomize: Option<Process>,
+    /// Only where a test starts it.
+    pub helm: Option<Process>,
     options: Options,
     storage: u16,
     api_port: u16,
@@ -37,8 +39,17 @@ impl House {
         let state = tempfile::tempdir().expect("a temporary folder");
         let outside = std::env::var_os("SLUICE_TEST_KUBECONFIG").map(PathBuf::from);
         let kubeconfig = outside.clone().unwrap_or_else(|| state.path().join("kubeconfig"));
-        let mut house =
-            Self { kubeconfig, state, api: None, source: None, kustomize: None, options, storage: free_port(), api_port: free_port() };
+        let mut house = Self {
+            kubeconfig,
+            state,
+            api: None,
+            source: None,
+            kustomize: None,
+            helm: None,
+            options,
+            storage: free_port(),
+            api_port: free_port(),
+        };
         if outside.is_none() {
             house.start_api();
         }
@@ -96,6 +107,15 @@ impl House {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUNTIME_NAMESPACE", "flux-system");
         self.kustomize = Some(Process::start("kustomize-controller", self.state.path(), &mut command));
+    }
+
+    pub fn start_helm(&mut self) {
+        let mut command = Command::new(binary("helm-controller"));
+        command
+            .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--requeue-dependency", "1s"])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUNTIME_NAMESPACE", "flux-system");
+        self.helm = Some(Process::start("helm-controller", self.state.path(), &mut command));
     }
 
     /// The custom resource definitions and the namespace of the Flux objects.

@@ -1,4 +1,4 @@
-//! kill -9 of any of the three processes at any moment: restarted, everything converges, with no orphan.
+//! kill -9 of any of the processes at any moment: restarted, everything converges, with no orphan and no lost release.
 
 #![allow(clippy::unwrap_used)]
 
@@ -98,4 +98,77 @@ spec: {{interval: 1m, retryInterval: 1s, path: ./apps, prune: true, dependsOn: [
     }
     house.clean();
     assert_eq!(names(&house), Vec::<String>::new(), "deletion leaves no orphan");
+}
+
+fn release(state: usize) -> String {
+    // Hooks, and objects that come and go, so that there is something to be cut short in the middle of.
+    format!(
+        "apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {{name: app, namespace: e2e-release}}
+spec:
+  interval: 1m
+  timeout: 20s
+  chart: {{spec: {{chart: ./chart, interval: 1s, sourceRef: {{kind: GitRepository, name: release}}}}}}
+  upgrade: {{remediation: {{retries: -1}}}}
+  values: {{state: {state}, count: {}}}
+",
+        1 + state % 3
+    )
+}
+
+#[test]
+fn a_release_that_is_killed_at_any_moment_converges_and_none_is_lost() {
+    let server = GitServer::start();
+    let repository = server.repository("release");
+    repository.write("chart/Chart.yaml", "apiVersion: v2\nname: demo\nversion: 1.0.0\n");
+    repository.write("chart/values.yaml", "state: 0\ncount: 1\n");
+    repository.write(
+        "chart/templates/objects.yaml",
+        "{{ range $n := until (int .Values.count) }}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: app-{{ $n }}}\ndata: {state: \"{{ $.Values.state }}\"}\n{{ end }}\n",
+    );
+    repository.write(
+        "chart/templates/hook.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: hook\n  annotations: {helm.sh/hook: \"pre-install,pre-upgrade\"}\n",
+    );
+    repository.push("chart");
+    let mut house = House::start(Options::default());
+    house.start_helm();
+    house.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: e2e-release}\n");
+    house.apply(&format!(
+        "apiVersion: source.toolkit.fluxcd.io/v1
+kind: GitRepository
+metadata: {{name: release, namespace: e2e-release}}
+spec: {{interval: 1h, url: {}, ref: {{branch: main}}}}
+",
+        server.url("release")
+    ));
+    let rounds: usize = std::env::var("SLUICE_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
+    for state in 1..=rounds {
+        house.apply(&release(state));
+        // A different moment each time, the same ones in every run: from before the first request to after the last.
+        std::thread::sleep(std::time::Duration::from_millis(31 * (state as u64 % 23)));
+        house.helm.as_mut().unwrap().kill();
+        house.start_helm();
+        house.until_object("helmrelease", "e2e-release", "app", &format!("at state {state}"), |object| {
+            let ready = object["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == "Ready")?;
+            let newest = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            (ready["status"] == "True" && newest).then_some(())
+        });
+        let list = |kind: &str, labels: &str| -> Vec<Value> {
+            let text = house.kubectl(&["get", kind, "-n", "e2e-release", "-l", labels, "-o", "json"]);
+            serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().unwrap().clone()
+        };
+        let objects = list("configmap", "app.kubernetes.io/managed-by=Helm");
+        assert_eq!(objects.len(), 1 + state % 3, "objects of state {state}");
+        assert!(objects.iter().all(|one| one["data"]["state"] == state.to_string().as_str()), "content of state {state}");
+        let stored = list("secret", "owner=helm,name=app");
+        let count = |status: &str| stored.iter().filter(|one| one["metadata"]["labels"]["status"] == status).count();
+        assert_eq!(count("deployed"), 1, "deployed releases at state {state}");
+        assert_eq!(count("pending-install") + count("pending-upgrade") + count("pending-rollback"), 0, "open releases at state {state}");
+    }
+    house.kubectl(&["delete", "helmrelease", "app", "-n", "e2e-release"]);
+    assert_eq!(house.kubectl(&["get", "secret", "-n", "e2e-release", "-l", "owner=helm", "-o", "name"]), "", "the release is gone");
+    assert_eq!(house.kubectl(&["get", "configmap", "-n", "e2e-release", "-l", "app.kubernetes.io/managed-by=Helm", "-o", "name"]), "");
+    house.clean();
 }

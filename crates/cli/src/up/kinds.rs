@@ -14,6 +14,18 @@ pub fn kustomization() -> Resource {
     Resource::namespaced("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations")
 }
 
+pub fn helm_release() -> Resource {
+    Resource::namespaced("helm.toolkit.fluxcd.io", "v2", "HelmRelease", "helmreleases")
+}
+
+pub fn helm_repository() -> Resource {
+    Resource::namespaced("source.toolkit.fluxcd.io", "v1", "HelmRepository", "helmrepositories")
+}
+
+pub fn helm_chart() -> Resource {
+    Resource::namespaced("source.toolkit.fluxcd.io", "v1", "HelmChart", "helmcharts")
+}
+
 pub fn crd() -> Resource {
     Resource::cluster_scoped("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
 }
@@ -27,6 +39,6 @@ pub fn deployment() -> Resource {
 }
 
 /// What the picture is made of.
-pub fn watched() -> [Resource; 3] {
-    [git_repository(), oci_repository(), kustomization()]
+pub fn watched() -> [Resource; 6] {
+    [git_repository(), oci_repository(), helm_repository(), helm_chart(), kustomization(), helm_release()]
 }

@@ -23,14 +23,17 @@ fn inventory(kustomization: &Value) -> Vec<Entry> {
     entries.into_iter().flatten().filter_map(|entry| Entry::parse(entry["id"].as_str()?, entry["v"].as_str()?)).collect()
 }
 
-/// The Kustomizations that the applied ones have made.
+/// The Kustomizations and HelmReleases that the applied Kustomizations have made.
 pub fn expected_kustomizations(objects: &BTreeMap<Id, Value>) -> Vec<Id> {
     objects
         .iter()
         .filter(|(id, _)| id.kind == "Kustomization")
         .flat_map(|(_, object)| inventory(object))
         .map(|entry| entry.key)
-        .filter(|key| key.kind == "Kustomization" && key.group == "kustomize.toolkit.fluxcd.io")
+        .filter(|key| {
+            let kind = (key.kind.as_str(), key.group.as_str());
+            matches!(kind, ("Kustomization", "kustomize.toolkit.fluxcd.io") | ("HelmRelease", "helm.toolkit.fluxcd.io"))
+        })
         .map(|key| Id { kind: key.kind, namespace: key.namespace, name: key.name })
         .collect()
 }
@@ -65,7 +68,7 @@ pub async fn waiting(client: &Client, names: &Discovery, objects: &BTreeMap<Id, 
 /// Prints every applied object and how it is.
 pub async fn print(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>, form: &str) -> std::io::Result<()> {
     let mut applied = Vec::new();
-    for (id, object) in objects.iter().filter(|(id, _)| id.kind == "Kustomization") {
+    for (id, object) in objects.iter().filter(|(id, _)| matches!(id.kind.as_str(), "Kustomization" | "HelmRelease")) {
         for entry in inventory(object) {
             let (status, message) = assess(client, names, &entry).await;
             let kustomization = format!("{}/{}", id.namespace, id.name);

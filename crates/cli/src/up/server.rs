@@ -117,7 +117,7 @@ impl Controllers {
     }
 }
 
-/// Starts both controllers; artifacts and the Git cache lie in the data directory.
+/// Starts the controllers; artifacts and the Git cache lie in the data directory.
 pub fn controllers(args: &UpArgs, data: &DataDir, cluster: &Cluster) -> Result<Controllers, Error> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -138,6 +138,9 @@ pub fn controllers(args: &UpArgs, data: &DataDir, cluster: &Cluster) -> Result<C
     };
     let (config, token) = (cluster.config.clone(), stop.clone());
     tasks.spawn(async move { ("kustomize-controller", ended(kustomize_controller::run(kustomize, config, token).await)) });
+    let helm = helm_controller::Options { requeue_dependency: Duration::from_secs(2), ..Default::default() };
+    let (config, token) = (cluster.config.clone(), stop.clone());
+    tasks.spawn(async move { ("helm-controller", ended(helm_controller::run(helm, config, token).await)) });
     Ok(Controllers { tasks, stop })
 }
 
@@ -157,7 +160,7 @@ pub async fn refuse_second_owner(client: &Client) -> Result<(), Error> {
             let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else { continue };
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let runs = object["spec"]["replicas"].as_i64().unwrap_or(1) > 0;
-            if runs && matches!(name, "kustomize-controller" | "source-controller") {
+            if runs && matches!(name, "kustomize-controller" | "source-controller" | "helm-controller") {
                 return Err(Error::Occupied(format!("Deployment {namespace}/{name}")));
             }
         }

@@ -71,7 +71,7 @@ impl View {
             })
             .collect();
         // Sources come first: what they fetch is what the others build.
-        rows.sort_by(|a, b| (a.id.kind == "Kustomization").cmp(&(b.id.kind == "Kustomization")).then_with(|| a.id.cmp(&b.id)));
+        rows.sort_by(|a, b| place(&a.id).cmp(&place(&b.id)).then_with(|| a.id.cmp(&b.id)));
         Self { rows }
     }
 
@@ -83,6 +83,15 @@ impl View {
     /// The rows that keep the whole from being ready.
     pub fn not_ready(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| !matches!(row.phase, Phase::Ready | Phase::Suspended))
+    }
+}
+
+/// Sources, then what is built from them, then releases.
+fn place(id: &Id) -> u8 {
+    match id.kind.as_str() {
+        "Kustomization" => 1,
+        "HelmRelease" => 2,
+        _ => 0,
     }
 }
 
@@ -117,6 +126,10 @@ fn phase(object: &Value) -> (Phase, String) {
     };
     if object["spec"]["suspend"] == true {
         return (Phase::Suspended, "suspended".to_owned());
+    }
+    // Nobody reconciles the address of a registry.
+    if object["kind"] == "HelmRepository" && object["spec"]["type"] == "oci" {
+        return (Phase::Ready, "an OCI registry".to_owned());
     }
     if let Some(stalled) = condition("Stalled").filter(|c| c["status"] == "True") {
         return (Phase::Stalled, message(stalled));
