@@ -10,7 +10,11 @@ use std::path::Path;
 use merge::schema::{Compiler, PackBuilder};
 use serde_json::Value;
 
-pub fn run(folder: &str) -> Result<(), Box<dyn Error>> {
+pub fn write(folder: &str) -> Result<String, String> {
+    run(folder).map_err(|error| error.to_string())
+}
+
+fn run(folder: &str) -> Result<String, Box<dyn Error>> {
     let folder = Path::new(folder);
     let mut compiler = Compiler::default();
     let mut pack = PackBuilder::default();
@@ -36,8 +40,7 @@ pub fn run(folder: &str) -> Result<(), Box<dyn Error>> {
     let bytes = pack.write()?;
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/merge/data/kubernetes.pack");
     std::fs::write(&target, &bytes)?;
-    println!("{} documents, {} bytes: {}", documents.len(), bytes.len(), target.display());
-    Ok(())
+    Ok(format!("{} documents, {} bytes: {}", documents.len(), bytes.len(), target.display()))
 }
 
 fn read(path: &Path) -> Result<Value, Box<dyn Error>> {

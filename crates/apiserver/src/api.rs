@@ -12,6 +12,7 @@ pub struct Api {
     registry: RwLock<Arc<Registry>>,
     pub access: Access,
     pub queues: Arc<Queues>,
+    pub policies: crate::policy::Policies,
     /// Wakes when the server stops: open watches end.
     pub stopping: tokio::sync::watch::Receiver<bool>,
     pub address: std::net::SocketAddr,
@@ -27,7 +28,16 @@ impl Api {
         address: std::net::SocketAddr,
         ca_pem: String,
     ) -> Self {
-        Self { store, registry: RwLock::new(Arc::new(Registry::builtin())), access, queues, stopping, address, ca_pem }
+        Self {
+            store,
+            registry: RwLock::new(Arc::new(Registry::builtin())),
+            access,
+            queues,
+            policies: crate::policy::Policies::default(),
+            stopping,
+            address,
+            ca_pem,
+        }
     }
 
     pub fn registry(&self) -> Arc<Registry> {

@@ -207,6 +207,27 @@ pub fn fill(resource: &Resource, object: &mut Value) {
     }
 }
 
+/// The type of the objects of a resource, as expressions see them.
+pub fn declared(resource: &Resource) -> Option<Arc<merge::cel::Declared>> {
+    Types(resource).type_of(&resource.gvk()).map(|ty| merge::cel::declared_of(&ty))
+}
+
+/// Merges what a policy wants set into an object, without regard to who owns what.
+pub fn merge_configuration(resource: &Resource, object: &Value, mut wanted: Value) -> std::result::Result<Value, String> {
+    let ty = Types(resource).type_of(&resource.gvk()).ok_or_else(|| "the kind has no schema".to_owned())?;
+    if !wanted.is_object() {
+        return Err("the expression made no object".to_owned());
+    }
+    wanted["apiVersion"] = object["apiVersion"].clone();
+    wanted["kind"] = object["kind"].clone();
+    managed::typed::validate(&ty, &wanted, false).map_err(|error| format!("failed to convert patch object to typed object: {error}"))?;
+    let whole = managed::typed::atomic_parts(&ty, &wanted);
+    if !whole.is_empty() {
+        return Err(format!("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}", whole.join(", ")));
+    }
+    Ok(managed::typed::merge(&ty, object, &wanted))
+}
+
 /// What a real server adds while it converts, so that the writer owns it.
 pub fn convert(resource: &Resource, object: &mut Value, old: Option<&Value>) {
     if resource.is("apps", "daemonsets") {
@@ -240,6 +261,10 @@ pub fn validate(resource: &Resource, subresource: &str, object: &Value, old: Opt
             let mut out = causes(merge::validation::validate(&resource.gvk(), resource.namespaced, object, old));
             if resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
                 out.extend(crate::registry::definition::validate(object, old));
+            }
+            // What is stored was compiled then; only what changes is looked at.
+            if old.is_none_or(|old| old.get("spec") != object.get("spec")) {
+                out.extend(crate::policy::problems(resource, object));
             }
             out
         }

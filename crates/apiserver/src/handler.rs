@@ -2,7 +2,7 @@
 
 use crate::access::{Attributes, User};
 use crate::api::Api;
-use crate::protocol::negotiate::{self, Accepted};
+use crate::protocol::negotiate::{self, Accepted, Forms};
 use crate::protocol::path::{Query, resource_target};
 use crate::protocol::status::{Result, Status};
 use crate::registry::{discovery, openapi};
@@ -43,7 +43,7 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> std::result::R
     let outside = Outside {
         gzip: text(request.headers(), header::ACCEPT_ENCODING).split(',').any(|c| c.trim().starts_with("gzip")),
         head: request.method() == Method::HEAD,
-        accepted: negotiate::accept(&accept, false, false).unwrap_or_default(),
+        accepted: negotiate::accept(&accept, false, Forms { shapes: false, protobuf: true }).unwrap_or_default(),
     };
     // One request that goes wrong must not take its connection along.
     let answer = std::panic::AssertUnwindSafe(answer(api, request, &accept));
@@ -97,6 +97,11 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Res
         Ok(user) => user,
         Err(status) => return (Err(status), Vec::new()),
     };
+    let timeout = query.text("timeout");
+    if !timeout.is_empty() && !merge::is_go_duration(timeout) {
+        let why = format!("invalid timeout specified in the request URL - time: invalid duration \"{timeout}\"");
+        return (Err(Status::bad_request(why)), Vec::new());
+    }
     let target = match resource_target(&parts.method, &path, &query) {
         Ok(Some(target)) => target,
         Ok(None) => return (other_path(&api, &user, &parts.method, &path, &query, accept), Vec::new()),
@@ -121,8 +126,10 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Res
         let missing = || Ok(plain(404, "404 page not found\n"));
         return (if known { Err(Status::no_such_resource()) } else { missing() }, Vec::new());
     };
-    let shapes = target.subresource.is_empty() || target.subresource == "status";
-    let accepted = match negotiate::accept(accept, query.is_true("pretty"), shapes) {
+    // What is only asked and never stored is no row of a table.
+    let shapes = (target.subresource.is_empty() || target.subresource == "status") && resource.can("get");
+    let forms = Forms { shapes, protobuf: resource.custom.is_none() || target.subresource == "scale" };
+    let accepted = match negotiate::accept(accept, query.is_true("pretty"), forms) {
         Ok(accepted) => accepted,
         Err(status) => return (Err(status), Vec::new()),
     };
@@ -161,14 +168,42 @@ fn plain(code: u16, text: impl Into<Bytes>) -> Reply {
     Reply::Parts { code, content_type: "text/plain; charset=utf-8", parts: vec![text.into()] }
 }
 
-const CHECKS: [&str; 4] = ["ping", "log", "etcd", "informer-sync"];
+/// What a real server checks, and what of it there is here: all of it is up as soon as anything is answered.
+const CHECKS: [&str; 24] = [
+    "ping",
+    "log",
+    "etcd",
+    "informer-sync",
+    "poststarthook/start-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-apiextensions-controllers",
+    "poststarthook/crd-informer-synced",
+    "poststarthook/start-system-namespaces-controller",
+    "poststarthook/bootstrap-controller",
+    "poststarthook/rbac/bootstrap-roles",
+    "poststarthook/scheduling/bootstrap-system-priority-classes",
+    "poststarthook/start-service-ip-repair-controllers",
+    "poststarthook/start-cluster-authentication-info-controller",
+    "poststarthook/start-kube-aggregator-informers",
+    "poststarthook/apiservice-registration-controller",
+    "poststarthook/apiservice-status-local-available-controller",
+    "poststarthook/apiservice-status-remote-available-controller",
+    "poststarthook/kube-apiserver-autoregistration",
+    "autoregister-completion",
+    "poststarthook/apiservice-openapi-controller",
+    "poststarthook/storage-readiness",
+    "shutdown",
+];
 
 fn health(path: &str, query: &Query) -> Option<Reply> {
     let mut parts = path.trim_matches('/').splitn(2, '/');
+    // Informers have synced before a server is ready, which its life does not depend on; stopping makes it unready.
     let name = parts.next().filter(|name| matches!(*name, "healthz" | "livez" | "readyz"))?;
     match parts.next() {
         None if query.get("verbose").is_some() => {
-            let lines: String = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
+            let counts = |check: &&&str| !matches!(**check, "informer-sync" | "shutdown") || name == "readyz";
+            let lines: String = CHECKS.iter().filter(counts).map(|check| format!("[+]{check} ok\n")).collect();
             Some(plain(200, format!("{lines}{name} check passed\n")))
         }
         None => Some(plain(200, "ok")),
@@ -186,7 +221,7 @@ fn other_path(api: &Api, user: &User, method: &Method, path: &str, query: &Query
     }
     let registry = api.registry();
     let shown = |value: Value| -> Result<Reply> {
-        let accepted = negotiate::accept(accept, query.is_true("pretty"), false).unwrap_or_default();
+        let accepted = negotiate::accept(accept, query.is_true("pretty"), Forms::TEXT).unwrap_or_default();
         rest::view::encoded(accepted, 200, &value)
     };
     let missing = || Ok(plain(404, "404 page not found\n"));

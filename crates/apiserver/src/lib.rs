@@ -10,7 +10,7 @@
 //!        │
 //!        ├── registry: discovery, OpenAPI ◄── built-in kinds (merge::builtin), CRDs
 //!        └── rest: get list watch create update patch apply delete, subresources, tables
-//!              │            ▲ engine: schema, patches, ownership (merge)
+//!              │            ▲ engine: schema, patches, ownership (merge); policy: admission rules in CEL
 //!              ▼            │
 //!            store ─────────┴──► controllers: namespaces, garbage, definitions, roles, workloads
 //!              └── log, snapshot (when a data directory is given)
@@ -25,6 +25,7 @@ mod certificates;
 mod controllers;
 mod engine;
 mod handler;
+mod policy;
 mod protocol;
 mod registry;
 mod rest;

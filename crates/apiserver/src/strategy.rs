@@ -152,6 +152,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         ("batch", "cronjobs") => object["status"] = json!({}),
         ("", "events") => event_times(object),
         ("rbac.authorization.k8s.io", _) => null_for_empty(resource, object),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => object["status"] = json!({}),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             crate::registry::crd::default(object);
             let stored: Vec<Value> = object

@@ -24,3 +24,5 @@ pub mod quantity;
 pub mod schema;
 pub mod structural;
 pub mod validation;
+
+pub use structural::is_go_duration;

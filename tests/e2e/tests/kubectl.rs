@@ -46,11 +46,23 @@ fn kubectl_speaks_to_the_server_verb_by_verb() {
     assert!(table.starts_with("NAME") && table.contains("READY") && table.contains("web"), "{table}");
     let described = run("describe deployment web -n e2e-kubectl");
     assert!(described.contains("example.com/web:v3") && described.contains("Replicas:"), "{described}");
+    let changed = house.try_kubectl(&["diff", "--server-side", "--force-conflicts", "-f", "-"], Some(&APP.replace(":v1", ":v5")));
+    assert!(changed.is_err(), "a difference is told by the exit code");
+    assert!(with("diff --server-side --force-conflicts -f -", &APP.replace(":v1", ":v3")).is_empty());
+    let explained = run("explain deployment --recursive");
+    assert!(explained.contains("template") && explained.contains("containers"), "{explained}");
+
     run("label deployment web -n e2e-kubectl tier=front");
     run("annotate deployment web -n e2e-kubectl note=yes");
     assert!(run("get deployments -n e2e-kubectl -l tier=front -o name").contains("deployment.apps/web"));
     run("patch deployment web -n e2e-kubectl --type=merge -p {\"spec\":{\"paused\":true}}");
     run("patch deployment web -n e2e-kubectl --type=json -p [{\"op\":\"remove\",\"path\":\"/spec/paused\"}]");
+    run(
+        "patch deployment web -n e2e-kubectl -p {\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"example.com/web:v6\"}]}}}}",
+    );
+    assert_eq!(run("get deployment web -n e2e-kubectl -o jsonpath={.spec.template.spec.containers[*].image}"), "example.com/web:v6");
+    run("annotate deployment web -n e2e-kubectl note-");
+    run("rollout status deployment/web -n e2e-kubectl --timeout=30s");
     run("scale deployment web -n e2e-kubectl --replicas=2");
     assert_eq!(run("get deployment web -n e2e-kubectl -o jsonpath={.spec.replicas}"), "2");
     run("wait deployment/web -n e2e-kubectl --for=jsonpath={.spec.replicas}=2 --timeout=10s");
@@ -59,7 +71,12 @@ fn kubectl_speaks_to_the_server_verb_by_verb() {
     assert!(nobody.is_err(), "a person without rights: exit code 1");
     assert!(!run("create token default -n e2e-kubectl").trim().is_empty());
     run("get events -n e2e-kubectl");
-    run("delete deployment web -n e2e-kubectl --timeout=30s");
+    run("events -n e2e-kubectl");
+    let top = house.try_kubectl(&["top", "pods", "-n", "e2e-kubectl"], None).unwrap_err();
+    assert!(top.contains("Metrics API not available"), "{top}");
+    let watched = run("get deployments -n e2e-kubectl -w --request-timeout=2s");
+    assert!(watched.contains("web"), "{watched}");
+    run("delete deployment web -n e2e-kubectl --cascade=foreground --timeout=30s");
     house.until_gone("deployment", "e2e-kubectl", "web");
     run("delete namespace e2e-kubectl --timeout=60s");
 }

@@ -177,10 +177,32 @@ fn wait_for_dependents(api: &Api, place: &Place, uid: Uid) -> Result<()> {
         judge(api, &dependent)?;
         let Some(record) = api.store.get(&dependent.table, &dependent.key) else { continue };
         let blocks = record.facts.owners.iter().any(|owner| owner.uid == uid && owner.blocks);
-        // Two objects that wait for each other would wait for ever.
-        let circular =
-            record.facts.uid.is_some_and(|other| record.facts.has_finalizer(FOREGROUND) && api.store.dependents_of(other).contains(place));
+        // Objects that wait for each other in a circle would wait for ever.
+        let circular = record.facts.has_finalizer(FOREGROUND) && record.facts.uid.is_some_and(|other| waits_for(api, other, place));
         blocked |= blocks && !circular;
     }
     if blocked { Ok(()) } else { drop_finalizer(api, place, FOREGROUND) }
+}
+
+/// So many objects of a circle are looked at.
+const CIRCLE_MAX: usize = 1000;
+
+/// Whether an object waits, through others that wait in turn, for one to go.
+fn waits_for(api: &Api, uid: Uid, place: &Place) -> bool {
+    let (mut open, mut seen) = (vec![uid], std::collections::HashSet::from([uid]));
+    while let Some(uid) = open.pop() {
+        for dependent in api.store.dependents_of(uid) {
+            if dependent == *place {
+                return true;
+            }
+            let Some(record) = api.store.get(&dependent.table, &dependent.key) else { continue };
+            if let Some(next) = record.facts.uid.filter(|_| record.facts.has_finalizer(FOREGROUND))
+                && seen.len() < CIRCLE_MAX
+                && seen.insert(next)
+            {
+                open.push(next);
+            }
+        }
+    }
+    false
 }

@@ -199,6 +199,10 @@ pub fn after_write(api: &Api, resource: &Resource, record: &Record) {
         ("", "namespaces") => namespaces::fill(api, record.name()),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::sync(api),
         ("rbac.authorization.k8s.io", "clusterroles") => roles::aggregate(api),
+        _ if crate::policy::is_policy(resource) => {
+            crate::policy::refresh(api);
+            crate::policy::check_types(api, resource, &record.key);
+        }
         _ => {}
     }
 }
@@ -217,6 +221,7 @@ pub fn resume(api: &Api) {
         api.queues.services.hold(&record.value());
     }
     definitions::sync(api);
+    crate::policy::refresh(api);
     for table in api.store.table_names() {
         for record in api.store.all(&table, "") {
             let event = Event { change: Change::Added, record, before: None };

@@ -1,10 +1,10 @@
-//! Protobuf request bodies of Kubernetes as JSON values.
+//! Protobuf bodies of Kubernetes as JSON values, and back.
 //!
 //! ```text
-//! "k8s\0" + runtime.Unknown{typeMeta, raw} ──► message of that kind ──► fields by number (data/protobuf.txt) ──► JSON
+//! "k8s\0" + runtime.Unknown{typeMeta, raw} ◄──► message of that kind ◄──► fields by number (data/protobuf.txt) ◄──► JSON
 //! ```
 //!
-//! Clients in Go send some requests only in this form and do not fall back. The table has, per message, `number name type` of every
+//! Clients in Go send some requests only in this form and do not fall back; most ask for answers in it first. The table has, per message, `number name type` of every
 //! field; a type is `s`tring, `b`ool, `i`nteger, `d`ouble, b`y`tes, `m:`message or `n:`message written inline, after `[` for
 //! lists and `{` for maps; a `p` behind a scalar says that Go holds a pointer, so that a zero is a value and not an absence.
 
@@ -292,6 +292,200 @@ fn read_special(name: &'static str, bytes: &[u8], depth: usize) -> Result<Option
     })
 }
 
+// ---- writing ----
+
+/// Writes an object of a known kind with its envelope; `None` when there is no message for it.
+pub fn encode(value: &Value) -> Option<Vec<u8>> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("");
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let message = message_of(api_version, kind)?;
+    let mut meta = Vec::new();
+    write_bytes(&mut meta, 1, api_version.as_bytes());
+    write_bytes(&mut meta, 2, kind.as_bytes());
+    let mut raw = Vec::with_capacity(512);
+    write_message(message, value.as_object()?, &mut raw, 0)?;
+    let mut out = Vec::with_capacity(raw.len() + meta.len() + 32);
+    out.extend_from_slice(PREFIX);
+    write_bytes(&mut out, 1, &meta);
+    write_bytes(&mut out, 2, &raw);
+    write_bytes(&mut out, 3, b"");
+    write_bytes(&mut out, 4, b"");
+    Some(out)
+}
+
+/// One event of a watch, as it stands in a stream: its length, its type and the object with its envelope.
+pub fn encode_event(kind: &str, object: &Value) -> Option<Vec<u8>> {
+    let object = encode(object)?;
+    let mut extension = Vec::with_capacity(object.len() + 8);
+    write_bytes(&mut extension, 1, &object);
+    let mut event = Vec::with_capacity(extension.len() + 24);
+    write_bytes(&mut event, 1, kind.as_bytes());
+    write_bytes(&mut event, 2, &extension);
+    let length = u32::try_from(event.len()).ok()?;
+    let mut out = Vec::with_capacity(event.len() + 4);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.append(&mut event);
+    Some(out)
+}
+
+fn write_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn write_bytes(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    write_number(out, number << 3 | 2);
+    write_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn write_varint(out: &mut Vec<u8>, number: u64, value: u64) {
+    write_number(out, number << 3);
+    write_number(out, value);
+}
+
+fn write_message(name: &str, value: &Map<String, Value>, out: &mut Vec<u8>, depth: usize) -> Option<()> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    for (number, field, kind) in ordered().get(name)? {
+        if let Type::Inline(inner) = kind {
+            let mut bytes = Vec::new();
+            write_message(inner, value, &mut bytes, depth + 1)?;
+            write_bytes(out, *number, &bytes);
+            continue;
+        }
+        match value.get(*field) {
+            None | Some(Value::Null) => {}
+            Some(value) => write_field(*number, kind, value, out, depth)?,
+        }
+    }
+    Some(())
+}
+
+fn write_field(number: u64, kind: &Type, value: &Value, out: &mut Vec<u8>, depth: usize) -> Option<()> {
+    match (kind, value) {
+        (Type::List(item), Value::Array(items)) => {
+            for value in items {
+                write_field(number, item, value, out, depth)?;
+            }
+        }
+        (Type::Map(item), Value::Object(entries)) => {
+            for (key, value) in entries {
+                let mut entry = Vec::with_capacity(key.len() + 16);
+                write_bytes(&mut entry, 1, key.as_bytes());
+                write_field(2, item, value, &mut entry, depth + 1)?;
+                write_bytes(out, number, &entry);
+            }
+        }
+        (Type::Scalar(Scalar::Text, _), Value::String(text)) => write_bytes(out, number, text.as_bytes()),
+        (Type::Scalar(Scalar::Bytes, _), Value::String(text)) => write_bytes(out, number, &STANDARD.decode(text).ok()?),
+        (Type::Scalar(Scalar::Bool, _), Value::Bool(bool)) => write_varint(out, number, u64::from(*bool)),
+        (Type::Scalar(Scalar::Integer, _), Value::Number(integer)) => {
+            let integer = integer.as_i64().or_else(|| integer.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i64))?;
+            write_varint(out, number, integer.cast_unsigned());
+        }
+        (Type::Scalar(Scalar::Double, _), Value::Number(double)) => {
+            write_number(out, number << 3 | 1);
+            out.extend_from_slice(&double.as_f64()?.to_le_bytes());
+        }
+        (Type::Message(name), value) => {
+            let mut bytes = Vec::new();
+            if write_special(name, value, &mut bytes, depth + 1)? {
+                write_bytes(out, number, &bytes);
+            }
+        }
+        // An element that is null in a list is an empty one.
+        (Type::Scalar(..), Value::Null) => write_bytes(out, number, b""),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A message; some are written in JSON as something else. `false` when there is nothing to write.
+fn write_special(name: &str, value: &Value, out: &mut Vec<u8>, depth: usize) -> Option<bool> {
+    match name {
+        "meta.v1.Time" | "meta.v1.MicroTime" => {
+            let time: jiff::Timestamp = value.as_str()?.parse().ok()?;
+            write_varint(out, 1, time.as_second().cast_unsigned());
+            write_varint(out, 2, u64::try_from(time.subsec_nanosecond()).ok()?);
+        }
+        "util.intstr.IntOrString" => match value {
+            Value::String(text) => {
+                write_varint(out, 1, 1);
+                write_varint(out, 2, 0);
+                write_bytes(out, 3, text.as_bytes());
+            }
+            other => {
+                write_varint(out, 1, 0);
+                write_varint(out, 2, other.as_i64()?.cast_unsigned());
+                write_bytes(out, 3, b"");
+            }
+        },
+        "resource.Quantity" | "resource.QuantityValue" => match value {
+            Value::String(text) => write_bytes(out, 1, text.as_bytes()),
+            other => write_bytes(out, 1, other.to_string().as_bytes()),
+        },
+        "meta.v1.FieldsV1" | "runtime.RawExtension" | "apiextensions.v1.JSON" => write_bytes(out, 1, value.to_string().as_bytes()),
+        "authentication.v1.ExtraValue" | "authorization.v1.ExtraValue" | "certificates.v1.ExtraValue" => {
+            for item in value.as_array()? {
+                write_bytes(out, 1, item.as_str()?.as_bytes());
+            }
+        }
+        "apiextensions.v1.JSONSchemaPropsOrArray" | "apiextensions.v1.JSONSchemaPropsOrStringArray" => match value {
+            Value::Array(items) if name.ends_with("StringArray") => {
+                for item in items {
+                    write_bytes(out, 2, item.as_str()?.as_bytes());
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    let mut bytes = Vec::new();
+                    write_message("apiextensions.v1.JSONSchemaProps", item.as_object()?, &mut bytes, depth)?;
+                    write_bytes(out, 2, &bytes);
+                }
+            }
+            other => {
+                let mut bytes = Vec::new();
+                write_message("apiextensions.v1.JSONSchemaProps", other.as_object()?, &mut bytes, depth)?;
+                write_bytes(out, 1, &bytes);
+            }
+        },
+        "apiextensions.v1.JSONSchemaPropsOrBool" => match value {
+            Value::Bool(allows) => write_varint(out, 1, u64::from(*allows)),
+            other => {
+                let mut bytes = Vec::new();
+                write_varint(out, 1, 1);
+                write_message("apiextensions.v1.JSONSchemaProps", other.as_object()?, &mut bytes, depth)?;
+                write_bytes(out, 2, &bytes);
+            }
+        },
+        _ => match value {
+            Value::Null => {}
+            other => write_message(name, other.as_object()?, out, depth)?,
+        },
+    }
+    Some(true)
+}
+
+/// The fields of each message in the order of their numbers, as Go writes them.
+fn ordered() -> &'static HashMap<&'static str, Vec<(u64, &'static str, &'static Type)>> {
+    static ORDERED: OnceLock<HashMap<&'static str, Vec<(u64, &'static str, &'static Type)>>> = OnceLock::new();
+    ORDERED.get_or_init(|| {
+        messages()
+            .iter()
+            .map(|(message, fields)| {
+                let mut fields: Vec<_> = fields.iter().map(|(number, (name, kind))| (*number, *name, kind)).collect();
+                fields.sort_by_key(|(number, ..)| *number);
+                (*message, fields)
+            })
+            .collect()
+    })
+}
+
 struct Fields<'a>(&'a [u8]);
 
 enum Field<'a> {
@@ -375,6 +569,29 @@ mod tests {
         let raw = [&[1 << 3, 0][..], &field(4, b"Foreground")].concat();
         let options = decode(&envelope("apps/v1", "DeleteOptions", &raw)).unwrap();
         assert_eq!((&options["gracePeriodSeconds"], &options["propagationPolicy"]), (&json!(0), &json!("Foreground")));
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let objects = [
+            json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "a", "generation": 2, "labels": {"x": "y"},
+                "creationTimestamp": "2026-01-02T03:04:05Z", "managedFields": [{"manager": "m", "fieldsV1": {"f:spec": {}}}]},
+                "spec": {"replicas": 0, "strategy": {"rollingUpdate": {"maxSurge": "25%", "maxUnavailable": 1}},
+                "template": {"metadata": {"labels": {"x": "y"}}, "spec": {"containers": [{"name": "c", "image": "i",
+                "resources": {"limits": {"cpu": "100m"}}}]}}}}),
+            json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "s"}, "data": {"k": "dmFsdWU="}, "type": "Opaque"}),
+            json!({"kind": "CustomResourceDefinition", "apiVersion": "apiextensions.k8s.io/v1", "metadata": {"name": "x.y.z"},
+                "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object",
+                "x-kubernetes-preserve-unknown-fields": true, "properties": {"a": {"type": "array", "items": {"type": "string"},
+                "x-kubernetes-list-type": "set"}, "b": {"additionalProperties": {"type": "integer", "minimum": 1.5}, "default": {"c": 1}}}}}}]}}),
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": "m", "reason": "Expired",
+                "details": {"name": "n", "causes": [{"reason": "r", "field": "f"}]}, "code": 410}),
+        ];
+        for object in objects {
+            let bytes = encode(&object).unwrap();
+            assert_eq!(decode(&bytes).unwrap(), object);
+        }
+        assert_eq!(encode(&json!({"kind": "Thing", "apiVersion": "example.com/v1"})), None);
     }
 
     #[test]

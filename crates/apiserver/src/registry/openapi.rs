@@ -75,8 +75,34 @@ fn common_schemas() -> Map<String, Value> {
             out.insert(name.clone(), schema.clone());
         }
     }
+    if let Some(properties) = out.get_mut(&format!("{META}.ObjectMeta")).and_then(|meta| meta["properties"].as_object_mut()) {
+        for (name, text) in META_FIELDS {
+            if let Some(field) = properties.get_mut(*name).and_then(Value::as_object_mut) {
+                field.insert("description".to_owned(), Value::from(*text));
+            }
+        }
+    }
     out
 }
+
+/// What `kubectl explain` says of metadata: the schemas of built-in kinds come without descriptions.
+const META_FIELDS: &[(&str, &str)] = &[
+    ("annotations", "Annotations hold any text that tools keep with the object; nothing selects by them."),
+    ("creationTimestamp", "CreationTimestamp is a timestamp of when the server first stored the object. Set by the server."),
+    ("deletionGracePeriodSeconds", "The seconds that the object has to end once its deletion has begun. Set by the server."),
+    ("deletionTimestamp", "When the object was asked to go; it stays while finalizers hold it. Set by the server."),
+    ("finalizers", "Each of these must be removed by whoever set it before a deleted object goes."),
+    ("generateName", "The beginning of a name that the server makes when none is given."),
+    ("generation", "Counts the changes of what is wanted of the object. Set by the server."),
+    ("labels", "Labels are short texts by which objects are selected."),
+    ("managedFields", "Which field was set by whom, for server-side apply. Kept by the server."),
+    ("name", "Names the object within its namespace and kind. Cannot be changed."),
+    ("namespace", "The namespace that holds the object. Cannot be changed."),
+    ("ownerReferences", "The objects that this one depends on; it is collected when all of them are gone."),
+    ("resourceVersion", "The version of the stored object, for watches and to keep from overwriting others. Set by the server."),
+    ("selfLink", "No longer filled."),
+    ("uid", "Tells the object apart from all others that ever had its name. Set by the server."),
+];
 
 fn published_schema(resource: &Resource, gvk: Value) -> Value {
     let mut schema = resource.custom.as_ref().map(|c| c.schema.clone()).unwrap_or_else(|| json!({"type": "object"}));
@@ -214,7 +240,12 @@ pub fn v2(registry: &Registry) -> Vec<u8> {
             let Ok(custom) = serde_json::from_str::<Value>(&text) else { continue };
             for (name, schema) in custom.pointer("/components/schemas").and_then(Value::as_object).into_iter().flatten() {
                 if !name.starts_with(META) {
-                    document["definitions"][name] = as_v2(schema);
+                    // Old clients take named properties for the only ones: of an object that may hold anything nothing is said.
+                    document["definitions"][name] = if schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
+                        json!({"type": "object", "x-kubernetes-group-version-kind": schema["x-kubernetes-group-version-kind"]})
+                    } else {
+                        as_v2(schema)
+                    };
                 }
             }
             for (path, item) in custom.get("paths").and_then(Value::as_object).into_iter().flatten() {

@@ -83,6 +83,39 @@ pub fn yaml(bytes: &[u8]) -> Result<Body> {
     Ok(Body { value, problems })
 }
 
+/// The fields of a body in the order in which they stand there, when there is an order to tell: Go's decoder of built-in kinds finds
+/// repeated and unknown fields in one go.
+pub fn places(resource: &crate::registry::Resource, value: &Value, repeated: usize) -> Vec<String> {
+    fn walk(value: &Value, path: &str, out: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                for (key, below) in map {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    out.push(path.clone());
+                    walk(below, &path, out);
+                }
+            }
+            Value::Array(items) => items.iter().enumerate().for_each(|(at, item)| walk(item, &format!("{path}[{at}]"), out)),
+            _ => {}
+        }
+    }
+    let mut out = Vec::new();
+    if repeated > 0 && resource.custom.is_none() {
+        walk(value, "", &mut out);
+    }
+    out
+}
+
+/// Sorts what was found by where it was found.
+pub fn in_order(problems: &mut [String], places: &[String]) {
+    if !places.is_empty() && problems.len() > 1 {
+        problems.sort_by_cached_key(|problem| {
+            let path = problem.split('"').nth(1).unwrap_or("");
+            places.iter().position(|place| place == path)
+        });
+    }
+}
+
 /// How strictly unknown and repeated fields are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldValidation {

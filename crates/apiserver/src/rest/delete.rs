@@ -143,12 +143,12 @@ pub fn delete_collection(context: &Context) -> Result<Reply> {
 const TRIES: usize = 10;
 
 /// Deletes an object, or begins to.
-pub fn remove(api: &Api, _user: &User, resource: &Resource, namespace: &str, name: &str, options: &Options) -> Result<Outcome> {
+pub fn remove(api: &Api, user: &User, resource: &Resource, namespace: &str, name: &str, options: &Options) -> Result<Outcome> {
     for _ in 0..TRIES {
         let record = api.get(resource, namespace, name)?;
         check_preconditions(resource, &record, options)?;
         let old = record.value();
-        controllers::admission::admit_delete(api, resource, namespace, name, &old)?;
+        controllers::admission::admit_delete(api, user, resource, namespace, name, &old, options.dry_run)?;
         let mut new = old.clone();
         set_policy(resource, &mut new, options);
         let held = new.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty())

@@ -98,6 +98,15 @@ pub fn encoded(accepted: Accepted, code: u16, value: &Value) -> Result<Reply> {
         Encoding::Json => value.to_string(),
         Encoding::Pretty => serde_json::to_string_pretty(value).unwrap_or_default() + "\n",
         Encoding::Yaml => crate::yaml_text::print(value),
+        Encoding::Protobuf => {
+            return match crate::protocol::protobuf::encode(value) {
+                Some(bytes) => Ok(Reply::Parts { code, content_type: accepted.encoding.content_type(), parts: vec![Bytes::from(bytes)] }),
+                None => {
+                    tracing::error!(kind = text(value, "/kind"), "an answer has no protobuf message");
+                    Err(crate::protocol::status::Status::internal("the answer cannot be written as protobuf"))
+                }
+            };
+        }
     };
     Ok(Reply::Parts { code, content_type: accepted.encoding.content_type(), parts: vec![Bytes::from(bytes)] })
 }

@@ -28,7 +28,7 @@ struct Watcher {
     resource: Arc<Resource>,
     filter: Filter,
     shape: Shape,
-    yaml: bool,
+    encoding: Encoding,
     include: table::Include,
     /// A table's columns are told once.
     columns_told: bool,
@@ -72,13 +72,13 @@ pub async fn watch(context: &Context) -> Result<Reply> {
     } else {
         (Vec::new(), asked.unwrap_or_else(|| api.store.revision()))
     };
-    let yaml = context.accepted.encoding == Encoding::Yaml;
+    let encoding = context.accepted.encoding;
     let watcher = Watcher {
         api: Arc::clone(api),
         resource: Arc::clone(resource),
         filter,
         shape: context.accepted.shape,
-        yaml,
+        encoding,
         include: table::Include::of(context)?,
         columns_told: false,
         revision,
@@ -92,7 +92,11 @@ pub async fn watch(context: &Context) -> Result<Reply> {
         announce_end: send_initial == Some(true) && bookmarks,
         done: false,
     };
-    let content_type = if yaml { "application/yaml;stream=watch" } else { "application/json" };
+    let content_type = match encoding {
+        Encoding::Yaml => "application/yaml;stream=watch",
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Json | Encoding::Pretty => "application/json",
+    };
     let stream = stream::unfold(watcher, |mut watcher| async move { watcher.next().await.map(|line| (line, watcher)) });
     Ok(Reply::Stream { content_type, stream: Box::pin(stream) })
 }
@@ -187,7 +191,7 @@ impl Watcher {
     }
 
     fn line(&mut self, kind: &str, record: &Record) -> Bytes {
-        if self.shape == Shape::Whole && !self.yaml {
+        if self.shape == Shape::Whole && matches!(self.encoding, Encoding::Json | Encoding::Pretty) {
             let object = view::bytes(&self.resource, record);
             let mut out = Vec::with_capacity(object.len() + 32);
             out.extend_from_slice(b"{\"type\":\"");
@@ -214,11 +218,20 @@ impl Watcher {
     }
 
     fn encode(&self, event: &Value) -> Bytes {
-        if self.yaml {
-            let text = crate::yaml_text::print(event);
-            return Bytes::from(format!("---\n{text}"));
+        match self.encoding {
+            Encoding::Yaml => Bytes::from(format!("---\n{}", crate::yaml_text::print(event))),
+            Encoding::Protobuf => {
+                let kind = event["type"].as_str().unwrap_or("");
+                let written = crate::protocol::protobuf::encode_event(kind, &event["object"]);
+                // An object that cannot be told ends the watch: the client lists again.
+                let told = written.or_else(|| {
+                    let status = Status::internal("an object cannot be written as protobuf").to_value();
+                    crate::protocol::protobuf::encode_event("ERROR", &status)
+                });
+                Bytes::from(told.unwrap_or_default())
+            }
+            Encoding::Json | Encoding::Pretty => Bytes::from(format!("{event}\n")),
         }
-        Bytes::from(format!("{event}\n"))
     }
 
     fn bookmark(&mut self, initial_end: bool) -> Bytes {

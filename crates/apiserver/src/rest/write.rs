@@ -31,8 +31,10 @@ pub fn create(context: &Context) -> Result<Reply> {
     let mut object = decoded.value;
     check_type(context, &mut object)?;
     check_namespace(context, &mut object)?;
+    let places = body::places(&context.resource, &object, problems.len());
     let unknown = engine::read(&context.resource, &mut object)?;
     problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
+    body::in_order(&mut problems, &places);
     validation.judge(context, problems)?;
     if !text(&object, "/metadata/resourceVersion").is_empty() {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
@@ -68,6 +70,7 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
         let writer = Writer { resource, subresource: "", manager, now: &at };
         object = writer.update(None, object);
     }
+    controllers::admission::mutate(context, &mut object, None)?;
     for _ in 0..TRIES {
         let mut candidate = object.clone();
         if generated {
@@ -306,8 +309,10 @@ pub fn update(context: &Context) -> Result<Reply> {
     check_type(context, &mut object)?;
     check_namespace(context, &mut object)?;
     check_name(context, &mut object)?;
+    let places = body::places(resource, &object, problems.len());
     let unknown = engine::read(resource, &mut object)?;
     problems.extend(unknown.into_iter().map(|field| format!("unknown field \"{field}\"")));
+    body::in_order(&mut problems, &places);
     validation.judge(context, problems)?;
     let namespace = namespace_of(resource, &context.target.namespace);
     let key = resource.key(namespace, &context.target.name);
@@ -423,6 +428,7 @@ fn attempt(
         let writer = Writer { resource, subresource, manager, now: &at };
         new = writer.update(Some(old), new);
     }
+    controllers::admission::mutate(context, &mut new, Some(old))?;
     keep_system_metadata(&mut new, old);
     if let Some(revision) = old.pointer("/metadata/resourceVersion") {
         child(&mut new, "metadata").insert("resourceVersion".to_owned(), revision.clone());
@@ -575,7 +581,10 @@ fn check_patched(context: &Context, new: &mut Value, old: &Value) -> Result<()> 
             if resource.custom.is_some() {
                 return Err(Status::bad_request(format!("{field} may not be changed by a patch")));
             }
-            new[field] = old[field].clone();
+            let (version, kind) = (text(new, "/apiVersion").rsplit('/').next().unwrap_or(""), text(new, "/kind"));
+            let group = if resource.group.is_empty() { "core" } else { resource.group.split('.').next().unwrap_or("") };
+            let why = format!("converting ({version}.{kind}) to ({group}.{}): unknown conversion", resource.kind);
+            return Err(Status::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(new.to_string()), &why)]));
         }
     }
     if !new["metadata"].is_object() {

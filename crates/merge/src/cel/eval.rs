@@ -576,6 +576,9 @@ fn operator(name: &str, values: &[Cel]) -> Option<Result<Cel, Failure>> {
         ("timestamp" | "string" | "duration" | "int" | "uint" | "double" | "bytes", [value]) if type_of(value) == long_name(name) => {
             Ok(value.clone())
         }
+        ("string", [Cel::Bool(bool)]) => Ok(string(&bool.to_string())),
+        ("string", [Cel::Int(int)]) => Ok(string(&int.to_string())),
+        ("string", [Cel::UInt(uint)]) => Ok(string(&uint.to_string())),
         ("optional.of", [value]) => Ok(wrapped(Some(value.clone()))),
         ("optional.none", []) => Ok(wrapped(None)),
         ("optional.ofNonZeroValue", [value]) => Ok(wrapped(Some(value.clone()).filter(|value| !is_zero(value)))),

@@ -25,6 +25,7 @@ use std::sync::Arc;
 pub use declared::declared_of;
 pub use eval::{CALL_COST_MAX, Failure, Scope, Spent, TOTAL_COST_MAX, converted, map, string, type_of, wrapped};
 pub use kube_cel::cel::Value as Cel;
+pub use kube_cel::cel::objects::Opaque;
 pub use types::{Declared, ObjectType, REQUEST_BYTES_MAX, Type};
 pub use values::{escape, plain, to_json};
 

@@ -190,6 +190,44 @@ impl Validator<'_> {
     }
 }
 
+/// The paths of a value that can only be set as a whole.
+pub fn atomic_parts(ty: &TypeHandle, value: &Value) -> Vec<String> {
+    let mut out = Vec::new();
+    atomics(ty.schema(), ty.id(), value, &mut Vec::new(), &mut out);
+    out
+}
+
+fn atomics(schema: &Schema, id: TypeId, value: &Value, path: &mut Vec<PathElement>, out: &mut Vec<String>) {
+    if path.len() > DEPTH_MAX {
+        return;
+    }
+    match (part(schema.get(id), Some(value)), value) {
+        (Part::Map(map), Value::Object(fields)) => {
+            if map.atomic {
+                out.push(super::set::path_text(path));
+            }
+            for (key, child) in fields {
+                if let Some(field) = map.field(key) {
+                    path.push(PathElement::field(key));
+                    atomics(schema, field.ty, child, path, out);
+                    path.pop();
+                }
+            }
+        }
+        (Part::List(list), Value::Array(items)) => {
+            if list.kind == ListKind::Atomic {
+                out.push(super::set::path_text(path));
+            }
+            for (index, item) in items.iter().enumerate() {
+                path.push(PathElement::Index(index as i64));
+                atomics(schema, list.element, item, path, out);
+                path.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
 fn scalar_error(scalar: Scalar, value: &Value) -> Option<String> {
     match (scalar, value) {
         (_, Value::Null)

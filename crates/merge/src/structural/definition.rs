@@ -447,6 +447,9 @@ impl Check {
             let uncorrelated = old_forbidden.or((text(map, "x-kubernetes-list-type") != "map").then_some(path));
             self.rules(items, below, &at("items"), times(count("maxItems")), uncorrelated, depth + 1);
         }
+        if let Some(default) = &node.default {
+            self.default(default, node, &at("default"));
+        }
         for (index, rule) in node.rules.iter().enumerate() {
             let given = &schema["x-kubernetes-validations"][index];
             let at = |name: &str| field::child(&field::index(&field::child(path, "x-kubernetes-validations"), index), name);
@@ -479,6 +482,21 @@ impl Check {
                 let why = "may not be set if oldSelf is not used in rule";
                 self.rules.push(field::invalid(&at("optionalOldSelf"), &given["optionalOldSelf"], why));
             }
+        }
+    }
+
+    /// A default must itself be what the schema asks for, and nothing more.
+    fn default(&mut self, default: &Value, node: &Node, path: &str) {
+        let mut pruned = json!({"value": default});
+        if !super::prune_value(&mut pruned["value"], node).is_empty() {
+            self.rules.push(field::invalid(path, default, "must not have unknown fields"));
+        }
+        for mut error in super::validate("", default, node) {
+            error.field = match error.field.as_str() {
+                "" | "<nil>" => path.to_owned(),
+                below => field::child(path, below),
+            };
+            self.rules.push(error);
         }
     }
 

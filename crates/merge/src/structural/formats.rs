@@ -258,7 +258,7 @@ fn is_duration(text: &str) -> bool {
 }
 
 /// As Go's `time.ParseDuration`: `1h30m`, `-1.5s`, `0`.
-pub(crate) fn is_go_duration(text: &str) -> bool {
+pub fn is_go_duration(text: &str) -> bool {
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {
         return true;

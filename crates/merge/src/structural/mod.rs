@@ -27,8 +27,9 @@ use crate::schema::ListKind;
 
 pub use default::apply_defaults;
 pub use definition::{Context as DefinitionContext, schema_problems};
-pub(crate) use formats::is_go_duration;
+pub use formats::is_go_duration;
 pub use kind::{CustomKind, CustomTypes};
+use prune::prune_value;
 pub use prune::{Pruned, prune};
 pub use validate::{check_embedded_types, validate, validate_update};
 

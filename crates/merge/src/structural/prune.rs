@@ -47,6 +47,13 @@ pub fn prune(object: &mut Value, node: &Node) -> Pruned {
     Pruned { unknown: pruner.unknown }
 }
 
+/// Prunes a value inside of an object; tells the paths of what was taken out.
+pub fn prune_value(value: &mut Value, node: &Node) -> Vec<String> {
+    let mut pruner = Pruner { path: Vec::new(), unknown: Vec::new() };
+    pruner.value(value, Some(node), node.preserve_unknown);
+    pruner.unknown
+}
+
 struct Pruner {
     path: Vec<String>,
     unknown: Vec<String>,

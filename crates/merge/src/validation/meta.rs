@@ -14,7 +14,7 @@ const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 pub(super) type NameCheck = fn(&str) -> Vec<String>;
 
 /// The metadata of a new object.
-pub(super) fn metadata(errors: &mut Errors, meta: &At<'_>, namespaced: bool, name_check: NameCheck) {
+pub(super) fn metadata(errors: &mut Errors, meta: &At<'_>, namespaced: bool, custom: bool, name_check: NameCheck) {
     let generate = meta.get("generateName");
     if !generate.text().is_empty() {
         // The suffix is still to come: what it will be is alphanumeric.
@@ -37,7 +37,7 @@ pub(super) fn metadata(errors: &mut Errors, meta: &At<'_>, namespaced: bool, nam
         errors.forbidden(&namespace, "not allowed on this type");
     }
     common(errors, meta);
-    finalizers(errors, &meta.get("finalizers"));
+    finalizers(errors, &meta.get("finalizers"), custom);
 }
 
 /// A prefix may end with a hyphen, since more follows.
@@ -161,13 +161,14 @@ fn owners(errors: &mut Errors, at: &At<'_>) {
     }
 }
 
-fn finalizers(errors: &mut Errors, at: &At<'_>) {
+fn finalizers(errors: &mut Errors, at: &At<'_>, custom: bool) {
     for one in at.items() {
         for message in names::qualified(one.text()) {
             errors.push(field::invalid(&at.path, one.value, &message));
         }
     }
-    for one in at.items().filter(|one| !one.text().contains('/')) {
+    // Writers of custom resources are only warned of these.
+    for one in at.items().filter(|one| !custom && !one.text().contains('/')) {
         if !matches!(one.text(), "orphan" | "foregroundDeletion" | "kubernetes") {
             errors.invalid(&one, "name is neither a standard finalizer name nor is it fully qualified");
         }

@@ -14,6 +14,7 @@ mod access;
 mod at;
 mod batch;
 mod config;
+mod coordination;
 mod meta;
 mod names;
 mod network;
@@ -60,14 +61,14 @@ pub fn validate_metadata(namespaced: bool, object: &Value, old: Option<&Value>) 
     let mut errors = Errors::default();
     let at = At::new(object, "");
     let old_at = old.map(|old| At::new(old, ""));
-    metadata(&mut errors, namespaced, &at, old_at.as_ref(), names::subdomain);
+    metadata(&mut errors, namespaced, true, &at, old_at.as_ref(), names::subdomain);
     errors.0
 }
 
-fn metadata(errors: &mut Errors, namespaced: bool, object: &At<'_>, old: Option<&At<'_>>, check: meta::NameCheck) {
+fn metadata(errors: &mut Errors, namespaced: bool, custom: bool, object: &At<'_>, old: Option<&At<'_>>, check: meta::NameCheck) {
     match old {
         Some(old) => meta::metadata_update(errors, &object.get("metadata"), &old.get("metadata")),
-        None => meta::metadata(errors, &object.get("metadata"), namespaced, check),
+        None => meta::metadata(errors, &object.get("metadata"), namespaced, custom, check),
     }
 }
 
@@ -77,7 +78,7 @@ fn validate_metadata_of(errors: &mut Errors, gvk: &GroupVersionKind, namespaced:
         ("rbac.authorization.k8s.io" | "flowcontrol.apiserver.k8s.io", _) | ("certificates.k8s.io", _) => names::path_segment,
         _ => names::subdomain,
     };
-    metadata(errors, namespaced, object, old, check);
+    metadata(errors, namespaced, false, object, old, check);
 }
 
 /// The rules of a kind; says whether there are any.
@@ -105,6 +106,8 @@ fn of_kind(errors: &mut Errors, gvk: &GroupVersionKind, object: &At<'_>, old: Op
         ("networking.k8s.io", "Ingress") => network::ingress(errors, object, old),
         ("networking.k8s.io", "IngressClass") => network::ingress_class(errors, object, old),
         ("networking.k8s.io", "NetworkPolicy") => network::network_policy(errors, object),
+        ("coordination.k8s.io", "Lease") => coordination::lease(errors, object),
+        ("discovery.k8s.io", "EndpointSlice") => coordination::endpoint_slice(errors, object, old),
         ("rbac.authorization.k8s.io", "Role") => access::role(errors, object, true),
         ("rbac.authorization.k8s.io", "ClusterRole") => access::role(errors, object, false),
         ("rbac.authorization.k8s.io", "RoleBinding") => access::binding(errors, object, old, true),
