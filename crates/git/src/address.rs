@@ -6,7 +6,6 @@ use std::fmt;
 pub enum Scheme {
     Http,
     Https,
-    /// Known, and refused until the in-process SSH client exists.
     Ssh,
 }
 
@@ -90,7 +89,7 @@ fn redact(text: &str) -> String {
 }
 
 /// Undoes percent encoding; what is malformed stays as it is.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while at < bytes.len() {
         let hex = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten().and_then(|h| u8::from_str_radix(h, 16).ok());

@@ -1,8 +1,10 @@
 use crate::{
-    Access, Address, Cause, Checkout, Commit, Credentials, Error, GitTree, Reference, Scheme, Signature, Tag, Target,
+    Access, Address, Cause, Checkout, Commit, Error, GitTree, Reference, Scheme, Signature, Tag, Target,
     cache::Cache,
-    http::{self, Clients, Session, Shared},
+    http::Clients,
     reference::best_tags,
+    session::{Service, Session, Shared, transport},
+    ssh::Login,
     submodules,
 };
 use gix::{ObjectId, protocol::handshake::Ref, remote::Direction, remote::fetch::Shallow};
@@ -49,7 +51,7 @@ pub struct FetchOptions {
 /// Reads repositories. One for the process.
 pub struct Client {
     runtime: tokio::runtime::Handle,
-    cache: Cache,
+    pub(crate) cache: Cache,
     clients: Clients,
 }
 
@@ -158,19 +160,17 @@ impl Client {
         }
     }
 
-    fn session(&self, address: &Address, access: &Access, timeout: Duration, limits: &Limits) -> Result<Shared, Error> {
-        if let Some(Credentials::Ssh { identity, .. }) = &access.credentials
-            && !identity.windows(10).any(|w| w == b"-----BEGIN")
-        {
-            return Err(Error::SshKey("ssh: no key found".to_owned()));
-        }
-        if address.scheme() == Scheme::Ssh {
-            return Err(Error::Ssh);
-        }
+    pub(crate) fn session(&self, address: &Address, access: &Access, timeout: Duration, limits: &Limits) -> Result<Shared, Error> {
+        let login = match address.scheme() {
+            Scheme::Ssh => Some(Login::new(address, access.credentials.as_ref())?),
+            Scheme::Http | Scheme::Https => None,
+        };
         Ok(Rc::new(RefCell::new(Session {
             runtime: self.runtime.clone(),
             client: self.clients.get(access)?,
             authorization: Session::authorization(access.credentials.as_ref())?,
+            login,
+            ssh: None,
             deadline: Instant::now() + timeout,
             budget: limits.transfer_max,
             limit: limits.transfer_max,
@@ -182,7 +182,7 @@ impl Client {
 }
 
 /// gix is young and reads what strangers send; what panics in it must not take the process along.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Err(Error::Internal))
 }
 
@@ -195,13 +195,13 @@ fn is_local(error: &Error) -> bool {
 }
 
 /// A reference as the server named it.
-struct Found {
-    commit: ObjectId,
+pub(crate) struct Found {
+    pub(crate) commit: ObjectId,
     /// The tag object, for an annotated tag.
     tag: Option<ObjectId>,
 }
 
-fn find(refs: &[Ref], name: &str) -> Option<Found> {
+pub(crate) fn find(refs: &[Ref], name: &str) -> Option<Found> {
     refs.iter().find_map(|r| match r {
         Ref::Peeled { full_ref_name, tag, object } if *full_ref_name == name => Some(Found { commit: *object, tag: Some(*tag) }),
         Ref::Direct { full_ref_name, object } if *full_ref_name == name => Some(Found { commit: *object, tag: None }),
@@ -225,7 +225,7 @@ fn cause(session: &Shared, error: gix::Error) -> Cause {
 }
 
 /// The references whose names begin with `prefix`; all of them where it is empty.
-fn list_refs(repository: &gix::Repository, session: &Shared, address: &Address, prefix: &str) -> Result<Vec<Ref>, Cause> {
+pub(crate) fn list_refs(repository: &gix::Repository, session: &Shared, address: &Address, prefix: &str) -> Result<Vec<Ref>, Cause> {
     let fail = |error| cause(session, error);
     let options = gix::remote::ref_map::Options { prefix_from_spec_as_filter_on_remote: !prefix.is_empty(), ..Default::default() };
     let specs = std::iter::once(match prefix {
@@ -234,7 +234,7 @@ fn list_refs(repository: &gix::Repository, session: &Shared, address: &Address, 
         prefix => format!("+{prefix}:{prefix}"),
     });
     let remote = remote(repository, address, specs).map_err(fail)?;
-    let connection = remote.to_connection_with_transport(http::transport(session.clone(), address)?).with_credentials(|_| Ok(None));
+    let connection = remote.to_connection_with_transport(transport(session, address, Service::Fetch)?).with_credentials(|_| Ok(None));
     let connection = connection.with_transport_options(Box::new(()));
     let (map, _) = connection.ref_map(gix::progress::Discard, options).map_err(fail)?;
     Ok(map.remote_refs)
@@ -345,7 +345,7 @@ fn newest(repository: &gix::Repository, session: &Shared, address: &Address, ref
 }
 
 /// Makes sure that the object of a reference is in the cache.
-fn get(repository: &gix::Repository, session: &Shared, address: &Address, full: &str, id: ObjectId) -> Result<(), Cause> {
+pub(crate) fn get(repository: &gix::Repository, session: &Shared, address: &Address, full: &str, id: ObjectId) -> Result<(), Cause> {
     if repository.has_object(id) {
         return Ok(());
     }
@@ -371,7 +371,7 @@ fn get_commit(repository: &gix::Repository, session: &Shared, address: &Address,
 fn receive(repository: &gix::Repository, session: &Shared, address: &Address, spec: String, shallow: Shallow) -> Result<(), Cause> {
     let fail = |error| cause(session, error);
     let remote = remote(repository, address, std::iter::once(spec)).map_err(fail)?;
-    let connection = remote.to_connection_with_transport(http::transport(session.clone(), address)?).with_credentials(|_| Ok(None));
+    let connection = remote.to_connection_with_transport(transport(session, address, Service::Fetch)?).with_credentials(|_| Ok(None));
     let connection = connection.with_transport_options(Box::new(()));
     let prepared = connection.prepare_fetch(gix::progress::Discard, Default::default()).map_err(fail)?;
     let interrupt = AtomicBool::new(false);

@@ -7,6 +7,15 @@ pub enum Error {
     Clone { url: String, source: Cause },
     #[error("unable to list remote for '{url}'")]
     List { url: String, source: Cause },
+    #[error("unable to push to '{url}'")]
+    Push { url: String, source: Cause },
+    /// Others pushed each time in between.
+    #[error("unable to push to '{url}': branch '{branch}' moved {times} times meanwhile")]
+    Moved { url: String, branch: String, times: usize },
+    #[error("'{0}' is no name of a branch")]
+    Branch(String),
+    #[error("cannot make the files of the commit: {0}")]
+    Edit(String),
     #[error("git repository is empty")]
     Empty,
     #[error("unable to clone: remote repository is empty: git repository: '{url}'")]
@@ -37,8 +46,6 @@ pub enum Error {
     Proxy(String),
     #[error("unable to construct auth method with options: {0}")]
     SshKey(String),
-    #[error("ssh is not supported by this version; use the https address of the repository")]
-    Ssh,
     /// gix or this crate panicked on what it read.
     #[error("internal error while reading the repository; please report it")]
     Internal,
@@ -73,6 +80,13 @@ pub enum Cause {
     FileTooLarge { path: String, limit: u64 },
     #[error("the path {0:?} is not allowed")]
     Path(String),
+    #[error("{reference} was rejected: {why}")]
+    Rejected { reference: String, why: String },
+    #[error("the server could not unpack what was sent: {0}")]
+    NotUnpacked(String),
+    /// What SSH says, in the words of Go's client, which users know from Flux.
+    #[error("{0}")]
+    Ssh(String),
     #[error("{0}")]
     Protocol(String),
 }

@@ -6,6 +6,9 @@
 //!        v                          v
 //!   Client::resolve -> Target   Client::fetch -> Checkout { commit, GitTree: tree::Tree }
 //!
+//! session (bounds, credentials) = http | ssh     both are in the process, and gix speaks through them
+//!
+//! push::NewCommit       edits as the next commit of a branch on the server
 //! write::commit_tree   a tree as the next commit of a bare repository
 //! serve                bare repositories over smart HTTP, read only
 //! ```
@@ -22,8 +25,13 @@ mod checkout;
 mod client;
 mod error;
 mod http;
+mod pack;
+mod pkt;
+pub mod push;
 mod reference;
 pub mod serve;
+mod session;
+mod ssh;
 mod submodules;
 mod tree;
 pub mod write;

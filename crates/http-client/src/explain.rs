@@ -18,14 +18,29 @@ pub fn explain(error: &reqwest::Error, url: &str) -> String {
     let kind = chain.iter().rev().find_map(|e| e.downcast_ref::<io::Error>()).map(io::Error::kind);
     match kind {
         _ if error.is_timeout() => "context deadline exceeded".to_owned(),
-        Some(io::ErrorKind::ConnectionRefused) => format!("dial tcp {target}: connect: connection refused"),
-        Some(io::ErrorKind::NetworkUnreachable) => format!("dial tcp {target}: connect: network is unreachable"),
-        Some(io::ErrorKind::HostUnreachable) => format!("dial tcp {target}: connect: no route to host"),
+        Some(kind) if unreachable(kind).is_some() => format!("dial tcp {target}: connect: {}", unreachable(kind).unwrap_or_default()),
         Some(io::ErrorKind::ConnectionReset) => "read: connection reset by peer".to_owned(),
         Some(io::ErrorKind::UnexpectedEof) => "unexpected EOF".to_owned(),
         _ if chain.iter().any(|e| e.to_string().contains("dns error")) => format!("dial tcp: lookup {target}: {innermost}"),
         _ if innermost.contains("InvalidContentType") => "http: server gave HTTP response to HTTPS client".to_owned(),
         _ => certificate(&innermost).map_or(innermost, |why| format!("tls: failed to verify certificate: x509: {why}")),
+    }
+}
+
+/// Why no connection to `host:port` came about.
+pub fn dial(error: &io::Error, target: &str) -> String {
+    match unreachable(error.kind()) {
+        Some(why) => format!("dial tcp {target}: connect: {why}"),
+        None => format!("dial tcp {target}: {error}"),
+    }
+}
+
+fn unreachable(kind: io::ErrorKind) -> Option<&'static str> {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Some("connection refused"),
+        io::ErrorKind::NetworkUnreachable => Some("network is unreachable"),
+        io::ErrorKind::HostUnreachable => Some("no route to host"),
+        _ => None,
     }
 }
 

@@ -17,6 +17,6 @@ mod retry;
 mod url;
 
 pub use client::{Basic, Client, Error, Options};
-pub use explain::explain;
+pub use explain::{dial, explain};
 pub use retry::Retry;
 pub use url::{redact, with_host};

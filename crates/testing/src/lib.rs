@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! git::Server       real `git http-backend` over loopback, with credentials, counters and faults
+//! sshd::Sshd        the real OpenSSH server over loopback, with keys of its own
 //! git::Repository   commits and tags in a repository of such a server
 //! server()          a fresh embedded API server in memory and its client,
 //!                   or the cluster that SLUICE_TEST_KUBECONFIG names
 //! ```
 
 pub mod git;
+pub mod sshd;
 #[cfg(feature = "cluster")]
 mod server;
 

@@ -1,4 +1,5 @@
-use super::{ERROR_BODY_MAX, Shared};
+use super::ERROR_BODY_MAX;
+use crate::session::Shared;
 use crate::Cause;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION};

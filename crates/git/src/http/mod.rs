@@ -7,83 +7,18 @@ mod exchange;
 
 pub(crate) use client::Clients;
 
-use crate::{Address, Cause, Credentials};
-use base64::Engine as _;
+use crate::session::{Service, Shared};
+use crate::{Address, Cause};
 use exchange::{Body, Exchange, Headers, Outgoing};
-use gix_transport::client::blocking_io::http;
+use gix_transport::Protocol;
+use gix_transport::client::blocking_io::{Transport, http};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc};
 
 /// Redirects of the first request that are followed.
 const REDIRECTS_MAX: usize = 10;
 /// Bytes of an error answer that are shown.
 const ERROR_BODY_MAX: usize = 1024;
-
-/// One conversation with a server: what it may cost, and what went wrong in it.
-pub(crate) struct Session {
-    pub(crate) runtime: tokio::runtime::Handle,
-    pub(crate) client: reqwest::Client,
-    pub(crate) authorization: Option<HeaderValue>,
-    pub(crate) deadline: Instant,
-    /// Bytes that may still be received.
-    pub(crate) budget: u64,
-    pub(crate) limit: u64,
-    /// The first failure; gix only learns that there was one.
-    pub(crate) failure: Option<Cause>,
-    /// Requests made so far.
-    pub(crate) requests: usize,
-    /// Bytes received so far.
-    pub(crate) received: u64,
-}
-
-pub(crate) type Shared = Rc<RefCell<Session>>;
-
-impl Session {
-    pub(crate) fn authorization(credentials: Option<&Credentials>) -> Result<Option<HeaderValue>, crate::Error> {
-        let text = match credentials {
-            None | Some(Credentials::Ssh { .. }) => return Ok(None),
-            Some(Credentials::Bearer(token)) => format!("Bearer {token}"),
-            Some(Credentials::Basic { username, password }) => {
-                format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))
-            }
-        };
-        let mut value =
-            HeaderValue::from_str(&text).map_err(|_| crate::Error::Tls("credentials hold characters that no header can".to_owned()))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
-
-    pub(crate) fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// Notes a failure and gives what gix is told instead.
-    pub(crate) fn fail(&mut self, cause: Cause) -> std::io::Error {
-        let kind = if matches!(cause, Cause::AuthenticationRequired(_)) {
-            std::io::ErrorKind::PermissionDenied
-        } else {
-            std::io::ErrorKind::Other
-        };
-        let text = cause.to_string();
-        self.failure.get_or_insert(cause);
-        std::io::Error::new(kind, text)
-    }
-
-    pub(crate) fn spend(&mut self, bytes: usize) -> std::io::Result<()> {
-        self.received += bytes as u64;
-        match self.budget.checked_sub(bytes as u64) {
-            Some(left) => {
-                self.budget = left;
-                Ok(())
-            }
-            None => Err(self.fail(Cause::TooLarge(self.limit))),
-        }
-    }
-}
 
 /// gix's view of a session.
 pub(crate) struct Smart {
@@ -93,11 +28,14 @@ pub(crate) struct Smart {
     redirected: Option<String>,
 }
 
-/// A transport for gix that speaks to `address`.
-pub(crate) fn transport(session: Shared, address: &Address) -> Result<http::Transport<Smart>, Cause> {
+/// A transport for gix that speaks to a service of `address`.
+pub(crate) fn transport(session: &Shared, address: &Address, service: Service) -> Result<Box<dyn Transport>, Cause> {
     let url = gix::url::parse(address.url().as_str()).map_err(|e| Cause::Protocol(e.to_string()))?;
     let authorization = session.borrow().authorization.clone();
-    Ok(http::Transport::new_http(Smart { authorization, session, redirected: None }, url, gix_transport::Protocol::V2, false))
+    // The newer protocol has no push.
+    let protocol = if service == Service::Fetch { Protocol::V2 } else { Protocol::V1 };
+    let smart = Smart { authorization, session: session.clone(), redirected: None };
+    Ok(Box::new(http::Transport::new_http(smart, url, protocol, false)))
 }
 
 impl http::Http for Smart {

@@ -7,11 +7,9 @@
 //!
 //! Meant for loopback: it knows no credentials. Writing goes through [`crate::write`].
 
-mod pack;
-mod pkt;
-mod request;
+pub(crate) mod request;
 
-use crate::cache::open_bare;
+use crate::{cache::open_bare, pack, pkt};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{

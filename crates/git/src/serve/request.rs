@@ -1,32 +1,32 @@
 //! Requests of protocol version 2.
 
-use super::pkt::{self, Line};
+use crate::pkt::{self, Line};
 use gix::ObjectId;
 
 /// Wants and haves of one request, each.
 const OBJECTS_MAX: usize = 10_000;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     ListRefs { prefixes: Vec<String>, peel: bool, symrefs: bool },
     Fetch(Fetch),
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Fetch {
-    pub(super) wants: Vec<ObjectId>,
-    pub(super) haves: Vec<ObjectId>,
+pub(crate) struct Fetch {
+    pub(crate) wants: Vec<ObjectId>,
+    pub(crate) haves: Vec<ObjectId>,
     /// Commits whose parents the client does not have.
-    pub(super) shallow: Vec<ObjectId>,
+    pub(crate) shallow: Vec<ObjectId>,
     /// How many commits deep the answer reaches; everything when absent.
-    pub(super) depth: Option<usize>,
+    pub(crate) depth: Option<usize>,
     /// The client has told all that it has.
-    pub(super) done: bool,
+    pub(crate) done: bool,
 }
 
 /// Why a request is no request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Error {
+pub(crate) enum Error {
     #[error("malformed request")]
     Malformed,
     #[error("unknown command {0:?}")]
@@ -37,7 +37,7 @@ pub(super) enum Error {
     TooMany,
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Request, Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<Request, Error> {
     let mut rest = body;
     let (mut command, mut in_arguments, mut arguments) = (None, false, Vec::new());
     loop {

@@ -1,6 +1,6 @@
-//! Which objects answer a fetch, and the pack that carries them.
+//! Which objects another repository lacks, and the pack that carries them.
 
-use super::request::Fetch;
+use crate::serve::request::Fetch;
 use flate2::{Compression, write::ZlibEncoder};
 use gix::{ObjectId, objs::Kind};
 use std::{
@@ -11,15 +11,15 @@ use types::{Algorithm, Hasher};
 
 /// What a fetch is answered with.
 #[derive(Debug, Default)]
-pub(super) struct Selection {
+pub(crate) struct Selection {
     /// Everything that the client lacks, each once.
-    pub(super) objects: Vec<ObjectId>,
+    pub(crate) objects: Vec<ObjectId>,
     /// Commits that are sent without their parents.
-    pub(super) boundary: Vec<ObjectId>,
+    pub(crate) boundary: Vec<ObjectId>,
 }
 
 /// Chooses the objects of the wanted commits, as deep as asked, without what the client has already.
-pub(super) fn select(repository: &gix::Repository, fetch: &Fetch) -> gix::Result<Selection> {
+pub(crate) fn select(repository: &gix::Repository, fetch: &Fetch) -> gix::Result<Selection> {
     let mut selection = Selection::default();
     let mut known: HashSet<ObjectId> = HashSet::new();
     let shallow: HashSet<ObjectId> = fetch.shallow.iter().copied().collect();
@@ -85,7 +85,7 @@ fn peel(
 }
 
 /// Adds a tree and all below it that is not known yet.
-fn tree(repository: &gix::Repository, root: ObjectId, known: &mut HashSet<ObjectId>, objects: &mut Vec<ObjectId>) -> gix::Result<()> {
+pub(crate) fn tree(repository: &gix::Repository, root: ObjectId, known: &mut HashSet<ObjectId>, objects: &mut Vec<ObjectId>) -> gix::Result<()> {
     let mut pending = vec![root];
     while let Some(id) = pending.pop() {
         if !known.insert(id) {
@@ -106,7 +106,7 @@ fn tree(repository: &gix::Repository, root: ObjectId, known: &mut HashSet<Object
 }
 
 /// Writes a pack of whole objects, without deltas.
-pub(super) fn write(repository: &gix::Repository, objects: &[ObjectId], out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(repository: &gix::Repository, objects: &[ObjectId], out: &mut dyn Write) -> io::Result<()> {
     let mut out = Summed { out, hasher: Hasher::new(Algorithm::Sha1) };
     let count = u32::try_from(objects.len()).map_err(io::Error::other)?;
     out.write_all(b"PACK")?;

@@ -1,27 +1,27 @@
 //! Git's pkt-lines: four hexadecimal digits of length, then the content.
 
 /// Longest content of a line.
-pub(super) const CONTENT_MAX: usize = 65516;
+pub(crate) const CONTENT_MAX: usize = 65516;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub(crate) enum Line<'a> {
     Flush,
     Delimiter,
     Data(&'a [u8]),
 }
 
-pub(super) const FLUSH: &[u8] = b"0000";
-pub(super) const DELIMITER: &[u8] = b"0001";
+pub(crate) const FLUSH: &[u8] = b"0000";
+pub(crate) const DELIMITER: &[u8] = b"0001";
 
 /// Appends a line; content beyond the longest is the caller's to split.
-pub(super) fn put(out: &mut Vec<u8>, content: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, content: &[u8]) {
     debug_assert!(content.len() <= CONTENT_MAX);
     out.extend_from_slice(format!("{:04x}", content.len() + 4).as_bytes());
     out.extend_from_slice(content);
 }
 
 /// Takes the first line off `rest`; `None` where none is, or a broken one.
-pub(super) fn take<'a>(rest: &mut &'a [u8]) -> Option<Line<'a>> {
+pub(crate) fn take<'a>(rest: &mut &'a [u8]) -> Option<Line<'a>> {
     let (digits, after) = rest.split_at_checked(4)?;
     let len = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     match len {
