@@ -85,7 +85,12 @@ fn peel(
 }
 
 /// Adds a tree and all below it that is not known yet.
-pub(crate) fn tree(repository: &gix::Repository, root: ObjectId, known: &mut HashSet<ObjectId>, objects: &mut Vec<ObjectId>) -> gix::Result<()> {
+pub(crate) fn tree(
+    repository: &gix::Repository,
+    root: ObjectId,
+    known: &mut HashSet<ObjectId>,
+    objects: &mut Vec<ObjectId>,
+) -> gix::Result<()> {
     let mut pending = vec![root];
     while let Some(id) = pending.pop() {
         if !known.insert(id) {

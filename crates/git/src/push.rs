@@ -141,13 +141,7 @@ fn broken(error: impl std::error::Error) -> Cause {
     Cause::Protocol(types::chain(&error))
 }
 
-fn base(
-    repository: &gix::Repository,
-    session: &Shared,
-    address: &Address,
-    reference: &str,
-    start: Option<&str>,
-) -> Result<Base, Cause> {
+fn base(repository: &gix::Repository, session: &Shared, address: &Address, reference: &str, start: Option<&str>) -> Result<Base, Cause> {
     let look = |name: &str| -> Result<Option<ObjectId>, Cause> {
         let refs = list_refs(repository, session, address, name)?;
         let Some(Found { commit, .. }) = find(&refs, name) else { return Ok(None) };
@@ -156,9 +150,7 @@ fn base(
     };
     let at = look(reference)?;
     let parent = match (at, start) {
-        (None, Some(start)) if start != reference => {
-            Some(look(start)?.ok_or_else(|| Cause::ReferenceNotFound(start.to_owned()))?)
-        }
+        (None, Some(start)) if start != reference => Some(look(start)?.ok_or_else(|| Cause::ReferenceNotFound(start.to_owned()))?),
         _ => at,
     };
     Ok(Base { at, parent })

@@ -72,7 +72,10 @@ fn a_commit_stands_on_what_is_there_and_changes_only_what_it_says() {
     assert_eq!(world.repository.git(&["rev-parse", "main"], b""), pushed.commit);
     assert_eq!(world.repository.git(&["ls-tree", "-r", "--name-only", "main"], b""), "a.yaml\ndeep/b.yaml\nnew/c.yaml\nrun.sh");
     assert_eq!((world.show("main:deep/b.yaml"), world.show("main:a.yaml")), ("B".into(), "a".into()));
-    assert_eq!(world.repository.git(&["log", "-1", "--format=%an|%ae|%at|%B", "main"], b""), "Flux x|flux@example.com|1700000000|Update\n\nmore");
+    assert_eq!(
+        world.repository.git(&["log", "-1", "--format=%an|%ae|%at|%B", "main"], b""),
+        "Flux x|flux@example.com|1700000000|Update\n\nmore"
+    );
     world.repository.git(&["fsck", "--strict"], b"");
     assert_eq!(world.push(&commit("main"), &mut |_| Ok(vec![write("deep/b.yaml", "B")])).unwrap(), None, "nothing changed: no commit");
 }

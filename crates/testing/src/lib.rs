@@ -9,9 +9,9 @@
 //! ```
 
 pub mod git;
-pub mod sshd;
 #[cfg(feature = "cluster")]
 mod server;
+pub mod sshd;
 
 #[cfg(feature = "cluster")]
 pub use server::{Error, TestServer, namespace, server, server_with};

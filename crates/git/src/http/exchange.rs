@@ -1,6 +1,6 @@
 use super::ERROR_BODY_MAX;
-use crate::session::Shared;
 use crate::Cause;
+use crate::session::Shared;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION};
 use std::{

@@ -125,12 +125,8 @@ async fn connect(login: &Login) -> Result<Handle<Verifier>, Cause> {
         Err(_) => return Err(Cause::Ssh(format!("dial tcp {target}: i/o timeout"))),
     };
     let refused = Arc::new(Mutex::new(None));
-    let verifier = Verifier {
-        known_hosts: login.known_hosts.clone(),
-        host: login.host.clone(),
-        port: login.port,
-        refused: refused.clone(),
-    };
+    let verifier =
+        Verifier { known_hosts: login.known_hosts.clone(), host: login.host.clone(), port: login.port, refused: refused.clone() };
     let config = client::Config { preferred: preferred(login), nodelay: true, ..client::Config::default() };
     let handshake = |error: russh::Error| {
         let refused: Option<String> = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
