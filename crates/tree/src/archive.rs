@@ -71,11 +71,13 @@ pub struct Limits {
     pub entries_max: usize,
     /// Bytes of one path.
     pub path_len_max: usize,
+    /// Whether links are skipped, or make the archive one that cannot be read.
+    pub skip_links: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { size_max: 1 << 30, file_size_max: 256 << 20, entries_max: 200_000, path_len_max: 4096 }
+        Self { size_max: 1 << 30, file_size_max: 256 << 20, entries_max: 200_000, path_len_max: 4096, skip_links: true }
     }
 }
 
@@ -90,6 +92,8 @@ pub enum Error {
     Path(String),
     #[error("tar file entry {0:?} contained unsupported file type {1}")]
     Kind(String, &'static str),
+    #[error("tar file entry {0} is a symlink, which is not allowed in this context")]
+    Link(String),
     #[error("{0:?} is a file and a folder in the archive")]
     Clash(String),
     #[error("the archive holds more than {0} bytes")]
@@ -100,8 +104,7 @@ pub enum Error {
     TooMany(usize),
 }
 
-/// Reads a tar.gz into a tree. Symbolic and hard links are skipped, as Flux's reader skips them;
-/// a path that is absolute, climbs, or holds odd bytes fails the whole archive.
+/// Reads a tar.gz into a tree. Symbolic and hard links are skipped or refused, as Flux's readers do; a path that is absolute, climbs, or holds odd bytes fails the whole archive.
 pub fn read(bytes: &[u8], limits: Limits) -> Result<MemoryTree, Error> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Err(Error::NotGzip);
@@ -123,6 +126,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<MemoryTree, Error> {
         let shown = || String::from_utf8_lossy(&raw[..raw.len().min(limits.path_len_max)]).into_owned();
         let path = safe_path(&raw, limits.path_len_max).ok_or_else(|| Error::Path(shown()))?;
         let placed = match kind {
+            tar::EntryType::Symlink | tar::EntryType::Link if !limits.skip_links => return Err(Error::Link(path)),
             tar::EntryType::Symlink | tar::EntryType::Link => true,
             tar::EntryType::Directory => tree.insert_dir(&path),
             tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
@@ -240,13 +244,15 @@ mod tests {
     fn links_are_skipped_and_devices_refused() {
         let tree = read(&archive_of(b"link", tar::EntryType::Symlink, b""), Limits::default()).unwrap();
         assert_eq!(tree.kind("link"), None);
+        let refused = read(&archive_of(b"link", tar::EntryType::Symlink, b""), Limits { skip_links: false, ..Limits::default() });
+        assert!(matches!(refused, Err(Error::Link(path)) if path == "link"));
         let device = read(&archive_of(b"dev", tar::EntryType::Char, b""), Limits::default());
         assert!(matches!(device, Err(Error::Kind(path, "character device")) if path == "dev"));
     }
 
     #[test]
     fn limits_hold() {
-        let limits = Limits { size_max: 100, file_size_max: 50, entries_max: 3, path_len_max: 20 };
+        let limits = Limits { size_max: 100, file_size_max: 50, entries_max: 3, path_len_max: 20, skip_links: true };
         assert!(matches!(read(&archive_of(b"f", tar::EntryType::Regular, &[0; 51]), limits), Err(Error::FileTooLarge(..))));
         let many = to_bytes(&MemoryTree::from_iter([("a", "1"), ("b", "2"), ("c", "3")])).unwrap();
         assert!(matches!(read(&many, limits), Err(Error::TooMany(3))));

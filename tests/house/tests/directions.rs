@@ -12,10 +12,10 @@ use std::{
 /// The floor of every crate of the workspace. A crate may use its own floor and those below, except where [`FORBIDDEN`] says no.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["types", "yaml", "object", "tree"]),
-    (1, &["merge", "kustomize", "gotemplate", "sprig", "helm", "health", "envsubst", "plan", "api"]),
+    (1, &["merge", "kustomize", "gotemplate", "sprig", "helm", "health", "envsubst", "plan", "compose", "api"]),
     (2, &["http-client", "git", "oci", "chartrepo", "store", "apiserver"]),
-    (3, &["runtime", "cluster", "apply"]),
-    (4, &["source-controller", "kustomize-controller", "helm-controller"]),
+    (3, &["runtime", "cluster", "apply", "artifacts"]),
+    (4, &["source-controller", "kustomize-controller", "helm-controller", "artifact-controller"]),
     (5, &["cli", "testing", "e2e", "house", "xtask"]),
 ];
 
@@ -23,6 +23,7 @@ const FLOORS: &[(u8, &[&str])] = &[
 const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("kustomize", "api", "engines never learn of custom resources: a controller translates"),
     ("helm", "api", "engines never learn of custom resources: a controller translates"),
+    ("compose", "api", "engines never learn of custom resources: a controller translates"),
     ("plan", "api", "engines never learn of custom resources: a controller translates"),
     ("health", "api", "engines never learn of custom resources: a controller translates"),
     ("apiserver", "kube", "the embedded server is no client"),
@@ -37,6 +38,8 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("kustomize-controller", "source-controller", "controllers meet only through the API server"),
     ("helm-controller", "source-controller", "controllers meet only through the API server"),
     ("helm-controller", "kustomize-controller", "controllers meet only through the API server"),
+    ("artifact-controller", "source-controller", "controllers meet only through the API server"),
+    ("artifact-controller", "kustomize-controller", "controllers meet only through the API server"),
     ("source-controller", "helm-controller", "controllers meet only through the API server"),
     ("kustomize-controller", "helm-controller", "controllers meet only through the API server"),
 ];

@@ -16,7 +16,7 @@ mod batch;
 mod config;
 mod coordination;
 mod meta;
-mod names;
+pub mod names;
 mod network;
 mod pod;
 mod scaling;

@@ -2,7 +2,7 @@
 /// as far as it had to be read.
 ///
 /// Linear for patterns without `*`, quadratic with: one star is remembered, never a stack of them.
-pub(super) fn matches(pattern: &str, name: &str) -> Option<bool> {
+pub fn matches(pattern: &str, name: &str) -> Option<bool> {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -11,6 +11,7 @@
 mod glob;
 mod pattern;
 
+pub use glob::matches as matches_name;
 pub use pattern::Pattern;
 
 use crate::{Kind, Tree};
