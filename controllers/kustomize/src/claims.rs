@@ -1,6 +1,6 @@
 //! Who else wants an object: what moves from one Kustomization to another is handed over, not deleted and made anew.
 
-use crate::{source::SourceKey, spec};
+use crate::{source, spec};
 use api::kustomize::Kustomization;
 use object::ObjectKey;
 use plan::{Entry, Inventory};
@@ -50,7 +50,7 @@ pub(crate) fn inventory_ids(this: &Kustomization) -> Vec<String> {
 /// Others that build from the same source and have not seen its revision: what they want now has to be built to be known.
 pub(crate) fn behind(this: &Kustomization, revision: &str, store: &Store<Kustomization>, wants: &Wants) -> Vec<Arc<Kustomization>> {
     let me = spec::key(this);
-    let peers = store.by_index(BY_SOURCE, &SourceKey::of(this).text());
+    let peers = store.by_index(BY_SOURCE, &source::key_of(this).text());
     let peers = peers.iter().filter(|key| **key != me && wants.get(key).is_none_or(|(built, _)| built != revision));
     peers.filter_map(|key| store.get(key)).filter(|peer| may_claim(peer, this)).collect()
 }

@@ -1,4 +1,4 @@
-use crate::{options::Options, source::SourceKey, spec};
+use crate::{options::Options, source, spec};
 use api::{
     Conditions,
     kustomize::{Kustomization, KustomizationStatus},
@@ -57,7 +57,7 @@ impl Lookup<'_> {
             if !is_ready(&dependency) {
                 return Err(NotReady::Wait(format!("dependency '{key}' is not ready{}", self.cycle(this))));
             }
-            if SourceKey::of(this) == SourceKey::of(&dependency) && status(&dependency).last_applied_revision != revision {
+            if source::key_of(this) == source::key_of(&dependency) && status(&dependency).last_applied_revision != revision {
                 return Err(NotReady::Wait(format!("dependency '{key}' revision is not up to date")));
             }
         }

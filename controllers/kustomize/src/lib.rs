@@ -5,7 +5,7 @@
 //!
 //! reconcile           the four beats of one visit
 //!   observe           source, dependencies, identity      source dependency identity
-//!                     artifact -> tree -> objects          fetch build decrypt substitute
+//!                     artifact -> tree -> objects          (crate artifacts) build decrypt substitute
 //!   plan              (crate plan)                         claims: who else wants an object
 //!                                                          first: what a first apply left that was cut short
 //!   act               (crate apply)                        finalize: the last visit
@@ -18,7 +18,6 @@ mod build;
 mod claims;
 mod decrypt;
 mod dependency;
-mod fetch;
 mod finalize;
 mod first;
 mod identity;

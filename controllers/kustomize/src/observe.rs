@@ -4,15 +4,15 @@ use crate::{
     build::Built,
     claims, decrypt,
     dependency::{self, NotReady},
-    fetch::FetchError,
     identity,
     reconcile::Reconciler,
-    source::SourceKey,
+    source,
     status::{Attempt, FEATURE_GATE_DISABLED, Failed, HELD, Phase},
     substitute,
 };
 use api::{Artifact, kustomize::Kustomization, meta};
 use apply::Target;
+use artifacts::FetchError;
 use cluster::Client;
 use health::{Expressions, HealthExpression};
 use jiff::Timestamp;
@@ -65,12 +65,12 @@ pub(crate) async fn source(reconciler: &Reconciler, this: &Kustomization) -> Res
         let message = "to use spec.decryption.serviceAccountName for decryption authentication please enable the ObjectLevelWorkloadIdentity feature gate in the controller";
         return Err(Stopped::warned(Failed::terminal(FEATURE_GATE_DISABLED, message)));
     }
-    let key = SourceKey::of(this);
+    let key = source::key_of(this);
     let denied = |message: String| Stopped::warned(Failed::terminal(meta::reason::ACCESS_DENIED, message));
     if options.no_cross_namespace_refs && Some(&key.name.namespace) != this.metadata.namespace.as_ref() {
         return Err(denied(format!("can't access '{}', cross-namespace references have been blocked", key.text())));
     }
-    if key.kind == crate::source::EXTERNAL_ARTIFACT.0 && !reconciler.gates.enabled("ExternalArtifact") {
+    if key.kind == artifacts::EXTERNAL_ARTIFACT && !reconciler.gates.enabled("ExternalArtifact") {
         return Err(denied(format!("can't access '{}', ExternalArtifact feature gate is disabled", key.text())));
     }
     let unavailable = |message: String, after| Stopped::quiet(Failed::new(meta::reason::ARTIFACT_FAILED, None, message), after);

@@ -145,7 +145,7 @@ impl Options {
             insecure_kubeconfig_tls: own.insecure_kubeconfig_tls,
             watch_configs_label_selector: flags.watch_configs_label_selector.clone(),
             feature_gates: flags.feature_gates.clone(),
-            source_host: std::env::var("SOURCE_CONTROLLER_LOCALHOST").ok().filter(|host| !host.is_empty()),
+            source_host: artifacts::host_from_environment(),
         }
     }
 }

@@ -3,12 +3,10 @@
 use crate::{
     build::{Builds, Built},
     claims::Wants,
-    fetch::Trees,
     finalize,
     first::{self, Firsts},
     observe::{self, Access, Found, Stopped},
     options::Options,
-    source::Sources,
     spec,
     status::{self, Attempt, Failed, HELD, Phase},
     waiting::{self, Check, Verdict, Wait, Waits},
@@ -19,6 +17,7 @@ use api::{
     meta::{self, reason},
 };
 use apply::{Change, Session, Targets, Verb};
+use artifacts::{Sources, Trees};
 use cluster::Client;
 use jiff::{SignedDuration, Timestamp};
 use object::{GroupVersionKind, ObjectKey};

@@ -3,15 +3,15 @@
 use crate::{
     build::Builds,
     claims, dependency,
-    fetch::Trees,
     first::Firsts,
     options::{FEATURE_GATES, Options},
     reconcile::{ALLOW_PRUNE, Reconciler, Stages},
-    source::{self, SourceKey, Sources},
+    source,
     spec,
     waiting::Waits,
 };
 use api::{kustomize::Kustomization, meta};
+use artifacts::{SourceKey, Trees};
 use cluster::{Resource, Selection};
 use runtime::{Controller, FeatureGates, Process, Settings, Store};
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationTok
 
 fn kustomizations() -> Store<Kustomization> {
     Store::new(Resource::namespaced(Kustomization::GROUP, Kustomization::VERSION, Kustomization::KIND, "kustomizations"))
-        .with_index(claims::BY_SOURCE, |this| vec![SourceKey::of(this).text()])
+        .with_index(claims::BY_SOURCE, |this| vec![source::key_of(this).text()])
         .with_index(claims::BY_INVENTORY, claims::inventory_ids)
         .with_index(BY_DEPENDENCY, |this| this.spec.depends_on.iter().map(|one| dependency::key_of(this, one).to_string()).collect())
         .with_index(BY_CONFIG, configs)
@@ -66,7 +66,7 @@ fn configs(this: &Kustomization) -> Vec<String> {
 pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::Error> {
     let store = kustomizations();
     let gates = process.gates().clone();
-    let sources = Sources::new(process.client().clone(), gates.enabled("ExternalArtifact"));
+    let sources = source::sources(process.client().clone(), gates.enabled("ExternalArtifact"));
     let waits = Arc::new(Waits::default());
     let handle_slot: Arc<std::sync::OnceLock<runtime::Handle>> = Arc::default();
     let (waiting, waker) = (waits.clone(), handle_slot.clone());
@@ -101,7 +101,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
     for kind in sources.stores() {
         let (users, handle, name) = (store.clone(), handle.clone(), kind.resource().kind.clone());
         kind.on_change(move |change| {
-            if change.differs(source::revision) && change.new.is_some() {
+            if change.differs(artifacts::revision) && change.new.is_some() {
                 let key = SourceKey { kind: name.clone(), name: change.key.clone() };
                 users.by_index(claims::BY_SOURCE, &key.text()).iter().for_each(|user| handle.trigger_and_cancel(user));
             }

@@ -1,4 +1,5 @@
-use crate::options::{Options, Storage};
+use crate::options::Options;
+use artifacts::StorageFlags;
 use clap::Parser;
 use runtime::Flags;
 use std::path::PathBuf;
@@ -11,24 +12,8 @@ pub struct Args {
     #[command(flatten)]
     pub flags: Flags,
 
-    /// Folder that artifacts are stored in
-    #[arg(long, default_value = "/data", env = "STORAGE_PATH", value_name = "DIR")]
-    pub storage_path: PathBuf,
-    /// Address that artifacts are served on
-    #[arg(long, default_value = ":9090", env = "STORAGE_ADDRESS", value_name = "ADDRESS")]
-    pub storage_addr: String,
-    /// Address that others reach the artifact server at; made from --storage-addr when empty
-    #[arg(long, default_value = "", env = "STORAGE_ADV_ADDR", value_name = "ADDRESS")]
-    pub storage_adv_addr: String,
-    /// How long an artifact is kept after a newer one took its place
-    #[arg(long, default_value = "1m", value_name = "DURATION")]
-    pub artifact_retention_ttl: GoDuration,
-    /// How many artifacts of an object are kept
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    pub artifact_retention_records: usize,
-    /// Hash function that artifacts are named by: sha1, sha256, sha384, sha512 or blake3
-    #[arg(long, default_value = "sha256", value_name = "NAME")]
-    pub artifact_digest_algo: String,
+    #[command(flatten)]
+    pub storage: StorageFlags,
     /// Folder of the Git caches; inside of the storage, and not served, when empty
     #[arg(long, value_name = "DIR")]
     pub git_cache_path: Option<PathBuf>,
@@ -68,14 +53,8 @@ pub const GATES: [(&str, bool); 2] = [("CacheSecretsAndConfigMaps", false), (cra
 impl Args {
     /// The options that the arguments spell out.
     pub fn options(&self) -> Result<Options, types::Error> {
-        let mut options = Options::new(self.storage_path.clone());
-        options.storage = Storage {
-            path: self.storage_path.clone(),
-            address: self.storage_addr.clone(),
-            advertised_address: self.storage_adv_addr.clone(),
-            digest_algorithm: self.artifact_digest_algo.parse()?,
-            retention: store::Retention { ttl: self.artifact_retention_ttl.to_std(), records: self.artifact_retention_records },
-        };
+        let mut options = Options::new(self.storage.storage_path.clone());
+        options.storage = self.storage.storage()?;
         if let Some(path) = &self.git_cache_path {
             options.git_cache = path.clone();
         }

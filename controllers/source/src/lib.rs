@@ -31,14 +31,14 @@ mod visit;
 
 pub use crate::helm::Limits as HelmLimits;
 pub use args::{Args, GATES};
-pub use options::{Options, Storage};
+pub use artifacts::Storage;
+pub use options::Options;
 
 use api::meta::{Conditions, FINALIZER, INCLUDE_UNAVAILABLE};
 use api::source::{GitRepository, HelmChart, HelmRepository};
 use runtime::{Controller, Handle, Process, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use types::NamespacedName;
 
@@ -50,14 +50,8 @@ pub(crate) const WORKLOAD_IDENTITY_GATE: &str = "ObjectLevelWorkloadIdentity";
 /// Why the controller could not be set up, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot make the storage folder {path:?}")]
-    Folder { path: std::path::PathBuf, source: std::io::Error },
-    #[error("cannot use the storage")]
-    Storage(#[source] store::Error),
-    #[error("cannot listen on {address}")]
-    Listen { address: String, source: std::io::Error },
-    #[error("with leader election the port of --storage-addr must be given")]
-    Port,
+    #[error(transparent)]
+    Storage(#[from] artifacts::Error),
     #[error("to set --default-service-account please enable the feature gate ObjectLevelWorkloadIdentity")]
     DefaultServiceAccount,
     #[error(transparent)]
@@ -97,24 +91,7 @@ pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationTok
 
 /// Puts the controllers of every kind, and the artifact server, into `process`.
 pub async fn set_up(process: Process, options: Options) -> Result<Running, Error> {
-    let path = &options.storage.path;
-    std::fs::create_dir_all(path).map_err(|source| Error::Folder { path: path.clone(), source })?;
-    let address = options.storage.listen_address();
-    let elections = process.settings().leader_election.is_some();
-    let bind = |address: String| async move { TcpListener::bind(&address).await.map_err(|source| Error::Listen { address, source }) };
-    // Only the leader serves. Where nobody else can lead, the server is there at once.
-    let listener = if elections { None } else { Some(bind(address.clone()).await?) };
-    let storage_addr = listener.as_ref().and_then(|l| l.local_addr().ok());
-    let port = match storage_addr {
-        Some(bound) => bound.port(),
-        None => address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).filter(|port| *port != 0).ok_or(Error::Port)?,
-    };
-    let advertised = options.storage.advertised(port, Some(&process.settings().instance));
-    let store =
-        store::Store::open(path, &advertised, options.storage.digest_algorithm, options.storage.retention).map_err(Error::Storage)?;
-    let store = Arc::new(store);
-    serve(&process, listener, address, store.clone());
-
+    let artifacts::Served { store, storage_addr, advertised } = options.storage.serve(&process).await?;
     oci_repositories(&process, &options, store.clone())?;
     let http = http_client::Client::new(&http_client::Options { retry: http_client::Retry::NEVER, ..http_client::Options::default() })?;
     let repositories = git_repository::repositories();
@@ -223,20 +200,4 @@ fn oci_repositories(process: &Process, options: &Options, store: Arc<store::Stor
 fn is_waiting(repositories: &runtime::Store<GitRepository>, key: &NamespacedName) -> bool {
     let status = repositories.get(key).and_then(|repository| repository.status.clone());
     status.is_some_and(|status| status.conditions.condition(INCLUDE_UNAVAILABLE).is_some())
-}
-
-fn serve(process: &Process, listener: Option<TcpListener>, address: String, store: Arc<store::Store>) {
-    let leader = process.clone();
-    process.spawn("artifact server", async move {
-        let listener = match listener {
-            Some(listener) => listener,
-            None => {
-                leader.elected().await;
-                TcpListener::bind(&address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?
-            }
-        };
-        // Ends with the process: artifacts are served as long as anything of it runs.
-        store::serve(listener, store, std::future::pending()).await;
-        Ok::<(), String>(())
-    });
 }

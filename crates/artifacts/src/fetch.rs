@@ -14,7 +14,7 @@ const TREES_BYTES_MAX: usize = 64 << 20;
 
 /// Why there is no tree to build from.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     /// The file is not there any more, or not yet: the source says soon what is.
     #[error("file not found")]
     NotFound,
@@ -23,20 +23,22 @@ pub(crate) enum FetchError {
 }
 
 /// Fetches artifacts, checks them, unpacks them in memory, and keeps the trees that were used last.
-pub(crate) struct Trees {
+pub struct Trees {
     client: Client,
     host: Option<String>,
     kept: Mutex<VecDeque<(String, Arc<MemoryTree>)>>,
 }
 
 impl Trees {
-    pub(crate) fn new(retries: u32, host: Option<String>) -> Result<Self, Error> {
+    /// `host` takes the place of the host of every address.
+    pub fn new(retries: u32, host: Option<String>) -> Result<Self, Error> {
         let retry = Retry { count: retries, ..Retry::default() };
         let client = Client::new(&Options { retry, ..Options::default() })?;
         Ok(Self { client, host, kept: Mutex::default() })
     }
 
-    pub(crate) async fn get(&self, artifact: &Artifact) -> Result<Arc<MemoryTree>, FetchError> {
+    /// The tree of an artifact, whose content is checked against its digest.
+    pub async fn get(&self, artifact: &Artifact) -> Result<Arc<MemoryTree>, FetchError> {
         if let Some(tree) = self.known(&artifact.digest) {
             return Ok(tree);
         }
@@ -82,4 +84,9 @@ impl Trees {
         }
         kept.truncate(keep);
     }
+}
+
+/// The host that Flux's environment variable puts in the place of the source-controller's, for controllers that run outside of the cluster.
+pub fn host_from_environment() -> Option<String> {
+    std::env::var("SOURCE_CONTROLLER_LOCALHOST").ok().filter(|host| !host.is_empty())
 }
