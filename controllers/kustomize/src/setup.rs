@@ -6,8 +6,7 @@ use crate::{
     first::Firsts,
     options::{FEATURE_GATES, Options},
     reconcile::{ALLOW_PRUNE, Reconciler, Stages},
-    source,
-    spec,
+    source, spec,
     waiting::Waits,
 };
 use api::{kustomize::Kustomization, meta};

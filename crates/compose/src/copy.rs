@@ -4,8 +4,8 @@ use crate::{
     Limits, Operation, Sources, Strategy,
     extract::{self, ExtractError},
     glob::{self, Doublestar},
-    yaml_merge::{self, MergeError},
     staging::{PlaceError, Staging, below, folder_of, lexical},
+    yaml_merge::{self, MergeError},
 };
 use bytes::Bytes;
 use tree::{Entry, Kind, MemoryTree, Tree};
@@ -177,8 +177,7 @@ impl Copy<'_> {
         };
         if self.strategy == Strategy::Merge && staging.kind(target).is_some() {
             let there = staging.file(target);
-            let (old, executable) =
-                there.ok_or_else(|| PlaceError::IsADirectory { operation: "read", path: lexical(target) })?;
+            let (old, executable) = there.ok_or_else(|| PlaceError::IsADirectory { operation: "read", path: lexical(target) })?;
             let merged = yaml_merge::merge(&old, bytes)?;
             return Ok(staging.put(target, merged.into(), executable)?);
         }

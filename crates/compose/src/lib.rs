@@ -15,17 +15,17 @@ mod copy;
 mod extract;
 mod filter;
 mod glob;
-mod yaml_merge;
 mod pattern;
 mod staging;
+mod yaml_merge;
 
 pub use checksum::{ChecksumError, file_name};
 pub use copy::{Error, OperationError, compose};
 pub use extract::ExtractError;
 pub use filter::Filter;
 pub use pattern::{PatternError, Problem, TemplateProblem, expand};
-pub use yaml_merge::MergeError;
 pub use staging::PlaceError;
+pub use yaml_merge::MergeError;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -247,19 +247,33 @@ mod tests {
     fn every_folder_that_matches_makes_its_outputs() {
         let sources = sources(&["apps/Web/base/a", "apps/auth/base/b", "apps/file", "other/x/y", "apps/Web/more/deep/c"]);
         let outputs = expand("@repo/apps/{app}", &[template("x-{app}"), template("{app}")], &sources, Limits::default()).unwrap();
-        let seen: Vec<_> = outputs.iter().map(|o| (o.name.as_str(), o.operations[0].from.as_str(), o.labels["app"].as_str(), o.template)).collect();
+        let seen: Vec<_> =
+            outputs.iter().map(|o| (o.name.as_str(), o.operations[0].from.as_str(), o.labels["app"].as_str(), o.template)).collect();
         assert_eq!(
             seen,
-            [("x-web", "@repo/apps/Web/**", "web", 0), ("web", "@repo/apps/Web/**", "web", 1), ("x-auth", "@repo/apps/auth/**", "auth", 0), ("auth", "@repo/apps/auth/**", "auth", 1)]
+            [
+                ("x-web", "@repo/apps/Web/**", "web", 0),
+                ("web", "@repo/apps/Web/**", "web", 1),
+                ("x-auth", "@repo/apps/auth/**", "auth", 0),
+                ("auth", "@repo/apps/auth/**", "auth", 1)
+            ]
         );
         assert_eq!(outputs[0].operations[0].to, "@artifact/Web/");
         assert!(expand("@repo/none/{app}", &[template("{app}")], &sources, Limits::default()).unwrap().is_empty());
-        assert!(expand("@repo/apps/{app}/", &[template("{app}")], &sources, Limits::default()).unwrap().is_empty(), "no folder ends in a slash");
+        assert!(
+            expand("@repo/apps/{app}/", &[template("{app}")], &sources, Limits::default()).unwrap().is_empty(),
+            "no folder ends in a slash"
+        );
     }
 
     #[test]
     fn captures_share_a_name_and_dots_are_dots() {
-        let outputs = expand("@repo/v1.0/{a}-{b}", &[Output { name: "{a}.{b}".into(), ..Output::default() }], &sources(&["v1.0/x-y-z/f", "v1x0/x-y/f"]), Limits::default());
+        let outputs = expand(
+            "@repo/v1.0/{a}-{b}",
+            &[Output { name: "{a}.{b}".into(), ..Output::default() }],
+            &sources(&["v1.0/x-y-z/f", "v1x0/x-y/f"]),
+            Limits::default(),
+        );
         let outputs = outputs.unwrap();
         assert_eq!((outputs.len(), outputs[0].name.as_str()), (1, "x-y.z"), "the first takes as much as it can");
     }
@@ -267,7 +281,10 @@ mod tests {
     #[test]
     fn wrong_patterns_are_told_by_what_is_wrong() {
         let table = [
-            ("@repo/{1app}", r#"pathPattern "@repo/{1app}": capture variable "1app" must be a valid capture name matching [A-Za-z_][A-Za-z0-9_]*"#),
+            (
+                "@repo/{1app}",
+                r#"pathPattern "@repo/{1app}": capture variable "1app" must be a valid capture name matching [A-Za-z_][A-Za-z0-9_]*"#,
+            ),
             ("@repo/{app}/{app}", r#"pathPattern "@repo/{app}/{app}": duplicate capture variable "app""#),
             ("@repo/a{b", r#"pathPattern "@repo/a{b": invalid capture starting at offset 1: missing closing brace"#),
             ("@repo/a}b", r#"pathPattern "@repo/a}b": invalid capture ending at offset 1: missing opening brace"#),
@@ -278,17 +295,32 @@ mod tests {
         for (pattern, expected) in table {
             assert_eq!(failure(pattern, "{app}", &[]), expected);
         }
-        assert!(failure("@repo/{_app}", "{_app}", &[]).starts_with(r#"pathPattern "@repo/{_app}": capture variable "_app" is not a valid Kubernetes label key: name part must"#));
+        assert!(
+            failure("@repo/{_app}", "{_app}", &[])
+                .starts_with(r#"pathPattern "@repo/{_app}": capture variable "_app" is not a valid Kubernetes label key: name part must"#)
+        );
     }
 
     #[test]
     fn what_a_pattern_matches_must_make_good_names() {
         let wrong = failure("@repo/apps/{app}", "{name}", &["apps/auth/x"]);
-        assert_eq!(wrong, r#"pathPattern "@repo/apps/{app}": failed to render artifact {name} for match apps/auth: invalid template "{name}": capture variable "name" is not defined by pathPattern"#);
+        assert_eq!(
+            wrong,
+            r#"pathPattern "@repo/apps/{app}": failed to render artifact {name} for match apps/auth: invalid template "{name}": capture variable "name" is not defined by pathPattern"#
+        );
         let wrong = failure("@repo/apps/{app}", "{app}", &["apps/Auth/x", "apps/auth/x"]);
-        assert_eq!(wrong, r#"pathPattern "@repo/apps/{app}": directories "apps/Auth" and "apps/auth" both resolve to artifact name "auth""#);
-        assert!(failure("@repo/apps/{app}", "{app}", &["apps/a_b/x"]).contains(r#"rendered artifact name "a_b" is not a valid Kubernetes object name: a lowercase RFC 1123"#));
-        assert!(failure("@repo/apps/{app}", "{app}", &["apps/.git/x"]).contains(r#"captured value ".git" for variable "app" is not a valid Kubernetes label value"#));
+        assert_eq!(
+            wrong,
+            r#"pathPattern "@repo/apps/{app}": directories "apps/Auth" and "apps/auth" both resolve to artifact name "auth""#
+        );
+        assert!(
+            failure("@repo/apps/{app}", "{app}", &["apps/a_b/x"])
+                .contains(r#"rendered artifact name "a_b" is not a valid Kubernetes object name: a lowercase RFC 1123"#)
+        );
+        assert!(
+            failure("@repo/apps/{app}", "{app}", &["apps/.git/x"])
+                .contains(r#"captured value ".git" for variable "app" is not a valid Kubernetes label value"#)
+        );
         assert!(failure("@repo/apps/{app}", "same", &["apps/a/x", "apps/b/x"]).contains(r#"both resolve to artifact name "same""#));
     }
 

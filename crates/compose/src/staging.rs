@@ -146,7 +146,15 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_in_go() {
-        let table = [("", "."), (".", "."), ("a//b/./c/", "a/b/c"), ("a/../b", "b"), ("../../a", "../../a"), ("a/../../b", "../b"), ("/../a", "/a")];
+        let table = [
+            ("", "."),
+            (".", "."),
+            ("a//b/./c/", "a/b/c"),
+            ("a/../b", "b"),
+            ("../../a", "../../a"),
+            ("a/../../b", "../b"),
+            ("/../a", "/a"),
+        ];
         for (path, expected) in table {
             assert_eq!(lexical(path), expected, "{path:?}");
         }

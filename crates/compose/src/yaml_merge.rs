@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn numbers_come_through_as_floats() {
-        assert_eq!(merged("big: 12345678901234567890\nf: 1.50\nwhole: 2.0\nsmall: -3\n", "huge: 1e25\n"), "big: 12345678901234567000\nf: 1.5\nhuge: 1e+25\nsmall: -3\nwhole: 2\n");
+        assert_eq!(
+            merged("big: 12345678901234567890\nf: 1.50\nwhole: 2.0\nsmall: -3\n", "huge: 1e25\n"),
+            "big: 12345678901234567000\nf: 1.5\nhuge: 1e+25\nsmall: -3\nwhole: 2\n"
+        );
     }
 
     #[test]
@@ -138,7 +141,10 @@ mod tests {
         let text = |base: &str| merge(b"a: 1\n", base.as_bytes()).unwrap_err().to_string();
         assert!(text("- 1\n").ends_with("json: cannot unmarshal array into Go value of type map[string]interface {}"));
         assert!(text("just text\n").contains("cannot unmarshal string"));
-        assert_eq!(text("a: [1\n"), "cannot unmarshal YAML document: error converting YAML to JSON: yaml: line 1: did not find expected ',' or ']'");
+        assert_eq!(
+            text("a: [1\n"),
+            "cannot unmarshal YAML document: error converting YAML to JSON: yaml: line 1: did not find expected ',' or ']'"
+        );
         assert!(merge(b"\xff", b"").is_err());
     }
 }

@@ -93,7 +93,10 @@ fn excludes_see_whole_paths_paths_below_the_fixed_part_and_names() {
     assert_eq!(files(&made(&[excluding("@repo/conf/**", "", &["conf/deep"])])), ["notes.md", "one.yaml"]);
     assert_eq!(files(&made(&[excluding("@repo/**", "", &["deep", "{a,b}.yaml", "**/*.md", "run.sh"])])), ["conf/one.yaml"]);
     assert_eq!(files(&made(&[excluding("@repo/a.yaml", "", &["*.yaml"])])), Vec::<&str>::new(), "a single file is passed over");
-    assert_eq!(failure(&[excluding("@repo/*.yaml", "", &["*.yaml"])]), "all files matching pattern '*.yaml' in source 'repo' were excluded");
+    assert_eq!(
+        failure(&[excluding("@repo/*.yaml", "", &["*.yaml"])]),
+        "all files matching pattern '*.yaml' in source 'repo' were excluded"
+    );
     assert_eq!(failure(&[excluding("@repo/**", "", &["[a-"])]), "invalid exclude pattern '[a-'");
 }
 
@@ -106,15 +109,24 @@ fn later_operations_overwrite_and_modes_come_along() {
 
 #[test]
 fn nothing_leaves_its_tree() {
-    assert_eq!(failure(&[operation("@repo/../../a.yaml", "")]), "failed to stat source '../../a.yaml': statat ../../a.yaml: path escapes from parent");
-    assert_eq!(failure(&[operation("@repo//etc/passwd", "")]), "failed to stat source '/etc/passwd': statat /etc/passwd: path escapes from parent");
+    assert_eq!(
+        failure(&[operation("@repo/../../a.yaml", "")]),
+        "failed to stat source '../../a.yaml': statat ../../a.yaml: path escapes from parent"
+    );
+    assert_eq!(
+        failure(&[operation("@repo//etc/passwd", "")]),
+        "failed to stat source '/etc/passwd': statat /etc/passwd: path escapes from parent"
+    );
     assert_eq!(failure(&[operation("@repo/../*", "")]), "no files match pattern '../*' in source 'repo'");
     let to = "failed to create destination directory: mkdirat ..: path escapes from parent";
     assert_eq!(failure(&[operation("@repo/a.yaml", "../a.yaml")]), to);
     assert_eq!(failure(&[operation("@repo/a.yaml", "x/../../y/a.yaml")]), to);
     assert_eq!(failure(&[operation("@repo/conf", "..")]), "mkdirat ..: path escapes from parent");
     assert!(failure(&[operation("@repo/*.yaml", "../x")]).ends_with(to));
-    assert!(failure_in(packed(&repo()), &[by(Strategy::Extract, operation("@repo/m.tgz", "../x"))]).ends_with("mkdirat ..: path escapes from parent"));
+    assert!(
+        failure_in(packed(&repo()), &[by(Strategy::Extract, operation("@repo/m.tgz", "../x"))])
+            .ends_with("mkdirat ..: path escapes from parent")
+    );
 }
 
 #[test]
@@ -125,17 +137,22 @@ fn what_is_not_there_is_an_error() {
     assert_eq!(failure(&[operation("@repo/*.json", "")]), "no files match pattern '*.json' in source 'repo'");
     assert_eq!(failure(&[operation("@repo/conf/[a-", "")]), "invalid glob pattern 'conf/[a-': syntax error in pattern");
     assert_eq!(failure(&[operation("@repo", "")]), "invalid copy source '@repo': source format must be '@alias/pattern'");
-    assert_eq!(failure(&[operation("@repo/conf", "x"), operation("@repo/a.yaml", "x/conf/one.yaml/y")]), "openat x/conf/one.yaml/y: not a directory");
+    assert_eq!(
+        failure(&[operation("@repo/conf", "x"), operation("@repo/a.yaml", "x/conf/one.yaml/y")]),
+        "openat x/conf/one.yaml/y: not a directory"
+    );
 }
 
 #[test]
 fn only_files_that_are_selected_themselves_are_merged() {
-    let tree = MemoryTree::from_iter([("v.yaml", "a: 1\nm: {x: 1}\n"), ("over/v.yaml", "m: {z: 2}\n"), ("over/sub/w.yaml", "b: 1\n"), ("w.yaml", "c: 1\n")]);
-    let operations = [
-        operation("@repo/v.yaml", ""),
-        operation("@repo/w.yaml", "sub/"),
-        by(Strategy::Merge, operation("@repo/over/**", "")),
-    ];
+    let tree = MemoryTree::from_iter([
+        ("v.yaml", "a: 1\nm: {x: 1}\n"),
+        ("over/v.yaml", "m: {z: 2}\n"),
+        ("over/sub/w.yaml", "b: 1\n"),
+        ("w.yaml", "c: 1\n"),
+    ]);
+    let operations =
+        [operation("@repo/v.yaml", ""), operation("@repo/w.yaml", "sub/"), by(Strategy::Merge, operation("@repo/over/**", ""))];
     let tree = compose(&sources(tree), &operations, Limits::default()).unwrap();
     assert_eq!(tree.bytes("v.yaml").unwrap(), "a: 1\nm:\n  x: 1\n  z: 2\n");
     assert_eq!(tree.bytes("sub/w.yaml").unwrap(), "b: 1\n", "a folder is copied as it is");
@@ -155,12 +172,19 @@ fn packed(tree: &MemoryTree) -> MemoryTree {
 #[test]
 fn archives_are_unpacked_into_their_folder() {
     let inner = MemoryTree::from_iter([("m/a.yaml", "x"), ("m/sub/b.yaml", "y")]);
-    let extract = |from: &str, to: &str| compose(&sources(packed(&inner)), &[by(Strategy::Extract, operation(from, to))], Limits::default());
+    let extract =
+        |from: &str, to: &str| compose(&sources(packed(&inner)), &[by(Strategy::Extract, operation(from, to))], Limits::default());
     assert_eq!(files(&extract("@repo/m.tgz", "x/y").unwrap()), ["x/y/m/a.yaml", "x/y/m/sub/b.yaml"]);
     assert_eq!(extract("@repo/**", "").unwrap(), inner, "what is no archive is passed over");
     assert_eq!(extract("@repo/**/*.{tgz,GZ}", "").unwrap(), inner);
-    assert_eq!(failure_in(packed(&inner), &[by(Strategy::Extract, operation("@repo/a.yaml", ""))]), "extract strategy requires tarball file (.tar.gz or .tgz), got 'a.yaml'");
-    assert_eq!(failure_in(packed(&inner), &[by(Strategy::Extract, operation("@repo/deep", ""))]), "extract strategy is not supported for directories, got 'deep'");
+    assert_eq!(
+        failure_in(packed(&inner), &[by(Strategy::Extract, operation("@repo/a.yaml", ""))]),
+        "extract strategy requires tarball file (.tar.gz or .tgz), got 'a.yaml'"
+    );
+    assert_eq!(
+        failure_in(packed(&inner), &[by(Strategy::Extract, operation("@repo/deep", ""))]),
+        "extract strategy is not supported for directories, got 'deep'"
+    );
 }
 
 #[test]
