@@ -37,7 +37,7 @@ pub async fn labelled(client: &Client, discovery: &Discovery, manager: &str) -> 
 async fn listed(client: &Client, resource: Resource, selection: &Selection, manager: &str) -> Result<Vec<Labelled>, Error> {
     match client.list(&resource, selection).await {
         Ok(list) => Ok(list.iter().filter_map(|json| read(json.get(), &resource, manager)).collect()),
-        Err(error) if error.status().is_some_and(|status| matches!(status.code, 403 | 404 | 405)) => Ok(Vec::new()),
+        Err(error) if error.status().is_some_and(|status| matches!(status.code, 403..=405)) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }

@@ -52,7 +52,7 @@ pub enum Error {
     Network { url: String, why: String },
     #[error("artifact is greater than the max download size of {0} bytes")]
     TooLarge(u64),
-    #[error("failed to verify archive: computed digest doesn't match provided '{0}'")]
+    #[error("failed to verify archive: computed digest doesn't match provided '{0}' (check whether file size exceeds max download size)")]
     Digest(Digest),
 }
 

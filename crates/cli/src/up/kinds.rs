@@ -10,6 +10,14 @@ pub fn oci_repository() -> Resource {
     Resource::namespaced("source.toolkit.fluxcd.io", "v1", "OCIRepository", "ocirepositories")
 }
 
+pub fn artifact_generator() -> Resource {
+    Resource::namespaced("source.extensions.fluxcd.io", "v1beta1", "ArtifactGenerator", "artifactgenerators")
+}
+
+pub fn external_artifact() -> Resource {
+    Resource::namespaced("source.toolkit.fluxcd.io", "v1", "ExternalArtifact", "externalartifacts")
+}
+
 pub fn kustomization() -> Resource {
     Resource::namespaced("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations")
 }
@@ -39,6 +47,15 @@ pub fn deployment() -> Resource {
 }
 
 /// What the picture is made of.
-pub fn watched() -> [Resource; 6] {
-    [git_repository(), oci_repository(), helm_repository(), helm_chart(), kustomization(), helm_release()]
+pub fn watched() -> [Resource; 8] {
+    [
+        git_repository(),
+        oci_repository(),
+        helm_repository(),
+        helm_chart(),
+        artifact_generator(),
+        external_artifact(),
+        kustomization(),
+        helm_release(),
+    ]
 }

@@ -4,7 +4,7 @@
 //! directory --snapshot--> commit --loopback Git--+
 //! URL -------------------------------------------+--> GitRepository -> artifact -> Kustomization -> objects
 //!                                                         (the same way as in any cluster: no side door)
-//! embedded API server (or --kubeconfig) + source-controller + kustomize-controller, in one process
+//! embedded API server (or --kubeconfig) + source-controller + kustomize-controller + artifact-controller, in one process
 //! feed (watches) -> view (pure) -> screen, table, exit code
 //! ```
 
@@ -35,7 +35,7 @@ pub fn command() -> Command {
         .long_about(
             "Reconcile a directory or Git repository, with no cluster at all.
 
-Starts an embedded Kubernetes API server, source-, kustomize- and helm-controller in this process, makes a
+Starts an embedded Kubernetes API server, source-, artifact-, kustomize- and helm-controller in this process, makes a
 GitRepository and a Kustomization of what you name (up PATH|URL), shows what is fetched, built, applied and waited
 for, and keeps reconciling until Ctrl-C: a saved file or a new commit is applied within a second.
 With --kubeconfig or --context a real cluster takes the place of the embedded API server.",

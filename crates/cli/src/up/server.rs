@@ -126,6 +126,10 @@ pub fn controllers(args: &UpArgs, data: &DataDir, cluster: &Cluster) -> Result<C
     source.storage.address = "127.0.0.1:0".to_owned();
     let (config, token) = (cluster.config.clone(), stop.clone());
     tasks.spawn(async move { ("source-controller", ended(source_controller::run(source, config, token).await)) });
+    let mut artifact = artifact_controller::Options::new(data.path().join("generated"));
+    artifact.storage.address = "127.0.0.1:0".to_owned();
+    let (config, token) = (cluster.config.clone(), stop.clone());
+    tasks.spawn(async move { ("artifact-controller", ended(artifact_controller::run(artifact, config, token).await)) });
     let kustomize = kustomize_controller::Options {
         guard_rails: match args.guard_rails.as_str() {
             "off" => kustomize_controller::GuardRails::Off,
@@ -134,11 +138,16 @@ pub fn controllers(args: &UpArgs, data: &DataDir, cluster: &Cluster) -> Result<C
         },
         // Somebody watches: a dependency that is not ready yet is looked at again soon.
         requeue_dependency: Duration::from_secs(2),
+        feature_gates: "ExternalArtifact=true".to_owned(),
         ..Default::default()
     };
     let (config, token) = (cluster.config.clone(), stop.clone());
     tasks.spawn(async move { ("kustomize-controller", ended(kustomize_controller::run(kustomize, config, token).await)) });
-    let helm = helm_controller::Options { requeue_dependency: Duration::from_secs(2), ..Default::default() };
+    let helm = helm_controller::Options {
+        requeue_dependency: Duration::from_secs(2),
+        feature_gates: "ExternalArtifact=true".to_owned(),
+        ..Default::default()
+    };
     let (config, token) = (cluster.config.clone(), stop.clone());
     tasks.spawn(async move { ("helm-controller", ended(helm_controller::run(helm, config, token).await)) });
     Ok(Controllers { tasks, stop })
@@ -160,7 +169,7 @@ pub async fn refuse_second_owner(client: &Client) -> Result<(), Error> {
             let Ok(object) = serde_json::from_str::<serde_json::Value>(raw.get()) else { continue };
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             let runs = object["spec"]["replicas"].as_i64().unwrap_or(1) > 0;
-            if runs && matches!(name, "kustomize-controller" | "source-controller" | "helm-controller") {
+            if runs && matches!(name, "kustomize-controller" | "source-controller" | "helm-controller" | "source-watcher") {
                 return Err(Error::Occupied(format!("Deployment {namespace}/{name}")));
             }
         }

@@ -134,13 +134,16 @@ fn phase(object: &Value) -> (Phase, String) {
     if let Some(stalled) = condition("Stalled").filter(|c| c["status"] == "True") {
         return (Phase::Stalled, message(stalled));
     }
-    let current = object["status"]["observedGeneration"].as_i64() == object["metadata"]["generation"].as_i64();
     let ready = condition("Ready");
+    // Kinds without one of their own say it with the condition.
+    let observed = object["status"]["observedGeneration"].as_i64().or_else(|| ready?["observedGeneration"].as_i64());
+    let current = observed == object["metadata"]["generation"].as_i64();
     let reconciling = condition("Reconciling").filter(|c| c["status"] == "True");
     match (ready, reconciling) {
         (Some(ready), _) if ready["status"] == "False" => {
             // A dependency or source that is not there yet is waited for, not failing.
-            let waits = matches!(ready["reason"].as_str(), Some("DependencyNotReady" | "ArtifactFailed" | "SourceNotReady"));
+            let waits =
+                matches!(ready["reason"].as_str(), Some("DependencyNotReady" | "ArtifactFailed" | "SourceNotReady" | "SourceFetchFailed"));
             (if waits { Phase::Working } else { Phase::Failing }, message(ready))
         }
         (_, Some(reconciling)) => (Phase::Working, message(reconciling)),
@@ -195,6 +198,15 @@ mod tests {
         assert_eq!(phase_of(json!([{"type": "Ready", "status": "False", "reason": "DependencyNotReady", "message": "x"}])), Phase::Working);
         assert_eq!(phase_of(json!([{"type": "Stalled", "status": "True"}, {"type": "Ready", "status": "False"}])), Phase::Stalled);
         assert_eq!(phase_of(json!([])), Phase::Working);
+    }
+
+    #[test]
+    fn a_generator_is_ready_when_its_condition_speaks_of_its_newest_spec() {
+        let generator = |observed: i64| {
+            let ready = json!({"type": "Ready", "status": "True", "message": "generated", "observedGeneration": observed});
+            json!({"kind": "ArtifactGenerator", "metadata": {"name": "gen", "namespace": "apps", "generation": 2}, "spec": {}, "status": {"conditions": [ready]}})
+        };
+        assert!(view(&[generator(2)]).is_ready() && !view(&[generator(1)]).is_ready());
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! What watches what.
+
+use crate::{
+    NAME,
+    observe::{self, BY_GENERATOR},
+    options::{DIRECT_SOURCE_FETCH, GATES, Options},
+    reconcile::Reconciler,
+};
+use api::{extensions::ArtifactGenerator, meta};
+use artifacts::{EXTERNAL_ARTIFACT, SourceKey, Sources, Trees};
+use cluster::{Resource, Selection};
+use runtime::{Controller, FeatureGates, Process, Settings, Store};
+use std::net::SocketAddr;
+use tokio_util::sync::CancellationToken;
+
+const BY_SOURCE: &str = "source";
+
+/// Why the controller could not be set up, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Storage(#[from] artifacts::Error),
+    #[error(transparent)]
+    Http(#[from] http_client::Error),
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Argument(#[from] types::Error),
+}
+
+/// What was set up.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Where artifacts are served; known at once, unless this replica has yet to be elected.
+    pub storage_addr: Option<SocketAddr>,
+    /// How others reach them.
+    pub advertised: String,
+}
+
+/// Runs an artifact-controller until `shutdown` is cancelled.
+pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), Error> {
+    let mut settings = Settings::embedded(NAME, kube);
+    settings.gates = FeatureGates::new(&GATES, "").0;
+    let process = Process::start(settings).await?;
+    let stopped = process.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        stopped.stop();
+    });
+    if let Err(error) = set_up(process.clone(), options).await {
+        process.stop();
+        process.finish().await?;
+        return Err(error);
+    }
+    Ok(process.finish().await?)
+}
+
+fn generators() -> Store<ArtifactGenerator> {
+    Store::new(Resource::namespaced(ArtifactGenerator::GROUP, ArtifactGenerator::VERSION, ArtifactGenerator::KIND, "artifactgenerators"))
+        .with_index(BY_SOURCE, |this| observe::sources_of(this).map(|(_, key)| key.text()).collect())
+}
+
+/// Puts the controller, and the server of what it makes, into `process`.
+pub async fn set_up(process: Process, options: Options) -> Result<Running, Error> {
+    let artifacts::Served { store, storage_addr, advertised } = options.storage.serve(&process).await?;
+    let generators = generators();
+    let kinds = ["GitRepository", "OCIRepository", "Bucket", "HelmChart", EXTERNAL_ARTIFACT];
+    let sources = Sources::new(process.client().clone(), kinds);
+    let outputs = sources.store(EXTERNAL_ARTIFACT).expect("it is one of the kinds").clone();
+    let outputs =
+        outputs.with_index(BY_GENERATOR, |output| output.metadata.labels.get(meta::GENERATOR_LABEL).cloned().into_iter().collect());
+    let reconciler = Reconciler {
+        client: process.client().clone(),
+        trees: Trees::new(options.http_retry, options.source_host.clone())?,
+        sources: sources.clone(),
+        outputs,
+        store,
+        direct: process.gates().enabled(DIRECT_SOURCE_FETCH),
+        told: Default::default(),
+        options: options.clone(),
+    };
+    let controller = Controller::new("artifactgenerator", generators.clone(), reconciler, process.settings().backoff)
+        .concurrent(options.concurrent)
+        .finalizer(meta::GENERATOR_FINALIZER);
+    for kind in sources.stores() {
+        let (users, handle, name) = (generators.clone(), controller.handle(), kind.resource().kind.clone());
+        kind.on_change(move |change| {
+            // Another revision, or the first one.
+            if change.differs(artifacts::revision) && change.new.as_deref().is_some_and(|new| new.status.artifact.is_some()) {
+                let key = SourceKey { kind: name.clone(), name: change.key.clone() };
+                users.by_index(BY_SOURCE, &key.text()).iter().for_each(|user| handle.trigger(user));
+            }
+        });
+        process.watch(kind, Selection::default());
+    }
+    process.run(controller, process.settings().selection());
+    Ok(Running { storage_addr, advertised })
+}
