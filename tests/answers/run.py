@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Compares our controllers with what the real Flux answered to recorded scenarios.
 
-    tests/answers/run.py --kubeconfig KC [--sets ks,src,hr,aw] [--only GLOB[,GLOB]] [--jobs N] [--profile debug|release]
+    tests/answers/run.py [--kubeconfig KC] [--sets ks,src,hr,aw] [--only GLOB[,GLOB]] [--jobs N] [--profile debug|release]
 
+Without a kubeconfig it starts the embedded API server, with the controllers that ran where the answers were recorded, and without nodes.
 Starts source-, artifact-, kustomize- and helm-controller as separate processes against the API server of KC, and
 Debian's docker-registry on loopback, runs the scenarios of ../shared/corpus/flux-answers-*.tar.xz, and fails when one that is
 not listed in tests/answers/differences.txt (pattern, reason) differs. Guard rails are off: they hold back what Flux would do.
@@ -17,6 +18,8 @@ FLAGS = {"aw": {"source-controller": ["--requeue-dependency=5s"], "artifact-cont
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+# Those that ran when the answers were recorded.
+CONTROLLERS = "deployment,replicaset,statefulset,daemonset,job,endpoint,endpointslice"
 
 
 def free_port():
@@ -37,7 +40,7 @@ def differences():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--kubeconfig", help="another cluster than the embedded one")
     parser.add_argument("--sets", default="ks,src,hr,aw")
     parser.add_argument("--only", default="*")
     parser.add_argument("--jobs", type=int, default=6)
@@ -81,11 +84,18 @@ def run(args, sets):
         (work / "registry.yml").write_text(
             "version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: \"127.0.0.1:%d\"}\nlog: {level: error}\n" % (work / "registry", port))
         start("registry", ["docker-registry", "serve", str(work / "registry.yml")])
+        binaries = ROOT / "target" / args.profile
+        if not args.kubeconfig:
+            args.kubeconfig = str(work / "kubeconfig")
+            start("apiserver", [str(binaries / "sluice"), "apiserver", "--simulate-nodes=false", "--controllers=" + CONTROLLERS,
+                                "--write-kubeconfig", args.kubeconfig])
+            end = time.time() + 30
+            while not os.path.exists(args.kubeconfig) and time.time() < end:
+                time.sleep(0.05)
         kubectl = ["kubectl", "--kubeconfig", args.kubeconfig]
         subprocess.run(kubectl + ["apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds")], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(kubectl + ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(kubectl + ["create", "namespace", "flux-system"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        binaries = ROOT / "target" / args.profile
         storage = "127.0.0.1:%d" % free_port()
         environment = dict(KUBECONFIG=args.kubeconfig, RUNTIME_NAMESPACE="flux-system")
         (work / "artifacts").mkdir()

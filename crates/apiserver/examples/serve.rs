@@ -1,5 +1,5 @@
 //! Runs a server alone:
-//! `serve --write-kubeconfig FILE [--listen ADDR] [--data-dir DIR] [--seconds N] [--controllers LIST] [--ready-after MILLISECONDS|never]`.
+//! `serve --write-kubeconfig FILE [--listen ADDR] [--data-dir DIR] [--seconds N] [--snapshot-after BYTES] [--controllers LIST] [--ready-after MILLISECONDS|never]`.
 
 use apiserver::{Controllers, Nodes, Options, Server};
 use std::time::Duration;
@@ -17,6 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             "--listen" => options.listen = value.parse()?,
             "--data-dir" => options.data_dir = Some(value.into()),
             "--seconds" => seconds = value.parse()?,
+            "--snapshot-after" => options.snapshot_after = value.parse()?,
             "--controllers" => options.controllers = Controllers::parse(&value)?,
             "--ready-after" if value == "never" => options.nodes = Nodes::None,
             "--ready-after" => options.nodes = Nodes::Simulated { ready_after: Duration::from_millis(value.parse()?) },

@@ -5,6 +5,10 @@ use crate::registry::{Registry, Resource};
 use crate::store::{Record, Refused, Store};
 use serde_json::Value;
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Semaphore;
+
+/// More watches than this are asked to come back later.
+const WATCHES_MAX: usize = 20_000;
 
 /// Everything that a request needs.
 pub struct Api {
@@ -13,6 +17,8 @@ pub struct Api {
     pub access: Access,
     pub queues: Arc<Queues>,
     pub policies: crate::policy::Policies,
+    /// One for each watch that may be open.
+    pub watches: Arc<Semaphore>,
     /// Wakes when the server stops: open watches end.
     pub stopping: tokio::sync::watch::Receiver<bool>,
     pub address: std::net::SocketAddr,
@@ -33,6 +39,7 @@ impl Api {
             registry: RwLock::new(Arc::new(Registry::builtin())),
             access,
             queues,
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             policies: crate::policy::Policies::default(),
             stopping,
             address,

@@ -26,8 +26,6 @@ pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// As large as etcd lets an object be, with room for the envelope; the limit of a real server.
 const BODY_MAX: usize = 3 * 1024 * 1024;
-/// A body that takes longer to arrive is given up.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Smaller answers are not worth compressing, as in a real server.
 const GZIP_FROM: usize = 128 * 1024;
 
@@ -38,7 +36,12 @@ struct Outside {
     accepted: Accepted,
 }
 
-pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> std::result::Result<Response<Body>, Infallible> {
+/// Answers a request whose body arrives in time.
+pub async fn handle(
+    api: Arc<Api>,
+    request: Request<Incoming>,
+    body_timeout: Duration,
+) -> std::result::Result<Response<Body>, Infallible> {
     let accept = text(request.headers(), header::ACCEPT);
     let outside = Outside {
         gzip: text(request.headers(), header::ACCEPT_ENCODING).split(',').any(|c| c.trim().starts_with("gzip")),
@@ -46,7 +49,7 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>) -> std::result::R
         accepted: negotiate::accept(&accept, false, Forms { shapes: false, protobuf: true }).unwrap_or_default(),
     };
     // One request that goes wrong must not take its connection along.
-    let answer = std::panic::AssertUnwindSafe(answer(api, request, &accept));
+    let answer = std::panic::AssertUnwindSafe(answer(api, request, &accept, body_timeout));
     let (mut response, warnings) = match futures::FutureExt::catch_unwind(answer).await {
         Ok((Ok(reply), warnings)) => (respond(reply, &outside), warnings),
         Ok((Err(status), warnings)) => (refuse(&status, &outside), warnings),
@@ -85,7 +88,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> String {
     headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
-async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Result<Reply>, Vec<String>) {
+async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str, body_timeout: Duration) -> (Result<Reply>, Vec<String>) {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let query = Query::parse(parts.uri.query().unwrap_or(""));
@@ -133,7 +136,7 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Res
         Ok(accepted) => accepted,
         Err(status) => return (Err(status), Vec::new()),
     };
-    let body = match read_body(&parts.method, body).await {
+    let body = match read_body(&parts.method, body, body_timeout).await {
         Ok(body) => body,
         Err(status) => return (Err(status), Vec::new()),
     };
@@ -148,15 +151,18 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str) -> (Res
         text(&parts.headers, header::CONTENT_TYPE),
         body,
     );
-    let reply = rest::serve(&context).await;
+    let mut reply = rest::serve(&context).await;
+    if reply.is_ok() && parts.method != Method::GET && parts.method != Method::HEAD && context.api.store.synced().await.is_err() {
+        reply = Err(Status::internal("the write could not be brought to the disk"));
+    }
     (reply, context.take_warnings())
 }
 
-async fn read_body(method: &Method, body: Incoming) -> Result<Bytes> {
+async fn read_body(method: &Method, body: Incoming, body_timeout: Duration) -> Result<Bytes> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return Ok(Bytes::new());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX).collect()).await {
+    match tokio::time::timeout(body_timeout, Limited::new(body, BODY_MAX).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Status::too_large(BODY_MAX)),
         Ok(Err(_)) => Err(Status::bad_request("the body of the request could not be read")),

@@ -16,6 +16,8 @@
 //!              └── log, snapshot (when a data directory is given)
 //! ```
 //!
+//! `probe` sends requests from bytes, past the network: it is what fuzzing drives.
+//!
 //! Objects are kept as the bytes that a GET answers; only what selectors and garbage collection ask for is taken out of them.
 
 mod access;
@@ -26,6 +28,7 @@ mod controllers;
 mod engine;
 mod handler;
 mod policy;
+pub mod probe;
 mod protocol;
 mod registry;
 mod rest;

@@ -4,7 +4,7 @@ use crate::certificates::{self, Identity};
 use crate::controllers::workloads::{self, Controllers, Nodes};
 use crate::controllers::{self, Queues};
 use crate::handler;
-use crate::store::{LogError, Store};
+use crate::store::{LogError, SNAPSHOT_AFTER, Store};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -28,6 +28,10 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// The token of the administrator; a random one (or the kept one) when there is none.
     pub token: Option<String>,
+    /// Who takes longer to send a head is turned away; a whole body may take twice as long.
+    pub client_timeout: Duration,
+    /// A log this long (in bytes) is replaced by a snapshot, when it also outgrew the last one.
+    pub snapshot_after: u64,
     /// Which controllers of workloads run.
     pub controllers: Controllers,
     /// Whether pods run.
@@ -40,6 +44,8 @@ impl Default for Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: None,
             token: None,
+            client_timeout: CLIENT_TIMEOUT,
+            snapshot_after: SNAPSHOT_AFTER,
             controllers: Controllers::ALL,
             nodes: Nodes::Simulated { ready_after: Duration::ZERO },
         }
@@ -84,9 +90,10 @@ pub struct Running {
 
 /// So many connections are served at once; more wait.
 const CONNECTIONS_MAX: usize = 16_384;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the server's own controllers write is on the disk after this long; requests do not wait for it.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 /// Streams of one HTTP/2 connection: a client may watch everything over one.
 const STREAMS_MAX: u32 = 8192;
@@ -100,7 +107,7 @@ impl Server {
         let (store, identity) = {
             let options = options.clone();
             tokio::task::spawn_blocking(move || -> Result<_, Error> {
-                let store = Store::open(options.data_dir.as_deref())?;
+                let store = Store::open(options.data_dir.as_deref(), options.snapshot_after)?;
                 let identity = identity(&options, address.ip())?;
                 Ok((store, identity))
             })
@@ -124,7 +131,7 @@ impl Server {
         if options.data_dir.is_some() {
             tasks.spawn(sync(Arc::clone(&api), stopping.clone()));
         }
-        let main = tokio::spawn(accept(listener, tls, Arc::clone(&api), stopping, tasks));
+        let main = tokio::spawn(accept(listener, tls, Arc::clone(&api), options.client_timeout, stopping, tasks));
         Ok(Running { address, ca: identity.ca_pem, token: identity.token, stop, api, main: Some(main) })
     }
 }
@@ -224,10 +231,12 @@ fn random_token() -> String {
     hex::encode(random)
 }
 
+/// Brings writes to the disk: as soon as somebody waits for it, and everything that came in the meantime along with it.
 async fn sync(api: Arc<Api>, mut stopping: watch::Receiver<bool>) {
     let mut last = 0;
     loop {
         tokio::select! {
+            () = api.store.sync_wanted() => {}
             () = tokio::time::sleep(SYNC_EVERY) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
@@ -247,6 +256,7 @@ async fn accept(
     listener: TcpListener,
     tls: tokio_rustls::TlsAcceptor,
     api: Arc<Api>,
+    client_timeout: Duration,
     mut stopping: watch::Receiver<bool>,
     mut tasks: tokio::task::JoinSet<()>,
 ) {
@@ -254,7 +264,7 @@ async fn accept(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = tokio::task::JoinSet::new();
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout).max_buf_size(64 * 1024);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -284,9 +294,10 @@ async fn accept(
         let (tls, api, builder, graceful) = (tls.clone(), Arc::clone(&api), Arc::clone(&builder), graceful.watcher());
         connections.spawn(async move {
             let _place = place;
+            let handshake = HANDSHAKE_TIMEOUT.min(client_timeout);
             let _ = stream.set_nodelay(true);
-            let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else { return };
-            let service = hyper::service::service_fn(move |request| handler::handle(Arc::clone(&api), request));
+            let Ok(Ok(stream)) = tokio::time::timeout(handshake, tls.accept(stream)).await else { return };
+            let service = hyper::service::service_fn(move |request| handler::handle(Arc::clone(&api), request, 2 * client_timeout));
             let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             if let Err(error) = graceful.watch(connection).await {
                 tracing::trace!(error = %error, "a connection ended");

@@ -54,7 +54,7 @@ fn start(directory: &Path, kubeconfig: &Path) -> Child {
     let _ = std::fs::remove_file(kubeconfig);
     let mut command = Command::new(program());
     command
-        .args(["--seconds", "120", "--controllers", "", "--ready-after", "never", "--data-dir"])
+        .args(["--seconds", "120", "--controllers", "", "--ready-after", "never", "--snapshot-after", "65536", "--data-dir"])
         .arg(directory)
         .arg("--write-kubeconfig")
         .arg(kubeconfig);
@@ -67,6 +67,80 @@ fn start(directory: &Path, kubeconfig: &Path) -> Child {
     child
 }
 
+/// One of several that write at the same time: an object with a counter, and others that come and go.
+#[derive(Default, Clone, Copy)]
+struct Writer {
+    number: usize,
+    /// The counter that was answered last, and the one that was asked for last.
+    answered: u64,
+    asked: u64,
+    /// The same of the objects that are made, and of those that are removed.
+    made: u64,
+    making: u64,
+    removed: u64,
+    removing: u64,
+}
+
+impl Writer {
+    fn path(&self) -> String {
+        format!("/api/v1/namespaces/default/configmaps/counter-{}", self.number)
+    }
+
+    async fn send(&self, access: &Access, method: &str, path: &str, body: &Value) -> Option<u16> {
+        let call = access.client.request(method.parse().unwrap(), format!("{}{path}", access.base)).bearer_auth(&access.token);
+        let call = call.header("content-type", "application/apply-patch+yaml").body(body.to_string());
+        Some(call.send().await.ok()?.status().as_u16())
+    }
+
+    /// Writes until the server is gone.
+    async fn write(mut self, access: &Access) -> Self {
+        loop {
+            self.asked += 1;
+            let mut counter = config_map(&format!("counter-{}", self.number));
+            counter["data"]["count"] = json!(self.asked.to_string());
+            match self.send(access, "PATCH", &format!("{}?fieldManager=t&force=true", self.path()), &counter).await {
+                Some(200 | 201) => self.answered = self.asked,
+                Some(other) => panic!("{other}"),
+                None => return self,
+            }
+            self.making += 1;
+            let path = |at: u64| format!("/api/v1/namespaces/default/configmaps/one-{}-{at}", self.number);
+            let one = config_map(&format!("one-{}-{}", self.number, self.making));
+            match self.send(access, "PATCH", &format!("{}?fieldManager=t&force=true", path(self.making)), &one).await {
+                Some(200 | 201) => self.made = self.making,
+                Some(other) => panic!("{other}"),
+                None => return self,
+            }
+            // Two stay behind, so that there is something to find.
+            if self.made > self.removed + 2 {
+                self.removing = self.removed + 1;
+                match self.send(access, "DELETE", &path(self.removing), &json!({})).await {
+                    Some(200 | 404) => self.removed = self.removing,
+                    Some(other) => panic!("{other}"),
+                    None => return self,
+                }
+            }
+        }
+    }
+
+    fn check(&self, there: &[Value]) {
+        let find = |name: String| there.iter().find(|item| item["metadata"]["name"] == name);
+        if self.answered > 0 {
+            let counter = find(format!("counter-{}", self.number)).expect("the counter was made");
+            let count: u64 = counter["data"]["count"].as_str().unwrap().parse().unwrap();
+            assert!(count >= self.answered && count <= self.asked, "{count} is not within {} and {}", self.answered, self.asked);
+        }
+        for at in 1..=self.made {
+            let found = find(format!("one-{}-{at}", self.number)).is_some();
+            if at <= self.removed {
+                assert!(!found, "one-{}-{at} was removed and is there", self.number);
+            } else if at != self.removing {
+                assert!(found, "one-{}-{at} was made and is gone", self.number);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_server_loses_no_acknowledged_write() {
     if !program().exists() {
@@ -75,31 +149,26 @@ async fn killing_the_server_loses_no_acknowledged_write() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (data, kubeconfig) = (directory.path().join("data"), directory.path().join("kubeconfig"));
-    let mut acknowledged: Vec<String> = Vec::new();
-    for round in 0..5 {
+    let mut writers: Vec<Writer> = (0..6).map(|number| Writer { number, ..Writer::default() }).collect();
+    for round in 0..8_u64 {
         let mut child = start(&data, &kubeconfig);
         let access = Access::of_kubeconfig(&std::fs::read_to_string(&kubeconfig).unwrap());
         let list = get(&access, "/api/v1/namespaces/default/configmaps").await.unwrap();
-        let names: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|i| i["metadata"]["name"].as_str()).collect();
-        for name in &acknowledged {
-            assert!(names.contains(&name.as_str()), "{name} was acknowledged and is gone");
-        }
+        let there = list["items"].as_array().unwrap();
+        writers.iter().for_each(|writer| writer.check(there));
         // Killed in the middle of writing, a little later each time.
         let pid = child.id();
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(30 + 40 * round));
+            std::thread::sleep(Duration::from_millis(30 + 35 * round));
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         });
-        for number in 0.. {
-            let name = format!("c-{round}-{number}");
-            match create(&access, &name).await {
-                Some(201) => acknowledged.push(name),
-                Some(other) => panic!("{other}"),
-                None => break,
-            }
-        }
+        writers = futures::future::join_all(writers.iter().map(|writer| writer.write(&access))).await;
         killer.join().unwrap();
         child.wait().unwrap();
     }
-    assert!(!acknowledged.is_empty(), "nothing was written before the kill");
+    let made: u64 = writers.iter().map(|writer| writer.made).sum();
+    let size: u64 = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    println!("{made} objects were made and counters raised; the directory holds {size} bytes");
+    assert!(made > 0, "nothing was written before the kill");
+    assert!(size < 2 << 20, "logs are replaced by snapshots: {size}");
 }

@@ -48,20 +48,36 @@ impl User {
 pub struct Access {
     admin_token: String,
     pub tokens: Tokens,
+    parsed: rbac::Parsed,
+}
+
+/// Whose a token is.
+pub enum Bearer {
+    Known {
+        user: User,
+        /// For which of the asked audiences it is meant.
+        audiences: Vec<String>,
+    },
+    /// It is good, for somebody else.
+    NotMeant {
+        audiences: Vec<String>,
+    },
+    Unknown,
 }
 
 impl Access {
     pub fn new(admin_token: String, tokens: Tokens) -> Self {
-        Self { admin_token, tokens }
+        Self { admin_token, tokens, parsed: rbac::Parsed::default() }
     }
 
-    /// The user behind a bearer token.
-    pub fn user_of_token(&self, api: &Api, token: &str) -> Option<User> {
+    /// The user behind a bearer token, for one of these audiences.
+    pub fn user_of_token(&self, api: &Api, token: &str, audiences: &[&str]) -> Bearer {
         if equal_in_constant_time(token.as_bytes(), self.admin_token.as_bytes()) {
-            return Some(User::admin());
+            return Bearer::Known { user: User::admin(), audiences: audiences.iter().map(|a| (*a).to_owned()).collect() };
         }
-        let claims = self.tokens.verify(token)?;
-        claims.is_alive(api).then(|| claims.user())
+        let Some(claims) = self.tokens.verify(token).filter(|claims| claims.is_alive(api)) else { return Bearer::Unknown };
+        let shared: Vec<String> = claims.aud.iter().filter(|of| audiences.contains(&of.as_str())).cloned().collect();
+        if shared.is_empty() { Bearer::NotMeant { audiences: claims.aud } } else { Bearer::Known { user: claims.user(), audiences: shared } }
     }
 
     pub fn authenticate(&self, api: &Api, headers: &HeaderMap) -> Result<User> {
@@ -70,7 +86,7 @@ impl Access {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(Status::unauthorized());
         }
-        let user = self.user_of_token(api, token.trim()).ok_or_else(Status::unauthorized)?;
+        let Bearer::Known { user, .. } = self.user_of_token(api, token.trim(), &[issuer()]) else { return Err(Status::unauthorized()) };
         self.impersonate(api, user, headers)
     }
 
@@ -91,9 +107,9 @@ impl Access {
             if groups.is_empty() && uid.is_empty() && extra.is_empty() {
                 return Ok(user);
             }
+            let shown = if groups.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", groups.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(", ")) };
             return Err(Status::bad_request(format!(
-                "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{{{}}}, Extra:map[string][]string(nil)}} without impersonating a user name",
-                groups.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(", ")
+                "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{shown}, Extra:map[string][]string(nil)}} without impersonating a user name"
             )));
         }
         let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));

@@ -1,6 +1,9 @@
+use crate::store::{Record, Uid};
 use super::{MASTERS, User};
 use crate::api::{Api, text};
 use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 const ROLES: &str = "roles.rbac.authorization.k8s.io";
 const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
@@ -92,10 +95,35 @@ pub fn rules_of(api: &Api, user: &User, namespace: &str) -> (Vec<Value>, Vec<Val
     (resources, paths)
 }
 
+/// Bindings and roles as data: each version is read once, however many requests ask about it.
+#[derive(Default)]
+pub struct Parsed(Mutex<HashMap<Uid, (u64, Arc<Value>)>>);
+
+/// Beyond this everything is read anew.
+const PARSED_MAX: usize = 20_000;
+
+impl Parsed {
+    fn value(&self, record: &Record) -> Arc<Value> {
+        let Some(uid) = record.facts.uid else { return Arc::new(record.value()) };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((revision, value)) = known.get(&uid)
+            && *revision == record.revision
+        {
+            return Arc::clone(value);
+        }
+        if known.len() >= PARSED_MAX {
+            known.clear();
+        }
+        let value = Arc::new(record.value());
+        known.insert(uid, (record.revision, Arc::clone(&value)));
+        value
+    }
+}
+
 /// Shows every rule bound to the user until `visit` has seen enough.
 fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Value, &Bound<'_>) -> bool) {
     for binding in api.store.all(CLUSTER_BINDINGS, "") {
-        let binding = binding.value();
+        let binding = api.access.parsed.value(&binding);
         if let Some(subject) = binds(&binding, user, "")
             && each_of_role(api, "", &Bound { binding: &binding, subject, cluster_wide: true }, visit)
         {
@@ -106,7 +134,7 @@ fn each_rule(api: &Api, user: &User, namespace: &str, visit: &mut dyn FnMut(&Val
         return;
     }
     for binding in api.store.all(BINDINGS, &format!("{namespace}/")) {
-        let binding = binding.value();
+        let binding = api.access.parsed.value(&binding);
         if let Some(subject) = binds(&binding, user, namespace)
             && each_of_role(api, namespace, &Bound { binding: &binding, subject, cluster_wide: false }, visit)
         {
@@ -124,7 +152,7 @@ fn each_of_role(api: &Api, namespace: &str, bound: &Bound<'_>, visit: &mut dyn F
         _ => None,
     };
     let Some(record) = record else { return false };
-    let role = record.value();
+    let role = api.access.parsed.value(&record);
     role.get("rules").and_then(Value::as_array).into_iter().flatten().any(|rule| visit(rule, bound))
 }
 

@@ -4,7 +4,7 @@ use super::body;
 use super::delete::{Options, remove};
 use super::read::namespace_of;
 use super::{Context, Reply, view, write};
-use crate::access::{Attributes, Claims, User, rules_of};
+use crate::access::{Attributes, Bearer, Claims, User, rules_of};
 use crate::api::{child, text};
 use crate::engine;
 use crate::protocol::negotiate::media_type;
@@ -60,25 +60,32 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
     let (api, user) = (&context.api, &context.user);
     match resource.name.as_str() {
         "selfsubjectaccessreviews" => {
+            refuse_review(context, &object, review_problems(&object["spec"]))?;
             object["status"] = review(context, user, &object["spec"]);
         }
         "subjectaccessreviews" | "localsubjectaccessreviews" => {
             let spec = &object["spec"];
             let who = subject_of(spec);
+            let local = resource.name == "localsubjectaccessreviews";
+            let mut problems = review_problems(spec);
             if who.name.is_empty() && who.groups.is_empty() {
-                let why = "at least one of user or group must be specified";
-                return Err(Status::invalid(&resource.group, "", "", vec![Cause::invalid("spec.user", &json!(""), why)]));
+                problems.push(Cause::invalid("spec.user", &json!(""), "at least one of user or group must be specified"));
             }
-            if resource.name == "localsubjectaccessreviews" && text(spec, "/resourceAttributes/namespace") != context.target.namespace {
-                let why = "must match metadata.namespace";
-                let given = spec.pointer("/resourceAttributes/namespace").cloned().unwrap_or_default();
-                let cause = Cause::invalid("spec.resourceAttributes.namespace", &given, why);
-                return Err(Status::invalid(&resource.group, &resource.kind, "", vec![cause]));
+            if local && spec.get("nonResourceAttributes").is_some() {
+                problems.push(Cause::invalid("spec.nonResourceAttributes", &path_asked(spec), "disallowed on this kind of request"));
             }
+            if local && let Some(of) = spec.get("resourceAttributes").filter(|of| text(of, "/namespace") != context.target.namespace) {
+                problems.push(Cause::invalid("spec.resourceAttributes.namespace", &json!(text(of, "/namespace")), "must match metadata.namespace"));
+            }
+            refuse_review(context, &object, problems)?;
             object["status"] = review(context, &who, spec);
         }
         "selfsubjectrulesreviews" => {
-            let (resources, paths) = rules_of(api, user, text(&object, "/spec/namespace"));
+            let namespace = text(&object, "/spec/namespace");
+            if namespace.is_empty() {
+                return Err(Status::bad_request("no namespace on request"));
+            }
+            let (resources, paths) = rules_of(api, user, namespace);
             object["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
         }
         "selfsubjectreviews" => {
@@ -90,9 +97,18 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
             if token.is_empty() {
                 return Err(Status::bad_request("token is required for TokenReview in authentication"));
             }
-            object["status"] = match api.access.user_of_token(api, &token) {
-                Some(user) => json!({"authenticated": true, "user": user_info(&user), "audiences": [crate::access::issuer()]}),
-                None => json!({"user": {}, "error": "invalid bearer token"}),
+            let asked: Vec<&str> =
+                object.pointer("/spec/audiences").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+            let asked = if asked.is_empty() { vec![crate::access::issuer()] } else { asked };
+            object["status"] = match api.access.user_of_token(api, &token, &asked) {
+                Bearer::Known { user, audiences } => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
+                Bearer::NotMeant { audiences } => {
+                    let quoted = |list: &[&str]| list.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(" ");
+                    let meant: Vec<&str> = audiences.iter().map(String::as_str).collect();
+                    let why = format!("token audiences [{}] is invalid for the target audiences [{}]", quoted(&meant), quoted(&asked));
+                    json!({"user": {}, "error": format!("[invalid bearer token, {why}]")})
+                }
+                Bearer::Unknown => json!({"user": {}, "error": "invalid bearer token"}),
             };
         }
         "bindings" => return bind(context),
@@ -102,6 +118,36 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
         object["metadata"] = json!({});
     }
     view::any(context, 201, &object)
+}
+
+/// What is wrong with the question of an access review.
+fn review_problems(spec: &Value) -> Vec<Cause> {
+    match (spec.get("resourceAttributes"), spec.get("nonResourceAttributes")) {
+        (Some(_), Some(_)) => {
+            let why = "cannot be specified in combination with resourceAttributes";
+            vec![Cause::invalid("spec.nonResourceAttributes", &path_asked(spec), why)]
+        }
+        (None, None) => {
+            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            vec![Cause::invalid("spec.resourceAttributes", &Value::Null, why)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn path_asked(spec: &Value) -> Value {
+    json!({"Path": text(spec, "/nonResourceAttributes/path"), "Verb": text(spec, "/nonResourceAttributes/verb")})
+}
+
+/// A review is no object: it has no metadata of its own, and errors do not name it.
+fn refuse_review(context: &Context, object: &Value, mut problems: Vec<Cause>) -> Result<()> {
+    let named = object.get("metadata").and_then(Value::as_object).is_some_and(|metadata| {
+        metadata.iter().any(|(key, value)| !matches!(key.as_str(), "managedFields" | "namespace") && !value.is_null() && *value != "")
+    });
+    if named {
+        problems.push(Cause::invalid("metadata", &object["metadata"], "must be empty"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Status::invalid(&context.resource.group, "", "", problems)) }
 }
 
 fn subject_of(spec: &Value) -> User {
@@ -178,7 +224,10 @@ fn token(context: &Context) -> Result<Reply> {
         let table = match text(reference, "/kind") {
             "Secret" => "secrets",
             "Pod" => "pods",
-            other => return Err(Status::bad_request(format!("cannot bind token for serviceaccount \"{}\" to type {other}", target.name))),
+            other => {
+                let (group, version) = text(reference, "/apiVersion").split_once('/').unwrap_or(("", text(reference, "/apiVersion")));
+                return Err(Status::bad_request(format!("cannot bind token to object of type {group}/{version}, Kind={other}")));
+            }
         };
         let name = text(reference, "/name");
         let found = api.store.get(table, &format!("{}/{name}", target.namespace)).ok_or_else(|| Status::not_found("", table, name))?;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 
@@ -44,6 +45,7 @@ struct Watcher {
     /// The bookmark that ends the initial events is still to come.
     announce_end: bool,
     done: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 pub async fn watch(context: &Context) -> Result<Reply> {
@@ -59,6 +61,9 @@ pub async fn watch(context: &Context) -> Result<Reply> {
         // A random part keeps watchers from coming back all at once.
         _ => SHORTEST_DEFAULT_TIMEOUT + rand::random_range(0..SHORTEST_DEFAULT_TIMEOUT),
     };
+    let place = Arc::clone(&api.watches)
+        .try_acquire_owned()
+        .map_err(|_| Status::too_many_requests("too many watches are open, please try again later"))?;
     let latest = api.store.subscribe(&resource.table);
     let start_now = match send_initial {
         Some(initial) => initial,
@@ -91,6 +96,7 @@ pub async fn watch(context: &Context) -> Result<Reply> {
         initial: initial.into_iter(),
         announce_end: send_initial == Some(true) && bookmarks,
         done: false,
+        _place: place,
     };
     let content_type = match encoding {
         Encoding::Yaml => "application/yaml;stream=watch",

@@ -72,7 +72,8 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
     }
     controllers::admission::mutate(context, &mut object, None)?;
     for _ in 0..TRIES {
-        let mut candidate = object.clone();
+        // Only who is named here is tried again.
+        let mut candidate = if generated { object.clone() } else { std::mem::take(&mut object) };
         if generated {
             child(&mut candidate, "metadata").insert("name".to_owned(), Value::from(generated_name(&base)));
         }
@@ -693,7 +694,11 @@ fn check_namespace_of_config(context: &Context, config: &mut Value) -> Result<()
     }
     check_metadata_types(&context.resource, config)?;
     // Checked, but not filled in: what is applied is what was sent.
-    check_namespace(context, &mut config.clone())
+    let mut namespace = json!({"metadata": {}});
+    if let Some(given) = config.pointer("/metadata/namespace") {
+        namespace["metadata"]["namespace"] = given.clone();
+    }
+    check_namespace(context, &mut namespace)
 }
 
 /// Stores a new object of the server's own making.

@@ -31,8 +31,8 @@ fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 
 /// An append log of changes beside a snapshot.
 ///
-/// Files are numbered: `N.snapshot` holds everything before `N.log`. A write is in the kernel's hands before it is answered, so killing
-/// the process loses nothing; `sync` bounds what a power cut can lose. A frame is a length, a checksum and a body; a frame cut short at the very
+/// Files are numbered: `N.snapshot` holds everything before `N.log`. A write is in the kernel's hands at once, so killing the process
+/// loses nothing, and on the disk before it is answered (`Store::synced`), so a power cut loses nothing that was answered. A frame is a length, a checksum and a body; a frame cut short at the very
 /// end was never answered and is dropped, anything else that does not match is damage and stops the start.
 pub struct Log {
     directory: PathBuf,
@@ -41,6 +41,7 @@ pub struct Log {
     path: PathBuf,
     length: u64,
     snapshot_length: u64,
+    snapshot_after: u64,
     writing: Arc<AtomicBool>,
     lock: Arc<File>,
 }
@@ -54,7 +55,7 @@ pub struct Recovered {
 const MAGIC: &[u8; 8] = b"sluice\x01\n";
 const FRAME_MAX: usize = 64 << 20;
 /// A log this long is worth a snapshot, when it also outgrew the last one.
-const LOG_MAX: u64 = 32 << 20;
+pub const SNAPSHOT_AFTER: u64 = 32 << 20;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -62,7 +63,7 @@ const DELETE: u8 = 2;
 const END: u8 = 3;
 
 impl Log {
-    pub fn open(directory: &Path) -> Result<(Self, Recovered), Error> {
+    pub fn open(directory: &Path, snapshot_after: u64) -> Result<(Self, Recovered), Error> {
         fs::create_dir_all(directory).map_err(io("create", directory))?;
         private(directory)?;
         let lock_path = directory.join("lock");
@@ -110,6 +111,7 @@ impl Log {
             path,
             length,
             snapshot_length,
+            snapshot_after,
             writing: Arc::default(),
             lock: Arc::new(lock),
         };
@@ -131,13 +133,15 @@ impl Log {
     }
 
     pub fn wants_snapshot(&self) -> bool {
-        self.length > LOG_MAX.max(self.snapshot_length) && !self.writing.load(Ordering::Acquire)
+        self.length > self.snapshot_after.max(self.snapshot_length) && !self.writing.load(Ordering::Acquire)
     }
 
     /// Begins a new log and writes everything up to here into a snapshot, on a thread of its own.
     pub fn rotate(&mut self, objects: Vec<(Arc<str>, Vec<Arc<Record>>)>, revision: u64) -> Result<(), Error> {
         let next = self.sequence + 1;
         let path = self.directory.join(format!("{next}.log"));
+        // What comes later must not outlive what came before.
+        self.file.sync_data().map_err(io("sync", &self.path))?;
         let file = create_log(&path)?;
         (self.file, self.path, self.sequence, self.length) = (file, path, next, MAGIC.len() as u64);
         self.snapshot_length = objects.iter().flat_map(|(_, records)| records).map(|r| r.bytes.len() as u64 + 64).sum();
@@ -191,6 +195,10 @@ fn private(directory: &Path) -> Result<(), Error> {
 fn create_log(path: &Path) -> Result<File, Error> {
     let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path).map_err(io("create", path))?;
     file.write_all(MAGIC).map_err(io("write", path))?;
+    if let Some(directory) = path.parent() {
+        // The name of the file is kept by the directory.
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io("sync", directory))?;
+    }
     Ok(file)
 }
 
@@ -339,7 +347,7 @@ mod tests {
     fn what_was_written_is_there_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let revision = {
-            let store = Store::open(Some(directory.path())).unwrap();
+            let store = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
             let a = store.put("t", "a", Expect::Absent, draft("a", "1")).unwrap();
             store.put("t", "b", Expect::Absent, draft("b", "1")).unwrap();
             store.put("t", "a", Expect::Revision(a.revision), draft("a", "2")).unwrap();
@@ -347,7 +355,7 @@ mod tests {
             store.remove("t", "b", b.revision, draft("b", "1")).unwrap();
             store.revision()
         };
-        let store = Store::open(Some(directory.path())).unwrap();
+        let store = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
         assert_eq!(store.revision(), revision);
         assert_eq!(store.get("t", "a").unwrap().value()["data"]["t"], "2");
         assert!(store.get("t", "b").is_none());
@@ -356,8 +364,8 @@ mod tests {
     #[test]
     fn a_second_server_is_kept_out() {
         let directory = tempfile::tempdir().unwrap();
-        let _first = Store::open(Some(directory.path())).unwrap();
-        assert!(matches!(Store::open(Some(directory.path())), Err(super::Error::InUse(_))));
+        let _first = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
+        assert!(matches!(Store::open(Some(directory.path()), super::SNAPSHOT_AFTER), Err(super::Error::InUse(_))));
     }
 
     #[test]
@@ -365,7 +373,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("1.log");
         let first = {
-            let store = Store::open(Some(directory.path())).unwrap();
+            let store = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
             store.put("t", "a", Expect::Absent, draft("a", "1")).unwrap();
             let first = fs::metadata(&path).unwrap().len();
             store.put("t", "b", Expect::Absent, draft("b", "1")).unwrap();
@@ -374,24 +382,24 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in first as usize..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let store = Store::open(Some(directory.path())).unwrap();
+            let store = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
             assert_eq!(store.count("t"), 1, "cut at {cut}");
             // And it can go on from there.
             store.put("t", "c", Expect::Absent, draft("c", "1")).unwrap();
             drop(store);
-            assert_eq!(Store::open(Some(directory.path())).unwrap().count("t"), 2);
+            assert_eq!(Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap().count("t"), 2);
         }
         let mut damaged = whole.clone();
         damaged[first as usize - 3] ^= 1;
         fs::write(&path, &damaged).unwrap();
-        assert!(matches!(Store::open(Some(directory.path())), Err(super::Error::Damaged { .. })));
+        assert!(matches!(Store::open(Some(directory.path()), super::SNAPSHOT_AFTER), Err(super::Error::Damaged { .. })));
     }
 
     #[test]
     fn growth_is_bounded_by_snapshots() {
         let directory = tempfile::tempdir().unwrap();
         let big = "x".repeat(1 << 20);
-        let store = Store::open(Some(directory.path())).unwrap();
+        let store = Store::open(Some(directory.path()), super::SNAPSHOT_AFTER).unwrap();
         let mut record = store.put("t", "a", Expect::Absent, draft("a", &big)).unwrap();
         for _ in 0..100 {
             record = store.put("t", "a", Expect::Revision(record.revision), draft("a", &big)).unwrap();
@@ -401,7 +409,7 @@ mod tests {
         let size = || -> u64 { fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum() };
         // The snapshot is written behind the scenes; opening again needs it or the logs, whichever are there.
         let store = loop {
-            match Store::open(Some(directory.path())) {
+            match Store::open(Some(directory.path()), super::SNAPSHOT_AFTER) {
                 Ok(store) => break store,
                 Err(super::Error::InUse(_)) => std::thread::yield_now(),
                 Err(other) => panic!("{other}"),

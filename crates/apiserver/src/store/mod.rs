@@ -10,7 +10,7 @@ mod log;
 mod record;
 mod table;
 
-pub use log::Error as LogError;
+pub use log::{Error as LogError, SNAPSHOT_AFTER};
 pub use record::{Draft, Record, Uid};
 pub use table::{Change, Event, Table, TooOld};
 
@@ -18,7 +18,7 @@ use log::Log;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Where an object lies.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,7 +32,27 @@ type Observer = Box<dyn Fn(&Arc<str>, &Event) + Send + Sync>;
 pub struct Store {
     inner: RwLock<Inner>,
     observer: OnceLock<Observer>,
+    /// Present when there is a disk to bring writes to.
+    disk: Option<Disk>,
 }
+
+/// How far the disk is behind. Whoever waits for a write waits together with everybody else who does.
+struct Disk {
+    wanted: Notify,
+    done: watch::Sender<Synced>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Synced {
+    revision: u64,
+    /// A disk that failed once cannot be trusted again.
+    failed: bool,
+}
+
+/// A write that was made may not be on the disk.
+#[derive(Debug, thiserror::Error)]
+#[error("the write may not be on the disk")]
+pub struct NotSynced;
 
 struct Inner {
     revision: u64,
@@ -77,11 +97,11 @@ pub const NAMESPACES: &str = "namespaces";
 
 impl Store {
     /// Opens the directory, or keeps everything in memory.
-    pub fn open(directory: Option<&Path>) -> Result<Self, LogError> {
+    pub fn open(directory: Option<&Path>, snapshot_after: u64) -> Result<Self, LogError> {
         // A revision of 1 is never an object's: "0" has a meaning of its own in requests.
         let mut inner = Inner { revision: 1, tables: HashMap::new(), dependents: HashMap::new(), places: HashMap::new(), log: None };
         if let Some(directory) = directory {
-            let (log, recovered) = Log::open(directory)?;
+            let (log, recovered) = Log::open(directory, snapshot_after)?;
             inner.revision = recovered.revision.max(1);
             for (table, objects) in recovered.tables {
                 let mut made = Table::new(Arc::clone(&table), inner.revision);
@@ -93,7 +113,11 @@ impl Store {
             }
             inner.log = Some(log);
         }
-        Ok(Self { inner: RwLock::new(inner), observer: OnceLock::new() })
+        let disk = inner.log.as_ref().map(|_| Disk {
+            wanted: Notify::new(),
+            done: watch::Sender::new(Synced { revision: inner.revision, failed: false }),
+        });
+        Ok(Self { inner: RwLock::new(inner), observer: OnceLock::new(), disk })
     }
 
     /// Calls `observer` after every change, in order, while the store is locked: it must be quick and must not come back here.
@@ -246,11 +270,40 @@ impl Store {
 
     /// Brings everything written so far to the disk itself.
     pub fn sync(&self) -> Result<(), LogError> {
-        let file = match &self.read().log {
-            Some(log) => log.file()?,
-            None => return Ok(()),
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let (file, revision) = {
+            let inner = self.read();
+            let Some(log) = &inner.log else { return Ok(()) };
+            (log.file()?, inner.revision)
         };
-        log::sync(&file)
+        let done = log::sync(&file);
+        disk.done.send_modify(|synced| {
+            synced.failed |= done.is_err();
+            synced.revision = synced.revision.max(revision);
+        });
+        done
+    }
+
+    /// Waits until every write made so far is on the disk; at once when nothing is kept there.
+    pub async fn synced(&self) -> Result<(), NotSynced> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let revision = self.revision();
+        let mut done = disk.done.subscribe();
+        if done.borrow_and_update().revision < revision {
+            disk.wanted.notify_one();
+        }
+        match done.wait_for(|synced| synced.failed || synced.revision >= revision).await {
+            Ok(synced) if !synced.failed => Ok(()),
+            _ => Err(NotSynced),
+        }
+    }
+
+    /// Returns when somebody waits for the disk; never when there is none.
+    pub async fn sync_wanted(&self) {
+        match &self.disk {
+            Some(disk) => disk.wanted.notified().await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -317,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_list_in_the_past_shows_what_stood_there_then() {
-        let store = Store::open(None).unwrap();
+        let store = Store::open(None, SNAPSHOT_AFTER).unwrap();
         for name in ["a", "b", "c"] {
             store.put("t", name, Expect::Absent, draft(name, 1)).unwrap();
         }
@@ -336,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_write_on_an_old_sight_is_refused() {
-        let store = Store::open(None).unwrap();
+        let store = Store::open(None, SNAPSHOT_AFTER).unwrap();
         let first = store.put("t", "a", Expect::Absent, draft("a", 1)).unwrap();
         store.put("t", "a", Expect::Revision(first.revision), draft("a", 2)).unwrap();
         assert!(matches!(store.put("t", "a", Expect::Revision(first.revision), draft("a", 3)), Err(Refused::Changed)));
@@ -346,7 +399,7 @@ mod tests {
 
     #[test]
     fn history_is_bounded_and_says_when_it_is_too_short() {
-        let store = Store::open(None).unwrap();
+        let store = Store::open(None, SNAPSHOT_AFTER).unwrap();
         let mut record = store.put("t", "a", Expect::Absent, draft("a", 0)).unwrap();
         let start = record.revision;
         let big = "x".repeat(1 << 20);
