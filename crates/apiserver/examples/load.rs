@@ -229,20 +229,27 @@ fn processor(pids: &[u32]) -> f64 {
     pids.iter().map(of).sum()
 }
 
+const STREAMS: usize = 80;
+
 /// Opens watches over HTTP/2, as client libraries do, and waits until each has seen `events` changes.
 async fn watchers(target: &Arc<Target>, kubeconfig: &str, pids: &[u32], count: usize, events: usize) -> Result<(f64, f64)> {
     let ca = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).map(|v| v.trim().to_owned());
-    let mut builder = reqwest::Client::builder();
-    builder = match ca.and_then(|ca| base64::engine::general_purpose::STANDARD.decode(ca).ok()) {
-        Some(pem) => builder.tls_certs_only([reqwest::Certificate::from_pem(&pem).map_err(Error::other)?]),
-        None => builder.tls_danger_accept_invalid_certs(true),
+    let pem = ca.and_then(|ca| base64::engine::general_purpose::STANDARD.decode(ca).ok());
+    let client = || {
+        let builder = reqwest::Client::builder();
+        let builder = match &pem {
+            Some(pem) => builder.tls_certs_only([reqwest::Certificate::from_pem(pem).map_err(Error::other)?]),
+            None => builder.tls_danger_accept_invalid_certs(true),
+        };
+        builder.build().map_err(Error::other)
     };
-    let client = builder.build().map_err(Error::other)?;
+    // A real server lets in a hundred streams for each connection.
+    let clients = (0..=count / STREAMS).map(|_| client()).collect::<Result<Vec<_>>>()?;
     let before = memory(pids);
     let mut open = Vec::new();
     let path = format!("https://{}/api/v1/namespaces/load-w/configmaps?watch=true&labelSelector=app%3Dload", target.address);
-    for _ in 0..count {
-        let answer = client.get(&path).bearer_auth(&target.token).send().await.map_err(Error::other)?;
+    for at in 0..count {
+        let answer = clients[at / STREAMS].get(&path).bearer_auth(&target.token).send().await.map_err(Error::other)?;
         if answer.status().as_u16() != 200 {
             return Err(Error::other(format!("watch: {}", answer.status())));
         }
