@@ -79,6 +79,9 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
             }
             refuse_review(context, &object, problems)?;
             object["status"] = review(context, &who, spec);
+            if local {
+                child(&mut object, "metadata").insert("namespace".to_owned(), Value::from(context.target.namespace.as_str()));
+            }
         }
         "selfsubjectrulesreviews" => {
             let namespace = text(&object, "/spec/namespace");
@@ -86,6 +89,9 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
                 return Err(Status::bad_request("no namespace on request"));
             }
             let (resources, paths) = rules_of(api, user, namespace);
+            // The answer is a new object: the question is not repeated.
+            object["metadata"] = json!({});
+            object["spec"] = json!({});
             object["status"] = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
         }
         "selfsubjectreviews" => {
