@@ -88,7 +88,8 @@ impl Writer {
 
     async fn send(&self, access: &Access, method: &str, path: &str, body: &Value) -> Option<u16> {
         let call = access.client.request(method.parse().unwrap(), format!("{}{path}", access.base)).bearer_auth(&access.token);
-        let call = call.header("content-type", "application/apply-patch+yaml").body(body.to_string());
+        let form = if method == "PATCH" { "application/apply-patch+yaml" } else { "application/json" };
+        let call = call.header("content-type", form).body(body.to_string());
         Some(call.send().await.ok()?.status().as_u16())
     }
 
