@@ -304,7 +304,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let say = |what: &str, value: f64, unit: &str| println!("{what}\t{value:.1}\t{unit}");
     for namespace in ["load-a", "load-d", "load-m", "load-w"] {
         let body = format!("{{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{{\"name\":\"{namespace}\"}}}}");
-        rate(&target, 1, 1, move |_| ("PATCH", format!("/api/v1/namespaces/{namespace}?fieldManager=load"), body.clone().into_bytes())).await?;
+        rate(&target, 1, 1, move |_| ("PATCH", format!("/api/v1/namespaces/{namespace}?fieldManager=load"), body.clone().into_bytes()))
+            .await?;
     }
     say("memory when empty", memory(&pids) as f64 / 1024.0, "MiB");
     let applies = 10_000;
@@ -327,7 +328,10 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (reads, mut best, cpu) = (60_000, 0.0_f64, processor(&pids));
     for _ in 0..3 {
         best = best.max(
-            rate(&target, 32, reads, move |at| ("GET", format!("/api/v1/namespaces/load-a/configmaps/c-{}", at * 7919 % applies), Vec::new())).await?,
+            rate(&target, 32, reads, move |at| {
+                ("GET", format!("/api/v1/namespaces/load-a/configmaps/c-{}", at * 7919 % applies), Vec::new())
+            })
+            .await?,
         );
     }
     say("reads (ConfigMap, best of 3)", best, "/s");

@@ -37,11 +37,7 @@ struct Outside {
 }
 
 /// Answers a request whose body arrives in time.
-pub async fn handle(
-    api: Arc<Api>,
-    request: Request<Incoming>,
-    body_timeout: Duration,
-) -> std::result::Result<Response<Body>, Infallible> {
+pub async fn handle(api: Arc<Api>, request: Request<Incoming>, body_timeout: Duration) -> std::result::Result<Response<Body>, Infallible> {
     let accept = text(request.headers(), header::ACCEPT);
     let outside = Outside {
         gzip: text(request.headers(), header::ACCEPT_ENCODING).split(',').any(|c| c.trim().starts_with("gzip")),

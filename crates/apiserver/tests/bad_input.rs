@@ -25,12 +25,8 @@ const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const PATCH: &str = "application/json-patch+json";
 
 async fn start() -> (Running, Access) {
-    let options = Options {
-        controllers: Controllers::NONE,
-        nodes: Nodes::None,
-        client_timeout: Duration::from_millis(400),
-        ..Options::default()
-    };
+    let options =
+        Options { controllers: Controllers::NONE, nodes: Nodes::None, client_timeout: Duration::from_millis(400), ..Options::default() };
     let running = Server::start(options).await.unwrap();
     let access = Access::of_kubeconfig(&running.kubeconfig());
     (running, access)
@@ -56,12 +52,17 @@ async fn every_kind_of_nonsense_is_refused_with_a_status() {
     assert_eq!(send(&access, "POST", DEPLOYMENTS, JSON, deployment.to_string().into_bytes()).await.0, 201);
     let (one, apply) = (format!("{MAPS}/a"), format!("{MAPS}/a?fieldManager=t"));
     let whole = format!("{DEPLOYMENTS}/a");
-    let in_map = |value: &str| format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":{value}}}}}");
+    let in_map = |value: &str| {
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"a\"}},\"data\":{{\"k\":{value}}}}}")
+    };
     let forged = |fields: &str| {
-        format!("{{\"metadata\":{{\"managedFields\":[{{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{fields}}}]}}}}")
+        format!(
+            "{{\"metadata\":{{\"managedFields\":[{{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{fields}}}]}}}}"
+        )
     };
     let copies: Vec<Value> = (0..10_001).map(|_| json!({"op": "copy", "from": "/data/k", "path": "/data/l"})).collect();
-    let nested_aliases: String = (1..30).map(|at| format!("a{at}: &a{at} [*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0}]\n", at - 1)).collect();
+    let nested_aliases: String =
+        (1..30).map(|at| format!("a{at}: &a{at} [*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0},*a{0}]\n", at - 1)).collect();
     let bomb = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\na0: &a0 [x,x,x,x,x,x,x,x,x]\n{nested_aliases}");
     for (what, method, path, form, body) in [
         ("an empty body", "POST", MAPS, JSON, String::new()),
@@ -90,11 +91,35 @@ async fn every_kind_of_nonsense_is_refused_with_a_status() {
         ("a patch of the name", "PATCH", &one, MERGE, "{\"metadata\":{\"name\":\"b\"}}".to_owned()),
         ("a deep merge patch", "PATCH", &one, MERGE, deep("{\"data\":", "}", "null", 100_000)),
         ("a directive without meaning", "PATCH", &whole, STRATEGIC, "{\"spec\":{\"template\":{\"$patch\":\"explode\"}}}".to_owned()),
-        ("an element without its key", "PATCH", &whole, STRATEGIC, "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}}}".to_owned()),
-        ("an order that is no list", "PATCH", &whole, STRATEGIC, "{\"spec\":{\"template\":{\"spec\":{\"$setElementOrder/containers\":3}}}}".to_owned()),
+        (
+            "an element without its key",
+            "PATCH",
+            &whole,
+            STRATEGIC,
+            "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}}}".to_owned(),
+        ),
+        (
+            "an order that is no list",
+            "PATCH",
+            &whole,
+            STRATEGIC,
+            "{\"spec\":{\"template\":{\"spec\":{\"$setElementOrder/containers\":3}}}}".to_owned(),
+        ),
         ("an apply with managedFields", "PATCH", &apply, APPLY, forged("{\"f:data\":{}}")),
-        ("a resourceVersion that is no number", "PUT", &one, JSON, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"1x\"}}".to_owned()),
-        ("a resourceVersion of the future", "PUT", &one, JSON, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"99999999\"}}".to_owned()),
+        (
+            "a resourceVersion that is no number",
+            "PUT",
+            &one,
+            JSON,
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"1x\"}}".to_owned(),
+        ),
+        (
+            "a resourceVersion of the future",
+            "PUT",
+            &one,
+            JSON,
+            "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"99999999\"}}".to_owned(),
+        ),
         ("an unknown policy", "DELETE", &one, JSON, "{\"propagationPolicy\":\"Sideways\"}".to_owned()),
         ("a precondition that does not hold", "DELETE", &one, JSON, "{\"preconditions\":{\"uid\":\"nobody\"}}".to_owned()),
     ] {
@@ -124,10 +149,18 @@ async fn forged_owners_are_dropped_and_bombs_of_fields_are_bounded() {
     for _ in 0..60 {
         nested = json!({"f:a": nested});
     }
-    for fields in [json!({"f:data": wide}), json!({"f:data": nested}), json!({"nonsense": 3}), json!({"k:{\"a\":": {}}), json!({"v:[": {}}), json!([])] {
+    for fields in [
+        json!({"f:data": wide}),
+        json!({"f:data": nested}),
+        json!({"nonsense": 3}),
+        json!({"k:{\"a\":": {}}),
+        json!({"v:[": {}}),
+        json!([]),
+    ] {
         let begin = Instant::now();
         let path = format!("{MAPS}/a?fieldManager=t");
-        let (code, made) = send(&access, "POST", &format!("{MAPS}?fieldManager=t"), JSON, with(fields.clone()).to_string().into_bytes()).await;
+        let (code, made) =
+            send(&access, "POST", &format!("{MAPS}?fieldManager=t"), JSON, with(fields.clone()).to_string().into_bytes()).await;
         assert!(code == 201 || (400..500).contains(&code), "{code} {}", fields.to_string().chars().take(80).collect::<String>());
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
         if code == 201 {
@@ -136,7 +169,14 @@ async fn forged_owners_are_dropped_and_bombs_of_fields_are_bounded() {
         }
     }
     // So many managers are not kept one by one.
-    let (code, _) = send(&access, "POST", MAPS, JSON, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "many"}}).to_string().into_bytes()).await;
+    let (code, _) = send(
+        &access,
+        "POST",
+        MAPS,
+        JSON,
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "many"}}).to_string().into_bytes(),
+    )
+    .await;
     assert_eq!(code, 201);
     for at in 0..30 {
         let body = json!({"data": {format!("k{at}"): "v"}}).to_string().into_bytes();
@@ -223,7 +263,10 @@ async fn slow_clients_are_let_go() {
     head.flush().await.unwrap();
     rest_of(&mut head).await;
     let mut body = connect(&running).await;
-    let request = format!("POST {MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: {JSON}\r\nContent-Length: 100\r\n\r\n{{", access.token);
+    let request = format!(
+        "POST {MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Type: {JSON}\r\nContent-Length: 100\r\n\r\n{{",
+        access.token
+    );
     body.write_all(request.as_bytes()).await.unwrap();
     body.flush().await.unwrap();
     let said = rest_of(&mut body).await;
@@ -245,7 +288,9 @@ async fn a_watcher_that_does_not_read_costs_no_memory_and_is_told_that_it_fell_b
     let request = format!("GET {MAPS}?watch=1&resourceVersion=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", access.token);
     watcher.write_all(request.as_bytes()).await.unwrap();
     watcher.flush().await.unwrap();
-    let map = |text: String| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"text": text}}).to_string().into_bytes();
+    let map = |text: String| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"text": text}}).to_string().into_bytes()
+    };
     let path = format!("{MAPS}/a?fieldManager=t&force=true");
     // More than is kept of the past, and far more than sockets hold.
     for at in 0..60 {

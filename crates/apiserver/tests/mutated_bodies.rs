@@ -44,11 +44,52 @@ const SEEDS: &[&[u8]] = &[
 
 /// What readers stumble over.
 const WORDS: &[&[u8]] = &[
-    b"null", b"{}", b"[]", b"\"\"", b"-1", b"1e999", b"18446744073709551616", b"0.1", b"true", b"\"\\u0000\"", b"\\ud800", b"\xff\xfe", b"\"$patch\":\"replace\"",
-    b"\"$patch\":\"delete\"", b"\"$retainKeys\":[\"x\"]", b"\"$deleteFromPrimitiveList/finalizers\":[\"a\"]", b"\"f:data\":{\"f:key\":{}}", b"\"k:{\\\"name\\\":\\\"main\\\"}\":{}",
-    b"\"v:\\\"x\\\"\":{}", b"\"metadata\":null", b"\"metadata\":[]", b"\"managedFields\":[{}]", b"\"name\":\"../x\"", b"\"resourceVersion\":\"999\"", b"\"generateName\":\"a-\"",
-    b"\"deletionTimestamp\":\"x\"", b"\"ownerReferences\":[{\"uid\":\"x\"}]", b"/-", b"/~1~0", b"*id", b"&id ", b"!!binary ", b"? ", b"<<: *a", b"---\n", b"|+\n", b"\t",
-    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":", b"9999999999Ei", b"\"spec\":{}", b"%00", b"%zz", b",,,", b"((", b"!!",
+    b"null",
+    b"{}",
+    b"[]",
+    b"\"\"",
+    b"-1",
+    b"1e999",
+    b"18446744073709551616",
+    b"0.1",
+    b"true",
+    b"\"\\u0000\"",
+    b"\\ud800",
+    b"\xff\xfe",
+    b"\"$patch\":\"replace\"",
+    b"\"$patch\":\"delete\"",
+    b"\"$retainKeys\":[\"x\"]",
+    b"\"$deleteFromPrimitiveList/finalizers\":[\"a\"]",
+    b"\"f:data\":{\"f:key\":{}}",
+    b"\"k:{\\\"name\\\":\\\"main\\\"}\":{}",
+    b"\"v:\\\"x\\\"\":{}",
+    b"\"metadata\":null",
+    b"\"metadata\":[]",
+    b"\"managedFields\":[{}]",
+    b"\"name\":\"../x\"",
+    b"\"resourceVersion\":\"999\"",
+    b"\"generateName\":\"a-\"",
+    b"\"deletionTimestamp\":\"x\"",
+    b"\"ownerReferences\":[{\"uid\":\"x\"}]",
+    b"/-",
+    b"/~1~0",
+    b"*id",
+    b"&id ",
+    b"!!binary ",
+    b"? ",
+    b"<<: *a",
+    b"---\n",
+    b"|+\n",
+    b"\t",
+    b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+    b"{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":",
+    b"9999999999Ei",
+    b"\"spec\":{}",
+    b"%00",
+    b"%zz",
+    b",,,",
+    b"((",
+    b"!!",
 ];
 
 fn mutate(random: &mut Random, body: &mut Vec<u8>) {
@@ -81,7 +122,8 @@ fn mutate(random: &mut Random, body: &mut Vec<u8>) {
                 // One value for another.
                 if let Some(colon) = body.iter().skip(at).position(|byte| *byte == b':') {
                     let start = at + colon + 1;
-                    let end = body.iter().skip(start).position(|byte| matches!(byte, b',' | b'}' | b'\n')).map_or(body.len(), |p| start + p);
+                    let end =
+                        body.iter().skip(start).position(|byte| matches!(byte, b',' | b'}' | b'\n')).map_or(body.len(), |p| start + p);
                     body.splice(start..end, WORDS[random.below(WORDS.len())].iter().copied());
                 }
             }
@@ -107,7 +149,12 @@ fn no_body_brings_the_server_down() {
         let Ok(code) = outcome else {
             panic!("a panic after {sent} bodies: {:?} {}", REQUESTS[usize::from(input[0])], String::from_utf8_lossy(&body));
         };
-        assert!(before.elapsed() < Duration::from_secs(10), "{:?} took too long: {}", REQUESTS[usize::from(input[0])], String::from_utf8_lossy(&body));
+        assert!(
+            before.elapsed() < Duration::from_secs(10),
+            "{:?} took too long: {}",
+            REQUESTS[usize::from(input[0])],
+            String::from_utf8_lossy(&body)
+        );
         sent += 1;
         accepted += u32::from((200..300).contains(&code));
         broken += u32::from(code >= 500);

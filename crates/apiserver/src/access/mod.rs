@@ -77,7 +77,11 @@ impl Access {
         }
         let Some(claims) = self.tokens.verify(token).filter(|claims| claims.is_alive(api)) else { return Bearer::Unknown };
         let shared: Vec<String> = claims.aud.iter().filter(|of| audiences.contains(&of.as_str())).cloned().collect();
-        if shared.is_empty() { Bearer::NotMeant { audiences: claims.aud } } else { Bearer::Known { user: claims.user(), audiences: shared } }
+        if shared.is_empty() {
+            Bearer::NotMeant { audiences: claims.aud }
+        } else {
+            Bearer::Known { user: claims.user(), audiences: shared }
+        }
     }
 
     pub fn authenticate(&self, api: &Api, headers: &HeaderMap) -> Result<User> {
@@ -107,7 +111,11 @@ impl Access {
             if groups.is_empty() && uid.is_empty() && extra.is_empty() {
                 return Ok(user);
             }
-            let shown = if groups.is_empty() { "(nil)".to_owned() } else { format!("{{{}}}", groups.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(", ")) };
+            let shown = if groups.is_empty() {
+                "(nil)".to_owned()
+            } else {
+                format!("{{{}}}", groups.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(", "))
+            };
             return Err(Status::bad_request(format!(
                 "requested &user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:[]string{shown}, Extra:map[string][]string(nil)}} without impersonating a user name"
             )));

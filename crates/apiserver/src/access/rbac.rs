@@ -1,6 +1,6 @@
-use crate::store::{Record, Uid};
 use super::{MASTERS, User};
 use crate::api::{Api, text};
+use crate::store::{Record, Uid};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

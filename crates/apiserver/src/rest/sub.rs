@@ -75,7 +75,11 @@ pub fn virtual_create(context: &Context) -> Result<Reply> {
                 problems.push(Cause::invalid("spec.nonResourceAttributes", &path_asked(spec), "disallowed on this kind of request"));
             }
             if local && let Some(of) = spec.get("resourceAttributes").filter(|of| text(of, "/namespace") != context.target.namespace) {
-                problems.push(Cause::invalid("spec.resourceAttributes.namespace", &json!(text(of, "/namespace")), "must match metadata.namespace"));
+                problems.push(Cause::invalid(
+                    "spec.resourceAttributes.namespace",
+                    &json!(text(of, "/namespace")),
+                    "must match metadata.namespace",
+                ));
             }
             refuse_review(context, &object, problems)?;
             object["status"] = review(context, &who, spec);

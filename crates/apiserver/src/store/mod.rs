@@ -113,10 +113,10 @@ impl Store {
             }
             inner.log = Some(log);
         }
-        let disk = inner.log.as_ref().map(|_| Disk {
-            wanted: Notify::new(),
-            done: watch::Sender::new(Synced { revision: inner.revision, failed: false }),
-        });
+        let disk = inner
+            .log
+            .as_ref()
+            .map(|_| Disk { wanted: Notify::new(), done: watch::Sender::new(Synced { revision: inner.revision, failed: false }) });
         Ok(Self { inner: RwLock::new(inner), observer: OnceLock::new(), disk })
     }
 
