@@ -8,7 +8,7 @@
 use crate::access::{Access, Tokens, User, bootstrap};
 use crate::api::Api;
 use crate::controllers::{self, Queues};
-use crate::protocol::negotiate;
+use crate::protocol::negotiate::{self, Forms};
 use crate::protocol::path::{Query, resource_target};
 use crate::rest::{self, Context, Reply};
 use crate::store::{SNAPSHOT_AFTER, Store};
@@ -159,7 +159,7 @@ impl Probe {
         let Ok(Some(target)) = resource_target(&method, path, &query) else { return 404 };
         let registry = self.api.registry();
         let Some(resource) = registry.find(&target.group, &target.version, &target.resource).cloned() else { return 404 };
-        let Ok(accepted) = negotiate::accept("application/json", false, true) else { return 406 };
+        let Ok(accepted) = negotiate::accept("application/json", false, Forms { shapes: true, protobuf: true }) else { return 406 };
         let context = Context::new(
             Arc::clone(&self.api),
             User::admin(),
