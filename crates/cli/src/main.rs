@@ -31,52 +31,62 @@ type Running<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
 
 /// One verb: its part of the command tree, and what runs it.
 struct Verb {
+    /// The word that names it.
+    name: &'static str,
     command: fn() -> Command,
     run: for<'a> fn(&'a Context, &'a [String], &'a ArgMatches) -> Running<'a>,
 }
 
 macro_rules! verb {
-    ($($module:ident)::+) => {
-        Verb { command: $($module)::+::command, run: |context, path, matches| Box::pin($($module)::+::run(context, path, matches)) }
+    ($name:literal $($module:ident)::+) => {
+        Verb {
+            name: $name,
+            command: $($module)::+::command,
+            run: |context, path, matches| Box::pin($($module)::+::run(context, path, matches)),
+        }
     };
     // The verbs that know artifacts only share a module.
-    (artifact $command:ident $run:ident) => {
-        Verb { command: verbs::artifact::$command, run: |context, _, matches| Box::pin(verbs::artifact::$run(context, matches)) }
+    ($name:literal artifact $command:ident $run:ident) => {
+        Verb {
+            name: $name,
+            command: verbs::artifact::$command,
+            run: |context, _, matches| Box::pin(verbs::artifact::$run(context, matches)),
+        }
     };
 }
 
 static VERBS: &[Verb] = &[
-    verb!(up),
-    verb!(verbs::apiserver),
-    verb!(verbs::build),
-    verb!(verbs::check),
-    verb!(verbs::completion),
-    verb!(verbs::create),
-    verb!(verbs::debug),
-    verb!(verbs::delete),
-    verb!(verbs::diff),
-    verb!(verbs::envsubst),
-    verb!(verbs::events),
-    verb!(verbs::export),
-    verb!(verbs::get),
-    verb!(verbs::helm),
-    verb!(verbs::install),
-    verb!(verbs::kustomize),
-    verb!(artifact list_command list),
-    verb!(verbs::logs),
-    verb!(verbs::migrate),
-    verb!(artifact pull_command pull),
-    verb!(artifact push_command push),
-    verb!(verbs::reconcile),
-    verb!(verbs::resume),
-    verb!(verbs::stats),
-    verb!(verbs::suspend),
-    verb!(artifact tag_command tag),
-    verb!(verbs::trace),
-    verb!(verbs::tree),
-    verb!(verbs::trigger),
-    verb!(verbs::uninstall),
-    verb!(verbs::version),
+    verb!("up" up),
+    verb!("apiserver" verbs::apiserver),
+    verb!("build" verbs::build),
+    verb!("check" verbs::check),
+    verb!("completion" verbs::completion),
+    verb!("create" verbs::create),
+    verb!("debug" verbs::debug),
+    verb!("delete" verbs::delete),
+    verb!("diff" verbs::diff),
+    verb!("envsubst" verbs::envsubst),
+    verb!("events" verbs::events),
+    verb!("export" verbs::export),
+    verb!("get" verbs::get),
+    verb!("helm" verbs::helm),
+    verb!("install" verbs::install),
+    verb!("kustomize" verbs::kustomize),
+    verb!("list" artifact list_command list),
+    verb!("logs" verbs::logs),
+    verb!("migrate" verbs::migrate),
+    verb!("pull" artifact pull_command pull),
+    verb!("push" artifact push_command push),
+    verb!("reconcile" verbs::reconcile),
+    verb!("resume" verbs::resume),
+    verb!("stats" verbs::stats),
+    verb!("suspend" verbs::suspend),
+    verb!("tag" artifact tag_command tag),
+    verb!("trace" verbs::trace),
+    verb!("tree" verbs::tree),
+    verb!("trigger" verbs::trigger),
+    verb!("uninstall" verbs::uninstall),
+    verb!("version" verbs::version),
 ];
 
 /// Verbs that Flux does not have; help lists them apart.
@@ -85,15 +95,19 @@ static BEYOND: &[&str] = &["up", "apiserver", "kustomize", "helm"];
 /// Verbs that stand in for another tool, whose errors scripts look for: told as that tool tells them.
 static PLAIN: &[&str] = &["helm"];
 
-/// The whole command tree.
-fn tree() -> Command {
+/// Verbs that only compute: one thread does for them, and starts quicker.
+static ALONE: &[&str] = &["helm", "kustomize"];
+
+/// The command tree: of one verb, when the command line begins with it, else the whole. Building all of it takes longer than many a verb.
+fn tree(first: Option<&str>) -> Command {
     let root = shell::flags::group("sluice", "GitOps for Kubernetes: brings clusters to the state that Git, OCI registries and Helm repositories declare")
         .bin_name("sluice")
         .after_help(
             "  # Try it without any cluster\n  sluice up examples/podinfo\n\n  # What is there, and is it well?\n  sluice get all -A\n\n  # Fetch the newest commit and apply it now\n  sluice reconcile kustomization apps --with-source",
         )
         .args(shell::cluster::flags());
-    VERBS.iter().fold(root, |root, verb| root.subcommand((verb.command)()))
+    let only = first.filter(|first| VERBS.iter().any(|verb| verb.name == *first));
+    VERBS.iter().filter(|verb| only.is_none_or(|only| verb.name == only)).fold(root, |root, verb| root.subcommand((verb.command)()))
 }
 
 fn main() -> ExitCode {
@@ -115,17 +129,32 @@ fn main() -> ExitCode {
 }
 
 fn run(words: Vec<String>) -> Outcome {
-    let (path, matches, own_token) = match shell::parse::parse(tree(), words, BEYOND)? {
+    let tree = tree(words.get(1).map(String::as_str));
+    let (path, matches, own_token) = match shell::parse::parse(tree, words, BEYOND)? {
         Parsed::Help(text) => return shell::output::print(&text),
         Parsed::Run { path, matches, own_token } => (path, matches, own_token),
     };
-    let verb = VERBS.iter().find(|verb| path.first().is_some_and(|first| (verb.command)().get_name() == first));
+    let verb = VERBS.iter().find(|verb| path.first().is_some_and(|first| verb.name == first));
     let verb = verb.ok_or_else(|| shell::Failure::new(format!("unknown command {path:?}")))?;
     let leaf = shell::parse::last(&matches);
     let context = Context::new("sluice", leaf, own_token)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut builder =
+        if ALONE.contains(&verb.name) { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
+    let runtime = builder
         .enable_all()
         .build()
         .map_err(|error| shell::Failure::new(format!("cannot start the runtime: {error}")))?;
     runtime.block_on((verb.run)(&context, &path, leaf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_called_what_their_commands_are() {
+        for verb in VERBS {
+            assert_eq!((verb.command)().get_name(), verb.name);
+        }
+    }
 }

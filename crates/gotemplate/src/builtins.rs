@@ -4,7 +4,7 @@ use crate::{Failure, Function, Kind, Run, Str, Type, Value, fmt, number};
 
 type Result = std::result::Result<Value, Failure>;
 
-/// `and` and `or` come first: the executor knows them by their places.
+/// `and`, `or` and `call` are known to the executor by their places.
 pub(crate) const ALL: &[Function] = &[
     Function::variadic("and", &[Type::Reflect], Type::Reflect, |_, args| Ok(pick(args, false))),
     Function::variadic("or", &[Type::Reflect], Type::Reflect, |_, args| Ok(pick(args, true))),
@@ -39,10 +39,15 @@ fn pick(args: &[Value], truth: bool) -> Value {
     args.iter().find(|arg| arg.truth() == truth).or(args.last()).cloned().unwrap_or(Value::Invalid)
 }
 
+/// No value of a template is a function. The executor knows what it was called with.
 fn call(_: &mut Run<'_>, args: &[Value]) -> Result {
-    match &args[0] {
-        Value::Invalid => Err(Failure::new("call of nil")),
-        other => Err(Failure::new(format!("non-function {} of type {}", "of call", other.type_name()))),
+    Err(Failure::new(not_callable("of call", &args[0])))
+}
+
+pub(crate) fn not_callable(shown: &str, value: &Value) -> String {
+    match value {
+        Value::Invalid => "call of nil".to_owned(),
+        other => format!("non-function {shown} of type {}", other.type_name()),
     }
 }
 
@@ -210,8 +215,8 @@ fn equal_pair(a: &Value, b: &Value) -> std::result::Result<bool, Failure> {
             Err(Failure::new(format!("non-comparable types {}: {}, {}: {}", show(a)?, a.type_name(), b.type_name(), show(b)?)))
         }
         Basic::Other if matches!(b.kind(), Kind::Map | Kind::Slice) => {
-            let text = fmt::text(b)?;
-            Err(Failure::new(format!("non-comparable type {}: {}", text.text(), b.type_name())))
+            let text = fmt::sprintf(b"%s", std::slice::from_ref(b))?;
+            Err(Failure::new(format!("non-comparable type {}: {}", String::from_utf8_lossy(&text), b.type_name())))
         }
         Basic::Other => Ok(a.deep_equal(b)),
     }

@@ -4,7 +4,8 @@ use crate::{
     Failure, Function, Kind, Limit, Location, Map, Method, Object, ParseError, Set, Str, Type, Value,
     ast::{Branch, Call, Command, Node, Pipe, Template, Word, WordKind},
     fmt,
-    function::{AND, OR},
+    builtins,
+    function::{AND, CALL, OR},
     number::quote,
     parse::{RED_ZONE, STACK, UNDECLARED},
     set::{Snippet, Templates},
@@ -792,6 +793,12 @@ impl<'a> Run<'a> {
         };
         if index == AND || index == OR {
             return self.and_or(state, dot, interface, name, index == OR, words, value).map(Some);
+        }
+        if let (CALL, [_, called, ..]) = (index, words) {
+            let found = self.argument(state, dot, interface, Type::Reflect, called)?;
+            let failure = Failure::new(builtins::not_callable(&called.to_string(), &found));
+            state.at = node;
+            return Err(self.place(state, failure, format!("error calling {name}: ")));
         }
         self.call(state, dot, interface, node, name, Callee::Function(function), words, value, write)
     }

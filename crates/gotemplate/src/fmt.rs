@@ -399,7 +399,9 @@ impl Printer {
                 return self.pad(text.as_bytes());
             }
             'U' => {
-                let mut text = format!("U+{size:04X}");
+                // A negative number shows as its bits.
+                let bits = if negative { size.wrapping_neg() } else { size };
+                let mut text = format!("U+{bits:04X}");
                 if self.flags.sharp
                     && let Some(c) = u32::try_from(size).ok().and_then(char::from_u32).filter(|c| number::is_print(*c))
                 {
@@ -455,8 +457,10 @@ impl Printer {
             'E' => number::scientific(value, precision.or(Some(6)), 'E'),
             'f' | 'F' => number::fixed(value, precision.or(Some(6))),
             'x' | 'X' => number::hexadecimal(value, precision, verb == 'X'),
+            'b' => binary(value),
             _ => return self.bad(verb, original),
         };
+        let text = if self.flags.sharp && verb != 'b' { sharp(&text, verb, precision) } else { text };
         let (negative, body) = match text.strip_prefix('-') {
             Some(body) => (true, body.to_owned()),
             None => (false, text.trim_start_matches('+').to_owned()),
@@ -484,6 +488,36 @@ impl Printer {
         }
         self.flags.zero = zero;
     }
+}
+
+/// A mantissa and a power of two, as `strconv` writes the format `b`.
+fn binary(value: f64) -> String {
+    if !value.is_finite() {
+        return number::general(value, None, 'e');
+    }
+    let bits = value.to_bits();
+    let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
+    let (mantissa, exponent) = if exponent == 0 { (fraction, -1_074) } else { (fraction | 1 << 52, exponent as i64 - 1_075) };
+    format!("{}{mantissa}p{exponent:+}", if value.is_sign_negative() { "-" } else { "" })
+}
+
+/// The flag `#` on a float: always a point, and zeros up to the precision.
+fn sharp(text: &str, verb: char, precision: Option<usize>) -> String {
+    let (sign, text) = text.split_at(text.starts_with(['-', '+']).into());
+    if !text.starts_with(|c: char| c.is_ascii_digit()) {
+        return format!("{sign}{text}");
+    }
+    let hexadecimal = matches!(verb, 'x' | 'X');
+    let tail = text.find(|c| matches!(c, 'p' | 'P') || !hexadecimal && matches!(c, 'e' | 'E')).unwrap_or(text.len());
+    let (head, tail) = text.split_at(tail);
+    let mut missing = if matches!(verb, 'v' | 'g' | 'G' | 'x') { precision.unwrap_or(6) } else { 0 };
+    // Go counts from the first character that is no zero, which may be the x of 0x.
+    missing = missing.saturating_sub(head.trim_start_matches(['0', '.']).chars().filter(|c| *c != '.').count());
+    let point = if head.contains('.') { "" } else { "." };
+    if point == "." && head == "0" {
+        missing = missing.saturating_sub(1);
+    }
+    format!("{sign}{head}{point}{}{tail}", "0".repeat(missing))
 }
 
 fn rune(negative: bool, size: u64) -> char {

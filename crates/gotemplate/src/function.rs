@@ -109,6 +109,7 @@ pub struct Functions {
 /// `and` and `or` evaluate their arguments one by one; the executor knows them by these places.
 pub(crate) const AND: u32 = 0;
 pub(crate) const OR: u32 = 1;
+pub(crate) const CALL: u32 = 3;
 
 impl Functions {
     /// Go's own functions.

@@ -94,7 +94,10 @@ impl Trace {
         for (at, (text, _)) in known.iter().enumerate() {
             by_text.entry(text).or_default().push(at);
         }
-        let (mut marks, mut cursor, mut at) = (vec![(start, origin.clone())], 0, start);
+        // A line break at the start ends a line on which the action shows nothing.
+        let breaks = written.first() == Some(&b'\n');
+        let first = Origin { value: origin.value.clone().filter(|_| !breaks), ..origin.clone() };
+        let (mut marks, mut cursor, mut at) = (vec![(start, first)], 0, start);
         let mut keys = Keys::default();
         for line in written.split_inclusive(|b| *b == b'\n') {
             let text = line.trim_ascii();

@@ -28,10 +28,16 @@ type Read<'r> = dyn FnMut(String) -> Result<String, String> + 'r;
 fn run(values: &mut Table, line: &str, mode: Mode, read: &mut Read<'_>) -> Result<(), String> {
     let mut parser = Parser { chars: line.chars().collect(), at: 0, mode, read };
     while parser.at < parser.chars.len() {
-        parser.key(values, 0)?;
+        match parser.key(values, 0) {
+            // Helm takes the end of the line for the end of the work, even inside an index.
+            Err(why) if why == INDEX_ENDS => break,
+            done => done?,
+        }
     }
     Ok(())
 }
+
+const INDEX_ENDS: &str = "error parsing index: EOF";
 
 /// `--set-file`: each value names a file, whose text is what is set.
 pub fn set_file(values: &mut Table, line: &str, read: &mut dyn FnMut(String) -> Result<String, String>) -> Result<(), String> {
@@ -149,7 +155,7 @@ impl Parser<'_, '_> {
     fn index(&mut self) -> Result<usize, String> {
         let (text, stop) = self.until(&[']']);
         if stop.is_none() {
-            return Err("error parsing index: EOF".to_owned());
+            return Err(INDEX_ENDS.to_owned());
         }
         let index: i64 =
             text.parse().map_err(|_| format!("error parsing index: strconv.Atoi: parsing {}: invalid syntax", quote(&text)))?;

@@ -16,8 +16,9 @@ pub struct SystemRandom;
 
 impl Random for SystemRandom {
     fn fill(&mut self, bytes: &mut [u8]) {
-        // The operating system's generator does not fail once it is seeded; were it to, no key may be made of zeros.
-        aws_lc_rs::rand::fill(bytes).expect("the operating system gives random bytes");
+        // Asked straight: the TLS library's generator takes tens of milliseconds to seed itself from jitter.
+        // The operating system's does not fail once it is seeded; were it to, no key may be made of zeros.
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }
 

@@ -86,13 +86,51 @@ fn explain(error: &regex::Error, pattern: &str) -> String {
     format!("{go}: `{pattern}`")
 }
 
+/// The length of a repetition that a pattern begins with.
+fn repetition(pattern: &str) -> Option<usize> {
+    match pattern.as_bytes().first()? {
+        b'*' | b'+' | b'?' => Some(1),
+        b'{' => repeat(&pattern[1..]).and_then(|_| Some(pattern.find('}')? + 1)),
+        _ => None,
+    }
+}
+
 /// Perl classes are ASCII in RE2; `\Q…\E` quotes; `\z` is the end, `\C` and look-around do not exist.
 fn translate(pattern: &str) -> std::result::Result<String, String> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
     let mut in_class = false;
+    // What a repetition would repeat, the repetition before it, and the member of a class before a dash.
+    let (mut operand, mut repeated, mut member) = (false, None::<usize>, None::<char>);
     while let Some(c) = rest.chars().next() {
         let tail = &rest[c.len_utf8()..];
+        let at = pattern.len() - rest.len();
+        if !in_class && let Some(length) = repetition(rest) {
+            let end = at + length + usize::from(rest[length..].starts_with('?'));
+            if let Some(start) = repeated {
+                return Err(format!("invalid nested repetition operator: `{}`", &pattern[start..end]));
+            }
+            if !operand {
+                return Err(format!("missing argument to repetition operator: `{}`", &pattern[at..end]));
+            }
+            if rest.strip_prefix('{').and_then(repeat).is_some_and(|count| count > MAX_REPEAT) {
+                return Err(format!("invalid repeat count: `{}`", &pattern[at..at + length]));
+            }
+            out.push_str(&pattern[at..end]);
+            repeated = Some(at);
+            rest = &pattern[end..];
+            continue;
+        }
+        if in_class && c != '\\' {
+            let high = rest.strip_prefix('-').and_then(|after| after.chars().next()).filter(|high| *high != ']' && *high != '\\');
+            if let (Some(low), Some(high)) = (member, high)
+                && high < low
+            {
+                return Err(format!("invalid character class range: `{low}-{high}`"));
+            }
+        }
+        member = (in_class && c != '\\' && c != '[').then_some(c);
+        (operand, repeated) = (in_class || !matches!(c, '(' | '|'), None);
         if c == '\\' {
             let Some(escaped) = tail.chars().next() else { return Err("trailing backslash at end of expression: ``".to_owned()) };
             let after = &tail[escaped.len_utf8()..];
@@ -111,6 +149,13 @@ fn translate(pattern: &str) -> std::result::Result<String, String> {
                     rest = after;
                 }
                 'E' => {}
+                'p' | 'P' | 'x' if after.starts_with('{') => {
+                    let end = after.find('}').map_or(after.len(), |end| end + 1);
+                    out.push('\\');
+                    out.push(escaped);
+                    out.push_str(&after[..end]);
+                    rest = &after[end..];
+                }
                 'C' | 'Z' => return Err(format!("invalid escape sequence: `\\{escaped}`")),
                 'h' | 'H' | 'R' | 'X' | 'K' | 'G' | '<' | '>' | 'u' | 'U' if escaped.is_ascii_alphabetic() => {
                     return Err(format!("invalid escape sequence: `\\{escaped}`"));
@@ -161,17 +206,11 @@ fn translate(pattern: &str) -> std::result::Result<String, String> {
                 if let Some(bad) = ["?=", "?!", "?<=", "?<!", "?>", "?#", "?|"].iter().find(|bad| rest.starts_with(**bad)) {
                     return Err(format!("invalid or unsupported Perl syntax: `({bad}`"));
                 }
-                out.push('(');
+                out.push_str("(?");
+                rest = &rest[1..];
             }
-            '{' if !in_class => match repeat(rest) {
-                Some(count) if count > MAX_REPEAT => {
-                    let end = rest.find('}').map_or(rest.len(), |end| end + 1);
-                    return Err(format!("invalid repeat count: `{{{}`", &rest[..end]));
-                }
-                Some(_) => out.push('{'),
-                // Not a repetition: a plain brace.
-                None => out.push_str(r"\{"),
-            },
+            // Not a repetition: a plain brace.
+            '{' if !in_class => out.push_str(r"\{"),
             '}' if !in_class && !closes_repeat(&out) => out.push_str(r"\}"),
             c => out.push(c),
         }

@@ -36,6 +36,19 @@ pub struct House {
 
 impl House {
     pub fn start(options: Options) -> Self {
+        let mut house = Self::cluster_alone(options);
+        house.install();
+        house.start_source();
+        house.start_kustomize();
+        house
+    }
+
+    /// The API server, or the cluster given from outside, and nothing else.
+    pub fn cluster() -> Self {
+        Self::cluster_alone(Options::default())
+    }
+
+    fn cluster_alone(options: Options) -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
         let outside = std::env::var_os("SLUICE_TEST_KUBECONFIG").map(PathBuf::from);
         let kubeconfig = outside.clone().unwrap_or_else(|| state.path().join("kubeconfig"));
@@ -53,9 +66,6 @@ impl House {
         if outside.is_none() {
             house.start_api();
         }
-        house.install();
-        house.start_source();
-        house.start_kustomize();
         house
     }
 

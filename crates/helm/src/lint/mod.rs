@@ -114,7 +114,7 @@ fn check_values(place: &Place<'_>, overrides: &Table, skip_schema: bool, finding
         };
         let mut all = overrides.clone();
         values::coalesce_tables(&mut all, &own, "", false, &mut Vec::new());
-        schema::Compiled::new(&schema)?.check(&all).map_err(|why| why.trim_end_matches('\n').to_owned())
+        schema::Compiled::new(&schema)?.check(&all)
     };
     findings.rule(Severity::Error, VALUES, check());
 }
@@ -145,7 +145,7 @@ fn check_templates(
         Ok(files) => files,
         // Helm's linter stops without a word where values do not fit together.
         Err(Error::Values(_)) => return,
-        Err(error) => return findings.error(TEMPLATES, error.to_string().trim_end().to_owned()),
+        Err(error) => return findings.error(TEMPLATES, error.to_string()),
     };
     for template in &chart.templates {
         let name = &*template.name;

@@ -63,6 +63,18 @@ pub fn load(path: &Path) -> Result<Chart, Failure> {
     Chart::from_archive(&packed, limits).map_err(wrong)
 }
 
+/// Loads a chart after a look for its definition, as the commands that take any kind of chart do.
+pub fn detect(path: &Path) -> Result<Chart, Failure> {
+    let definition = path.join("Chart.yaml");
+    match fs::metadata(&definition) {
+        Err(error) if is_directory(path) => {
+            let (shown, why) = (definition.display(), files::reason(&error));
+            Err(Failure::new(format!("unable to detect chart at {shown}: open {shown}: {why}")))
+        }
+        _ => load(path),
+    }
+}
+
 /// All files below a directory, links followed as Helm follows them.
 pub fn read_directory(path: &Path) -> Result<MemoryTree, Failure> {
     let mut tree = MemoryTree::new();

@@ -35,7 +35,7 @@ pub fn run(what: &str, matches: &ArgMatches) -> Outcome {
     if !matches.text("repo").is_empty() {
         return Err(Failure::new("charts are read from directories and packed files only; --repo cannot be used here"));
     }
-    let chart = place::load(&place::locate(given.first().map_or("", String::as_str))?)?;
+    let chart = place::detect(&place::locate(given.first().map_or("", String::as_str))?)?;
     let all = what == "all";
     let mut out = String::new();
     if all || what == "chart" {

@@ -79,7 +79,7 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let (name, chart_place) = name_and_chart(matches)?;
     let path = place::locate(&chart_place)?;
     let (values, mut sources) = values::read(matches)?;
-    let mut chart = place::load(&path)?;
+    let mut chart = place::detect(&path)?;
     if !matches!(chart.metadata.kind.as_str(), "" | "application") {
         return Err(Failure::new(format!("{} charts are not installable", chart.metadata.kind)));
     }
