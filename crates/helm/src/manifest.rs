@@ -299,15 +299,15 @@ fn head(document: &str) -> Result<Head, String> {
             }
         }
     };
-    let api_version = text(&mut top, "apiVersion", "SimpleHead.apiVersion")?;
-    let kind = text(&mut top, "kind", "SimpleHead.kind")?;
+    let api_version = text(&mut top, "apiVersion", ".apiVersion")?;
+    let kind = text(&mut top, "kind", ".kind")?;
     let mut metadata = match top.remove("metadata") {
         None | Some(Value::Null) => return Ok(Head { api_version, kind, ..Head::default() }),
         Some(Value::Object(metadata)) => metadata,
         Some(other) => {
             return Err(cannot(
                 &other,
-                "struct field SimpleHead.metadata of type struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \"json:\\\"annotations\\\"\" }",
+                "struct field .metadata of type struct { Name string \"json:\\\"name\\\"\"; Annotations map[string]string \"json:\\\"annotations\\\"\" }",
             ));
         }
     };
@@ -321,7 +321,7 @@ fn head(document: &str) -> Result<Head, String> {
                 match value {
                     Value::String(text) => drop(annotations.insert(key, text)),
                     Value::Null => drop(annotations.insert(key, String::new())),
-                    other => return Err(cannot(&other, "struct field .metadata.annotations of type string")),
+                    other => return Err(cannot(&other, &format!("struct field .metadata.annotations.{key} of type string"))),
                 }
             }
         }

@@ -196,7 +196,106 @@ fn from_json<T: for<'de> Deserialize<'de>>(mut value: Value) -> Result<T, String
     if value.is_null() {
         value = Value::Object(serde_json::Map::new());
     }
+    match &value {
+        Value::Object(map) => check_fields(map, FIELDS, "")?,
+        other => return Err(format!("cannot unmarshal {} into Go value of type loader.chartBase", json_type(other))),
+    }
     serde_json::from_value(value).map_err(|error| error.to_string())
+}
+
+/// What Go's struct wants of a field.
+enum Shape {
+    Text,
+    Flag,
+    Texts,
+    TextMap,
+    Anything,
+    Structs(&'static str, &'static [(&'static str, Shape)]),
+}
+
+type Fields = [(&'static str, Shape)];
+
+/// The fields of Chart.yaml, requirements.yaml and Chart.lock.
+const FIELDS: &Fields = &[
+    ("name", Shape::Text),
+    ("home", Shape::Text),
+    ("sources", Shape::Texts),
+    ("version", Shape::Text),
+    ("description", Shape::Text),
+    ("keywords", Shape::Texts),
+    ("maintainers", Shape::Structs("v2.Maintainer", &[("name", Shape::Text), ("email", Shape::Text), ("url", Shape::Text)])),
+    ("icon", Shape::Text),
+    ("apiVersion", Shape::Text),
+    ("condition", Shape::Text),
+    ("tags", Shape::Text),
+    ("appVersion", Shape::Text),
+    ("deprecated", Shape::Flag),
+    ("annotations", Shape::TextMap),
+    ("kubeVersion", Shape::Text),
+    ("dependencies", Shape::Structs("v2.Dependency", DEPENDENCY)),
+    ("type", Shape::Text),
+    ("digest", Shape::Text),
+];
+
+const DEPENDENCY: &Fields = &[
+    ("name", Shape::Text),
+    ("version", Shape::Text),
+    ("repository", Shape::Text),
+    ("condition", Shape::Text),
+    ("tags", Shape::Texts),
+    ("enabled", Shape::Flag),
+    ("import-values", Shape::Anything),
+    ("alias", Shape::Text),
+];
+
+pub(crate) fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// Refuses what does not fit Go's struct, in the words of its JSON package.
+fn check_fields(map: &serde_json::Map<String, Value>, fields: &Fields, above: &str) -> Result<(), String> {
+    for (key, value) in map {
+        let Some((_, shape)) = fields.iter().find(|(name, _)| name == key) else { continue };
+        let path = format!("{above}.{key}");
+        let field = |wanted: &str| Err(format!("cannot unmarshal {} into Go struct field {path} of type {wanted}", json_type(value)));
+        let item = |item: &Value, at: usize, wanted: &str| Err(format!("cannot unmarshal {} into {path}.{at} of type {wanted}", json_type(item)));
+        match (shape, value) {
+            (_, Value::Null) | (Shape::Text, Value::String(_)) | (Shape::Flag, Value::Bool(_)) => {}
+            (Shape::Text, _) => return field("string"),
+            (Shape::Flag, _) => return field("bool"),
+            (Shape::Anything, Value::Array(_)) => {}
+            (Shape::Anything, _) => return field("[]interface {}"),
+            (Shape::Texts, Value::Array(items)) => {
+                if let Some((at, bad)) = items.iter().enumerate().find(|(_, item)| !item.is_string()) {
+                    return item(bad, at, "string");
+                }
+            }
+            (Shape::Texts, _) => return field("[]string"),
+            (Shape::TextMap, Value::Object(map)) => {
+                if let Some((key, bad)) = map.iter().find(|(_, value)| !value.is_string()) {
+                    return Err(format!("cannot unmarshal {} into Go struct field {path}.{key} of type string", json_type(bad)));
+                }
+            }
+            (Shape::TextMap, _) => return field("map[string]string"),
+            (Shape::Structs(name, fields), Value::Array(items)) => {
+                for (at, one) in items.iter().enumerate() {
+                    match one {
+                        Value::Object(map) => check_fields(map, fields, &format!("{path}.{at}"))?,
+                        other => return item(other, at, name),
+                    }
+                }
+            }
+            (Shape::Structs(name, _), _) => return field(&format!("[]*{name}")),
+        }
+    }
+    Ok(())
 }
 
 /// Spaces normalised, what cannot be printed removed.

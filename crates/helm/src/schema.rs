@@ -41,7 +41,10 @@ impl Compiled {
         if schema.len() > MAX_SIZE {
             return Err(format!("schema is larger than {MAX_SIZE} bytes"));
         }
-        let value: Value = serde_json::from_slice(schema).map_err(|error| error.to_string())?;
+        let value: Value = serde_json::from_slice(schema).map_err(|error| {
+            // In the words of Go's package, where it sees the same fault.
+            sprig::json::decode(&String::from_utf8_lossy(schema)).err().unwrap_or_else(|| error.to_string())
+        })?;
         if depth(&value) > MAX_DEPTH {
             return Err("schema is nested too deeply".to_owned());
         }
@@ -79,6 +82,16 @@ fn depth(value: &Value) -> usize {
 fn explain(error: &boon::CompileError) -> String {
     match error {
         boon::CompileError::LoadUrlError { url, src } => format!("failing loading {url:?}: {src}"),
+        boon::CompileError::JsonPointerNotFound(url) => format!("json-pointer in {url:?} not found"),
+        boon::CompileError::ValidationError { url, src } => {
+            let metaschema = match &src.kind {
+                ErrorKind::Schema { url } => url,
+                _ => "",
+            };
+            let mut text = format!("{url:?} is not valid against metaschema: jsonschema validation failed with '{metaschema}'\n");
+            src.causes.iter().for_each(|cause| show(&mut text, cause, 0));
+            text
+        }
         other => {
             let mut text = other.to_string();
             if let Some(source) = other.source() {
@@ -144,13 +157,37 @@ fn message(kind: &ErrorKind<'_, '_>) -> String {
         ErrorKind::PropertyName { prop } => format!("invalid propertyName '{prop}'"),
         ErrorKind::Dependency { prop, missing } => format!("properties {} required, if '{prop}' exists", quoted(missing)),
         ErrorKind::DependentRequired { prop, missing } => format!("properties {} required, if '{prop}' exists", quoted(missing)),
+        ErrorKind::MultipleOf { got, want } => format!("multipleOf: got {got}, want {want}"),
+        ErrorKind::Format { got, want, err } => {
+            let why = match err.to_string() {
+                why if *want == "ipv4" && why.starts_with("invalid IPv4") => "expected four decimals".to_owned(),
+                why => why,
+            };
+            format!("{} is not valid {want}: {why}", literal(got))
+        }
+        ErrorKind::Contains => "no items match contains schema".to_owned(),
+        ErrorKind::MinContains { got, want } if got.is_empty() => {
+            format!("min {want} items required to match contains schema, but none matched")
+        }
+        ErrorKind::MinContains { got, want } => {
+            format!("min {want} items required to match contains schema, but matched {} items at {}", got.len(), numbers(got))
+        }
+        ErrorKind::MaxContains { got, want } => {
+            format!("max {want} items required to match contains schema, but matched {} items at {}", got.len(), numbers(got))
+        }
+        ErrorKind::AdditionalItems { got } => format!("last {got} additionalItem(s) not allowed"),
         other => other.to_string(),
     }
+}
+
+fn numbers(all: &[usize]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn literal(value: &Value) -> String {
     match value {
         Value::String(text) => format!("'{text}'"),
+        Value::Null => "<nil>".to_owned(),
         other => other.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! The rules of what templates write, and of CRDs.
 
 use super::{Check, Findings, Severity, deprecations, names};
-use crate::KubeVersion;
+use crate::{KubeVersion, metadata::json_type};
 use serde_json::Value;
 use yaml::Dialect;
 
@@ -70,22 +70,20 @@ fn documents(text: &str) -> Vec<String> {
 }
 
 fn field<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    entry(value, name).map(|(_, value)| value)
+}
+
+/// A field as the document writes it.
+fn entry<'v>(value: &'v Value, name: &str) -> Option<(&'v String, &'v Value)> {
     let map = value.as_object()?;
-    map.get(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    map.get_key_value(name).or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)))
 }
 
 fn head(document: &str) -> Result<Option<Head>, String> {
     let value = yaml::to_json(document, Dialect::Sigs)
         .map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(Dialect::Sigs)))?;
-    let kind_of = |value: &Value| match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        _ => "object",
-    };
     let cannot = |value: &Value, place: &str| {
-        format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go {place}", kind_of(value))
+        format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go {place}", json_type(value))
     };
     if value.is_null() {
         return Ok(None);
@@ -93,23 +91,22 @@ fn head(document: &str) -> Result<Option<Head>, String> {
     if !value.is_object() {
         return Err(cannot(&value, "value of type rules.k8sYamlStruct"));
     }
-    let text = |value: &Value, name: &str, place: &str| match field(value, name) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(value) => {
+    let text = |value: &Value, name: &str, above: &str| match entry(value, name) {
+        None | Some((_, Value::Null)) => Ok(String::new()),
+        Some((key, value)) => {
             let mut value = value.clone();
             crate::metadata::stringly(&mut value);
-            value.as_str().map(str::to_owned).ok_or_else(|| cannot(&value, &format!("struct field {place} of type string")))
+            value.as_str().map(str::to_owned).ok_or_else(|| cannot(&value, &format!("struct field {above}.{key} of type string")))
         }
     };
-    let mut head = Head { api_version: text(&value, "apiVersion", "k8sYamlStruct.apiVersion")?, ..Head::default() };
-    head.kind = text(&value, "Kind", "k8sYamlStruct.Kind")?;
-    match field(&value, "Metadata") {
-        None | Some(Value::Null) => {}
-        Some(metadata) if metadata.is_object() => {
-            text(metadata, "Namespace", "k8sYamlMetadata.Metadata.Namespace")?;
-            head.name = text(metadata, "Name", "k8sYamlMetadata.Metadata.Name")?;
+    let mut head = Head { api_version: text(&value, "apiVersion", "")?, kind: text(&value, "kind", "")?, ..Head::default() };
+    match entry(&value, "metadata") {
+        None | Some((_, Value::Null)) => {}
+        Some((key, metadata)) if metadata.is_object() => {
+            text(metadata, "namespace", &format!(".{key}"))?;
+            head.name = text(metadata, "name", &format!(".{key}"))?;
         }
-        Some(other) => return Err(cannot(other, "struct field k8sYamlStruct.Metadata of type rules.k8sYamlMetadata")),
+        Some((key, other)) => return Err(cannot(other, &format!("struct field .{key} of type rules.k8sYamlMetadata"))),
     }
     Ok(Some(head))
 }
