@@ -138,12 +138,12 @@ fn run(words: Vec<String>) -> Outcome {
     let verb = verb.ok_or_else(|| shell::Failure::new(format!("unknown command {path:?}")))?;
     let leaf = shell::parse::last(&matches);
     let context = Context::new("sluice", leaf, own_token)?;
-    let mut builder =
-        if ALONE.contains(&verb.name) { tokio::runtime::Builder::new_current_thread() } else { tokio::runtime::Builder::new_multi_thread() };
-    let runtime = builder
-        .enable_all()
-        .build()
-        .map_err(|error| shell::Failure::new(format!("cannot start the runtime: {error}")))?;
+    let mut builder = if ALONE.contains(&verb.name) {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = builder.enable_all().build().map_err(|error| shell::Failure::new(format!("cannot start the runtime: {error}")))?;
     runtime.block_on((verb.run)(&context, &path, leaf))
 }
 

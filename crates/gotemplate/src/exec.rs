@@ -3,8 +3,7 @@
 use crate::{
     Failure, Function, Kind, Limit, Location, Map, Method, Object, ParseError, Set, Str, Type, Value,
     ast::{Branch, Call, Command, Node, Pipe, Template, Word, WordKind},
-    fmt,
-    builtins,
+    builtins, fmt,
     function::{AND, CALL, OR},
     number::quote,
     parse::{RED_ZONE, STACK, UNDECLARED},

@@ -28,7 +28,11 @@ fn files_under(directory: &Path, prefix: &str, tree: &mut MemoryTree) {
 fn made() -> MemoryTree {
     let mut tree = MemoryTree::new();
     tree.insert("Chart.yaml", "apiVersion: v2\nname: made\nversion: 1.0.0\n", false);
-    tree.insert("values.yaml", "replicas: 2\nimage: {name: web, tag: '1'}\nresources: {limits: {cpu: 1, memory: 1Gi}}\nenv: {A: a, B: b, C: c}\n", false);
+    tree.insert(
+        "values.yaml",
+        "replicas: 2\nimage: {name: web, tag: '1'}\nresources: {limits: {cpu: 1, memory: 1Gi}}\nenv: {A: a, B: b, C: c}\n",
+        false,
+    );
     tree.insert(
         "templates/_helpers.tpl",
         "{{- define \"labels\" -}}\napp.kubernetes.io/name: {{ .Chart.Name }}\napp.kubernetes.io/instance: {{ .Release.Name | trunc 63 | quote }}\n{{- end -}}",
@@ -69,11 +73,7 @@ fn bench(name: &str, tree: &MemoryTree) {
     };
     let cache = Cache::new();
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-    let (loading, first, warm) = (
-        measure(|| drop(black_box(load()))),
-        measure(|| render(None)),
-        measure(|| render(Some(&cache))),
-    );
+    let (loading, first, warm) = (measure(|| drop(black_box(load()))), measure(|| render(None)), measure(|| render(Some(&cache))));
     println!(
         "{name:32} load {:>8.3} ms   first {:>8.3} ms   warm {:>8.3} ms",
         milliseconds(loading),

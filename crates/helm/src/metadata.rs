@@ -265,7 +265,8 @@ fn check_fields(map: &serde_json::Map<String, Value>, fields: &Fields, above: &s
         let Some((_, shape)) = fields.iter().find(|(name, _)| name == key) else { continue };
         let path = format!("{above}.{key}");
         let field = |wanted: &str| Err(format!("cannot unmarshal {} into Go struct field {path} of type {wanted}", json_type(value)));
-        let item = |item: &Value, at: usize, wanted: &str| Err(format!("cannot unmarshal {} into {path}.{at} of type {wanted}", json_type(item)));
+        let item =
+            |item: &Value, at: usize, wanted: &str| Err(format!("cannot unmarshal {} into {path}.{at} of type {wanted}", json_type(item)));
         match (shape, value) {
             (_, Value::Null) | (Shape::Text, Value::String(_)) | (Shape::Flag, Value::Bool(_)) => {}
             (Shape::Text, _) => return field("string"),

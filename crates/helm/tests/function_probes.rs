@@ -143,7 +143,11 @@ fn from_start(path: &str) -> String {
 fn main() -> ExitCode {
     let lists: Vec<String> = match std::env::var("SLUICE_HELM_PROBES") {
         Ok(path) => vec![from_start(&path)],
-        Err(_) => vec![format!("{FIXTURES}/probes.jsonl"), format!("{FIXTURES}/probes-4.3.1.jsonl"), format!("{FIXTURES}/probes-combinations.jsonl")],
+        Err(_) => vec![
+            format!("{FIXTURES}/probes.jsonl"),
+            format!("{FIXTURES}/probes-4.3.1.jsonl"),
+            format!("{FIXTURES}/probes-combinations.jsonl"),
+        ],
     };
     let (mut passed, mut failures) = (0, Vec::new());
     for list in lists {

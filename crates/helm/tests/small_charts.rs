@@ -72,8 +72,7 @@ fn template(case: &Value) -> Result<String, String> {
     capabilities.api_versions.extend(flags.api_versions);
     let environment = Rc::new(Environment::new("2026-03-04T05:06:07Z".parse().unwrap(), Box::new(SeededRandom::new(b"charts"))));
     let release = Release { name: "rel".into(), namespace: "ns".into(), revision: 1, upgrade: flags.upgrade };
-    let options =
-        Options { profile: Profile::V4_3, capabilities, skip_schema: flags.skip_schema, ..Options::new(release, environment) };
+    let options = Options { profile: Profile::V4_3, capabilities, skip_schema: flags.skip_schema, ..Options::new(release, environment) };
     let rendered = helm::render(&chart, &values, &options).map_err(plain)?;
     // What is told about each line must not change what is rendered.
     let traced = helm::render(&chart, &values, &Options { provenance: true, ..options }).map_err(plain)?;

@@ -21,14 +21,26 @@ use std::{
 use tree::MemoryTree;
 
 const CHART: &[(&str, &str)] = &[
-    ("Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.2.3\nappVersion: \"7\"\ndescription: A <chart> & more\nannotations: {b: x, a: y}\nkeywords: [k]\nmaintainers: [{name: m, email: m@example.com}]\ndependencies:\n- {name: sub, version: 1.x, condition: sub.enabled, repository: ''}\n"),
-    ("Chart.lock", "dependencies:\n- {name: sub, repository: '', version: 1.x}\ndigest: sha256:5f6e8d\ngenerated: \"2026-01-02T03:04:05.678Z\"\n"),
+    (
+        "Chart.yaml",
+        "apiVersion: v2\nname: web\nversion: 1.2.3\nappVersion: \"7\"\ndescription: A <chart> & more\nannotations: {b: x, a: y}\nkeywords: [k]\nmaintainers: [{name: m, email: m@example.com}]\ndependencies:\n- {name: sub, version: 1.x, condition: sub.enabled, repository: ''}\n",
+    ),
+    (
+        "Chart.lock",
+        "dependencies:\n- {name: sub, repository: '', version: 1.x}\ndigest: sha256:5f6e8d\ngenerated: \"2026-01-02T03:04:05.678Z\"\n",
+    ),
     ("values.yaml", "b: {z: 1, a: [1, 2.5, null, \"x\"]}\na: text <&>\nbig: 1234567890123\nsub: {enabled: true}\n"),
     ("values.schema.json", "{\"type\": \"object\"}\n"),
     ("README.md", "# <Web>\n"),
     ("templates/NOTES.txt", "Revision {{ .Release.Revision }} of {{ .Release.Name }}.\n"),
-    ("templates/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n  namespace: {{ .Release.Namespace }}\ndata:\n  a: {{ .Values.a | quote }}\n"),
-    ("templates/hook.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-hook\n  annotations:\n    helm.sh/hook: pre-upgrade,post-rollback\n    helm.sh/hook-weight: \"-3\"\n    helm.sh/hook-delete-policy: before-hook-creation\ndata: {a: b}\n"),
+    (
+        "templates/config.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\n  namespace: {{ .Release.Namespace }}\ndata:\n  a: {{ .Values.a | quote }}\n",
+    ),
+    (
+        "templates/hook.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-hook\n  annotations:\n    helm.sh/hook: pre-upgrade,post-rollback\n    helm.sh/hook-weight: \"-3\"\n    helm.sh/hook-delete-policy: before-hook-creation\ndata: {a: b}\n",
+    ),
     ("charts/sub/Chart.yaml", "apiVersion: v2\nname: sub\nversion: 1.0.0\n"),
     ("charts/sub/templates/s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: \"{{ .Release.Name }}-sub\"}\nstringData: {k: v}\n"),
 ];
@@ -120,7 +132,9 @@ fn install(house: &House, namespace: &str, name: &str, values: &str) {
         "annotations": {"meta.helm.sh/release-name": name, "meta.helm.sh/release-namespace": namespace},
     }});
     for manifest in &rendered.manifests {
-        house.try_kubectl(&["apply", "-n", namespace, "--server-side", "--field-manager=helm", "-f", "-"], Some(&manifest.content)).unwrap();
+        house
+            .try_kubectl(&["apply", "-n", namespace, "--server-side", "--field-manager=helm", "-f", "-"], Some(&manifest.content))
+            .unwrap();
         let object = format!("{}/{}", manifest.head.kind, manifest.head.name);
         house.kubectl(&["patch", &object, "-n", namespace, "--type=merge", "--field-manager=helm", "-p", &owned.to_string()]);
     }
@@ -167,7 +181,9 @@ fn theirs(helm: &Tool<'_>, namespace: &str) {
         let release = helm::StoredRelease::decode(&encoded).unwrap();
         assert_eq!((release.version, release.info.status.as_str()), (i64::from(revision), status));
         // Helm 3 wrote times that are not set as empty texts; Helm 4 leaves them out, and so do we.
-        let theirs = ["deleted", "started_at", "completed_at"].iter().fold(json_of(&encoded), |text, key| text.replace(&format!("\"{key}\":\"\","), ""));
+        let theirs = ["deleted", "started_at", "completed_at"]
+            .iter()
+            .fold(json_of(&encoded), |text, key| text.replace(&format!("\"{key}\":\"\","), ""));
         assert_eq!(json_of(&release.encode().unwrap()), theirs, "revision {revision}");
         let mut labels = release.storage_labels(None, None, &BTreeMap::new());
         let secret = helm.house.get("secret", namespace, &release.storage_name()).unwrap();
@@ -197,7 +213,10 @@ fn ours(helm: &Tool<'_>, namespace: &str) {
     install(helm.house, namespace, "ours", "a: first\nm: {x: [1, null]}\n");
     let listed: Value = serde_json::from_str(&helm.run(&format!("list -n {namespace} -o json"))).unwrap();
     let found = listed.as_array().unwrap().iter().find(|release| release["name"] == "ours").unwrap().clone();
-    assert_eq!((&found["revision"], &found["status"], &found["chart"], &found["app_version"]), (&json!("1"), &json!("deployed"), &json!("web-1.2.3"), &json!("7")));
+    assert_eq!(
+        (&found["revision"], &found["status"], &found["chart"], &found["app_version"]),
+        (&json!("1"), &json!("deployed"), &json!("web-1.2.3"), &json!("7"))
+    );
     let status: Value = serde_json::from_str(&helm.run(&format!("status ours -n {namespace} -o json"))).unwrap();
     assert_eq!((&status["info"]["status"], &status["info"]["description"]), (&json!("deployed"), &json!("Install complete")));
     assert_eq!(helm.run(&format!("get values ours -n {namespace}")), "USER-SUPPLIED VALUES:\na: first\nm:\n  x:\n  - 1\n  - null\n");
