@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub values: Map<String, Value>,
     /// Where a rollback goes back to.
     pub version: i64,
+    /// The release was somebody else's: what is known of earlier ones does not count any more.
+    pub adopts: bool,
     /// The name and namespace of the release; those of an uninstall may be of an earlier spec.
     pub name: String,
     pub namespace: String,
@@ -60,6 +62,7 @@ pub(crate) struct Outcome {
     pub oci_digest: String,
     /// Where a rollback went back to.
     pub version: i64,
+    pub adopts: bool,
 }
 
 impl Outcome {
@@ -79,6 +82,7 @@ impl Outcome {
             cancelled: !panicked,
             oci_digest: String::new(),
             version: 0,
+            adopts: false,
         }
     }
 }
@@ -155,6 +159,7 @@ pub(crate) async fn run(job: Job, mut turn: Turn) -> Outcome {
         cancelled,
         oci_digest: job.chart.as_ref().map(|chart| chart.oci_digest.clone()).unwrap_or_default(),
         version: job.version,
+        adopts: job.adopts,
     }
 }
 

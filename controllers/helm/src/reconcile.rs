@@ -88,6 +88,15 @@ enum Turn<'t> {
     Done(Report),
 }
 
+/// What some actions need to know besides.
+#[derive(Debug, Clone, Copy, Default)]
+struct Begin {
+    /// Where a rollback goes back to.
+    version: i64,
+    /// The release was somebody else's.
+    adopts: bool,
+}
+
 /// Everything that one look at the state needs.
 struct Sight<'s> {
     reach: &'s Reach,
@@ -335,15 +344,14 @@ impl Reconciler {
             return Turn::Done(self.once_more(draft, step, sight.context));
         }
         match action {
-            Action::Install => Turn::Done(self.begin(draft, sight, Operation::Install, last, 0)),
-            Action::Upgrade => Turn::Done(self.begin(draft, sight, Operation::Upgrade, last, 0)),
-            Action::Adopt => {
-                draft.status.history.clear();
-                Turn::Done(self.begin(draft, sight, Operation::Upgrade, last, 0))
+            Action::Install => Turn::Done(self.begin(draft, sight, Operation::Install, last, Begin::default())),
+            Action::Upgrade => Turn::Done(self.begin(draft, sight, Operation::Upgrade, last, Begin::default())),
+            Action::Adopt => Turn::Done(self.begin(draft, sight, Operation::Upgrade, last, Begin { adopts: true, ..Begin::default() })),
+            Action::Test => Turn::Done(self.begin(draft, sight, Operation::Test, last, Begin::default())),
+            Action::Rollback { version } => {
+                Turn::Done(self.begin(draft, sight, Operation::Rollback, last, Begin { version, ..Begin::default() }))
             }
-            Action::Test => Turn::Done(self.begin(draft, sight, Operation::Test, last, 0)),
-            Action::Rollback { version } => Turn::Done(self.begin(draft, sight, Operation::Rollback, last, version)),
-            Action::UninstallRemediation => Turn::Done(self.begin(draft, sight, Operation::UninstallRemediation, last, 0)),
+            Action::UninstallRemediation => Turn::Done(self.begin(draft, sight, Operation::UninstallRemediation, last, Begin::default())),
             Action::Accept => self.accept(draft, sight, last).await,
             Action::Unlock => self.unlock(draft, sight, last).await,
             Action::CorrectDrift | Action::ReportDrift => {
@@ -415,7 +423,7 @@ impl Reconciler {
     }
 
     /// Begins an action; its end leads to another visit.
-    fn begin(&self, mut draft: Draft<'_>, sight: &Sight<'_>, operation: Operation, last: Option<Stored>, version: i64) -> Report {
+    fn begin(&self, mut draft: Draft<'_>, sight: &Sight<'_>, operation: Operation, last: Option<Stored>, how: Begin) -> Report {
         let this = Arc::new(draft.this.clone());
         let helm3_defaults = self.gates.enabled("UseHelm3Defaults");
         draft.running(operation);
@@ -426,7 +434,8 @@ impl Reconciler {
             clock: sight.context.clock().clone(),
             chart: Some(sight.prepared.chart.clone()),
             values: sight.prepared.values.clone(),
-            version,
+            version: how.version,
+            adopts: how.adopts,
             name: spec::release_name(&this),
             namespace: spec::release_namespace(&this).to_owned(),
             expressions: sight.expressions.clone(),
@@ -458,6 +467,7 @@ impl Reconciler {
             chart: None,
             values: serde_json::Map::new(),
             version: 0,
+            adopts: false,
             name: release.name.clone(),
             namespace: release.namespace.clone(),
             expressions: Arc::new(Expressions::default()),
@@ -656,7 +666,7 @@ fn requested(this: &HelmRelease, annotation: &str, handled: &str, handled_reques
 }
 
 fn post_renderers_digest(this: &HelmRelease) -> String {
-    if this.spec.post_renderers.is_empty() { String::new() } else { snapshot::spec_digest(&this.spec.post_renderers) }
+    snapshot::post_renderers_digest(&this.spec.post_renderers)
 }
 
 fn common_metadata_digest(this: &HelmRelease) -> String {

@@ -8,7 +8,11 @@ use jiff::Timestamp;
 use kustomize::flux;
 use object::GroupVersionKind;
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+};
 use tree::MemoryTree;
 
 /// What is rendered, and for whom.
@@ -202,6 +206,7 @@ const STREAM: &str = "resources.yaml";
 fn post_render(this: &HelmRelease, documents: Vec<Document>) -> Result<Vec<Document>, String> {
     let failed = |error: &dyn std::fmt::Display| format!("error while running post render on files: {error}");
     let mut stream = String::new();
+    let mut seen = HashSet::new();
     for (path, text) in documents {
         let value = yaml::to_json(&text, yaml::Dialect::Sigs).map_err(|error| failed(&error.go_message(yaml::Dialect::Sigs)))?;
         for mut object in taken_apart(value) {
@@ -210,6 +215,10 @@ fn post_render(this: &HelmRelease, documents: Vec<Document>) -> Result<Vec<Docum
                 *metadata = Value::Object(Map::new());
             }
             set(&mut object, "annotations", FILE_NAME, &path);
+            let id = id_of(&object).map_err(|why| failed(&why))?;
+            if !seen.insert(id.clone()) {
+                return Err(failed(&format!("may not add resource with an already registered id: {id}")));
+            }
             stream.push_str("---\n");
             stream.push_str(&yaml::emit(&Value::Object(object)));
         }
@@ -252,6 +261,29 @@ fn taken_apart(value: Value) -> Vec<Map<String, Value>> {
         return std::mem::take(items).into_iter().flat_map(taken_apart).collect();
     }
     vec![object]
+}
+
+/// What kustomize knows an object by. An object without a name is refused in kustomize's own words.
+fn id_of(object: &Map<String, Value>) -> Result<String, String> {
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+    let metadata = object.get("metadata").and_then(Value::as_object);
+    let part = |key: &str| text(metadata.and_then(|metadata| metadata.get(key)));
+    let (api_version, kind, name, namespace) = (text(object.get("apiVersion")), text(object.get("kind")), part("name"), part("namespace"));
+    if name.is_empty() {
+        let map = |key: &str| {
+            let map = metadata.and_then(|metadata| metadata.get(key)).and_then(Value::as_object);
+            let sorted: BTreeMap<&String, &Value> = map.into_iter().flatten().collect();
+            let pairs: Vec<String> = sorted.iter().map(|(key, value)| format!("{key}:{}", value.as_str().unwrap_or_default())).collect();
+            pairs.join(" ")
+        };
+        let (labels, annotations) = (map("labels"), map("annotations"));
+        return Err(format!(
+            "missing metadata.name in object {{{{{api_version} {kind}}} {{{{ {namespace}}} map[{labels}] map[{annotations}]}}}}"
+        ));
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("[noGrp]", &api_version));
+    let namespace = if namespace.is_empty() { "[noNs]" } else { &namespace };
+    Ok(format!("{kind}.{version}.{group}/{name}.{namespace}"))
 }
 
 fn built(stream: &str, spec: &flux::Spec) -> Result<Vec<kustomize::Resource>, kustomize::Error> {
@@ -316,6 +348,11 @@ pub(crate) fn release(
     ssa: bool,
 ) -> StoredRelease {
     let now = input.now.to_string();
+    let mut chart = helm::StoredChart::from(&*input.chart.chart);
+    // As Helm writes it: what no condition and no tag can switch off is on.
+    for dependency in chart.metadata.dependencies.iter_mut().filter(|one| one.condition.is_empty() && one.tags.is_empty()) {
+        dependency.enabled = true;
+    }
     StoredRelease {
         name: input.name.clone(),
         info: helm::Info {
@@ -326,7 +363,7 @@ pub(crate) fn release(
             notes: output.notes,
             ..helm::Info::default()
         },
-        chart: helm::StoredChart::from(&*input.chart.chart),
+        chart,
         config: input.values.clone(),
         manifest: output.manifest,
         hooks: output.hooks,
@@ -385,6 +422,15 @@ mod tests {
     fn an_object_that_is_there_twice_is_refused() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n";
         let error = post_render(&this(), vec![document("a.yaml", text), document("b.yaml", text)]).unwrap_err();
-        assert!(error.starts_with("error while running post render on files: "), "{error}");
+        // As recorded: hr-duplicate-object, hr-generate-name.
+        let words =
+            "error while running post render on files: may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]";
+        assert_eq!(error, words);
+        let nameless = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  generateName: a-\n";
+        let error = post_render(&this(), vec![document("demo/templates/g.yaml", nameless)]).unwrap_err();
+        assert_eq!(
+            error,
+            "error while running post render on files: missing metadata.name in object {{v1 ConfigMap} {{ } map[] map[postrenderer.helm.sh/postrender-filename:demo/templates/g.yaml]}}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Digests of what was released, to the byte as Flux computes them: a wrong one would release everything anew on a takeover.
 
 use api::{
-    helm::{Snapshot, TestHookStatus},
+    helm::{PostRenderer, Snapshot, TestHookStatus},
     meta::Time,
 };
 use helm::StoredRelease;
@@ -23,6 +23,50 @@ pub(crate) fn config_digest(values: &Map<String, Value>) -> String {
 pub(crate) fn spec_digest(part: &impl serde::Serialize) -> String {
     let json = serde_json::to_value(part).unwrap_or_default();
     digest((go_json(&json) + "\n").as_bytes())
+}
+
+/// The digest of post-renderers: their fields in the order of Flux's own types.
+pub(crate) fn post_renderers_digest(list: &[PostRenderer]) -> String {
+    if list.is_empty() {
+        return String::new();
+    }
+    let fields = |pairs: &[(&str, Value)]| -> Value {
+        let given = pairs.iter().filter(|(_, value)| !matches!(value, Value::String(text) if text.is_empty()) && !value.is_null());
+        Value::Object(given.map(|(key, value)| ((*key).to_owned(), value.clone())).collect())
+    };
+    let text = |text: &String| Value::from(text.as_str());
+    let selector = |one: &api::kustomize::Selector| {
+        fields(&[
+            ("group", text(&one.group)),
+            ("version", text(&one.version)),
+            ("kind", text(&one.kind)),
+            ("namespace", text(&one.namespace)),
+            ("name", text(&one.name)),
+            ("annotationSelector", text(&one.annotation_selector)),
+            ("labelSelector", text(&one.label_selector)),
+        ])
+    };
+    let patch = |one: &api::kustomize::Patch| {
+        fields(&[("patch", text(&one.patch)), ("target", one.target.as_ref().map(selector).unwrap_or_default())])
+    };
+    let image = |one: &api::kustomize::Image| {
+        fields(&[
+            ("name", text(&one.name)),
+            ("newName", text(&one.new_name)),
+            ("newTag", text(&one.new_tag)),
+            ("digest", text(&one.digest)),
+        ])
+    };
+    let some = |list: Vec<Value>| if list.is_empty() { Value::Null } else { Value::Array(list) };
+    let renderer = |one: &PostRenderer| match &one.kustomize {
+        None => Value::Object(Map::new()),
+        Some(kustomize) => {
+            let patches = some(kustomize.patches.iter().map(patch).collect());
+            let images = some(kustomize.images.iter().map(image).collect());
+            serde_json::json!({"kustomize": fields(&[("patches", patches), ("images", images)])})
+        }
+    };
+    spec_digest(&Value::Array(list.iter().map(renderer).collect()))
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -180,6 +224,21 @@ mod tests {
         assert_eq!(config(json!({"replicas": 0})), "sha256:d1a28e31cfba0b3897584ffb3a07394b2ca3df72f7f2d85f1212b76168aeb594");
         assert_eq!(config(json!({"replicas": 1})), "sha256:64c510504df97ba5ad76d9dab24c7550b4b53a6d31adc47a75e6efbe8851ae8c");
         assert_eq!(config(json!({"b": 1, "a": {"d": 1, "c": 2}})), config(json!({"a": {"c": 2, "d": 1}, "b": 1})));
+    }
+
+    #[test]
+    fn post_renderers_have_the_digest_of_flux() {
+        let renderers: Vec<PostRenderer> = serde_json::from_value(json!([{"kustomize": {
+            "images": [{"name": "example.com/web", "newName": "example.com/other", "newTag": "2.0"}],
+            "patches": [
+                {"target": {"kind": "ConfigMap"}, "patch": "- op: add\n  path: /data/patched\n  value: 'yes'\n"},
+                {"patch": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app-web}\nspec: {paused: false, minReadySeconds: 1}\n"},
+            ],
+        }}]))
+        .unwrap();
+        // As recorded: hr-post-renderers.
+        assert_eq!(post_renderers_digest(&renderers), "sha256:945281e9baef92dea290a531dd12f877933633ca36ae6ff5981bb1ccc9108a01");
+        assert_eq!(post_renderers_digest(&[]), "");
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Draft<'_> {
         let word = outcome.operation.word();
         let aimed = outcome.release.as_ref().map(|release| release.version);
         let history = &mut self.status.history;
-        if outcome.operation == Operation::Install && !outcome.stored.is_empty() {
+        if (outcome.operation == Operation::Install || outcome.adopts) && !outcome.stored.is_empty() {
             history.clear();
         }
         for release in &outcome.stored {
@@ -402,6 +402,7 @@ mod tests {
             cancelled: false,
             oci_digest: String::new(),
             version: 0,
+            adopts: false,
         }
     }
 
