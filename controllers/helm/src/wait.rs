@@ -166,7 +166,8 @@ fn judge(found: &[(&Item, Health)], rules: Rules<'_>, overdue: bool) -> Option<R
 }
 
 /// Deletes objects and waits until they are gone.
-pub(crate) async fn delete_and_wait(access: &Access, items: &[Item], timeout: GoDuration, turn: &mut Turn) -> Result<(), String> {
+pub(crate) async fn delete_and_wait(access: &Access, items: &[Item], timeout: GoDuration, turn: &mut Turn) -> Result<(), WaitError> {
+    let failed = |error: cluster::Error| WaitError::Failed(error.chain());
     let mut doomed = Vec::new();
     for item in items {
         // A definition takes all its objects with it: Helm never deletes one for a hook.
@@ -176,19 +177,19 @@ pub(crate) async fn delete_and_wait(access: &Access, items: &[Item], timeout: Go
         match access.get(item).await {
             Ok(None) => continue,
             Ok(Some(_)) => {}
-            Err(error) => return Err(error.chain()),
+            Err(error) => return Err(failed(error)),
         }
-        access.delete(item, cluster::Propagation::Background).await.map_err(|error| error.chain())?;
+        access.delete(item, cluster::Propagation::Background).await.map_err(failed)?;
         doomed.push(item.clone());
     }
     if doomed.is_empty() {
         return Ok(());
     }
-    match until_gone(access, &doomed, timeout, turn).await {
-        Ok(left) if left.is_empty() => Ok(()),
-        Ok(left) => Err(format!("{} termination timeout: context deadline exceeded", left.join(", "))),
-        Err(error) => Err(error.to_string()),
+    let left = until_gone(access, &doomed, timeout, turn).await?;
+    if left.is_empty() {
+        return Ok(());
     }
+    Err(WaitError::Failed(format!("{} termination timeout: context deadline exceeded", left.join(", "))))
 }
 
 #[cfg(test)]
