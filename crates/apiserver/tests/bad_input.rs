@@ -174,7 +174,7 @@ async fn forged_owners_are_dropped_and_bombs_of_fields_are_bounded() {
         "POST",
         MAPS,
         JSON,
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "many"}}).to_string().into_bytes(),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "many"}, "data": {"k": "v"}}).to_string().into_bytes(),
     )
     .await;
     assert_eq!(code, 201);
