@@ -30,8 +30,9 @@ pub fn write(folders: &[&str]) -> Result<String, String> {
         visit(Path::new(folder), &mut packages)?;
     }
     let mut out = String::new();
-    for (package, content) in &packages {
-        for (name, fields) in &content.structs {
+    // What is not stable is not served.
+    for (package, content) in packages.iter().filter(|(package, _)| !package.contains("alpha") && !package.contains("beta")) {
+        for (name, fields) in content.structs.iter().filter(|(name, _)| content.messages.contains_key(*name)) {
             out.push_str(&format!("{package}.{name}\n"));
             let mut fields: Vec<&Field> = fields.iter().collect();
             fields.sort_by_key(|field| field.number);
@@ -88,7 +89,7 @@ fn read(text: &str, package: &mut Package) {
         if let Some(name) = &open {
             if line.starts_with('}') {
                 open = None;
-            } else if let Some(field) = field(trimmed) {
+            } else if let Some(field) = field(trimmed).filter(|_| !trimmed.starts_with("//")) {
                 package.structs.entry(name.clone()).or_default().push(field);
             }
             continue;
@@ -96,9 +97,9 @@ fn read(text: &str, package: &mut Package) {
         let Some(rest) = line.strip_prefix("type ") else { continue };
         let mut words = rest.split_whitespace();
         let (Some(name), Some(ty)) = (words.next(), words.next()) else { continue };
-        if ty == "struct" {
+        if ty == "struct{" || ty == "struct" {
             open = (!rest.trim_end().ends_with('}')).then(|| name.to_owned());
-        } else if ty != "interface" && ty != "=" {
+        } else if !matches!(ty, "interface" | "=" | "struct{}") {
             package.names.insert(name.to_owned(), ty.to_owned());
         }
     }
@@ -170,7 +171,14 @@ fn field(line: &str) -> Option<Field> {
     let first = words.next()?;
     let ty = words.next().unwrap_or(first).to_owned();
     let name = json.split(',').next().unwrap_or("");
-    Some(Field { number, json: name.to_owned(), ty, inline: json.split(',').any(|part| part == "inline") })
+    // What Go writes by hand has no name in JSON; the table's reader knows it by its number.
+    let (inline, name) = (json.split(',').any(|part| part == "inline"), if name == "-" { "raw" } else { name });
+    Some(Field { number, json: name.to_owned(), ty, inline })
+}
+
+/// An element is no pointer.
+fn plain(ty: &str) -> &str {
+    if ty.contains(':') { ty } else { ty.trim_end_matches('p') }
 }
 
 /// The type in the words of the table.
@@ -183,11 +191,11 @@ fn type_of(ty: &str, package: &str, packages: &BTreeMap<String, Package>, inline
         return Some("y".to_owned());
     }
     if let Some(element) = ty.strip_prefix("[]") {
-        return Some(format!("[{}", type_of(element, package, packages, false)?.trim_end_matches('p')));
+        return Some(format!("[{}", plain(&type_of(element, package, packages, false)?)));
     }
     if let Some(rest) = ty.strip_prefix("map[") {
         let (_, element) = rest.split_once(']')?;
-        return Some(format!("{{{}", type_of(element, package, packages, false)?.trim_end_matches('p')));
+        return Some(format!("{{{}", plain(&type_of(element, package, packages, false)?)));
     }
     let scalar = match ty {
         "string" => "s",
@@ -200,12 +208,15 @@ fn type_of(ty: &str, package: &str, packages: &BTreeMap<String, Package>, inline
         return Some(format!("{scalar}{pointer}"));
     }
     let (of, name) = match ty.split_once('.') {
+        // Names and uids of objects.
+        Some(("types", _)) => return Some(format!("s{pointer}")),
         Some((alias, name)) => (resolve(alias, packages)?, name),
         None => (package.to_owned(), ty),
     };
     if let Some(meant) = packages.get(&of).and_then(|package| package.names.get(name)) {
-        let list = meant.starts_with("[]") && meant != "[]byte";
-        if !list {
+        // A list with a name of its own is a message, unless the protocol file repeats its elements.
+        let message = packages.get(&of).is_some_and(|package| package.messages.contains_key(name));
+        if !message {
             return Some(match type_of(meant, &of, packages, false)? {
                 scalar if scalar.len() == 1 && scalar != "y" => format!("{scalar}{pointer}"),
                 other => other,

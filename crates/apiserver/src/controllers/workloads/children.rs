@@ -28,11 +28,17 @@ impl Workloads {
         controlled.map(|record| (Arc::clone(&record), record.value())).collect()
     }
 
+    /// Whether an owner, as it is by now, takes dependents: one that goes has just let its own go.
+    fn may_adopt(&self, owner: &Record) -> bool {
+        let place = owner.facts.uid.and_then(|uid| self.api.store.place_of(uid));
+        place.and_then(|place| self.api.store.get(&place.table, &place.key)).is_some_and(|now| !now.facts.deleting)
+    }
+
     /// Takes what nobody controls and the selector selects, and lets go of what it no longer selects; then everything that is controlled.
     pub fn claim(&self, owner: &Record, object: &Value, table: &str) -> Result<Vec<Held>> {
         let Some(selector) = object.pointer("/spec/selector").and_then(LabelSelector::from_value) else { return Ok(Vec::new()) };
         let labels = object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
-        if !selector.is_empty() && owner.facts.uid.is_some() {
+        if !selector.is_empty() && self.may_adopt(owner) {
             for orphan in self.index.selected(&self.api.store, table, owner.namespace(), labels, &selector) {
                 if orphan.facts.deleting || orphan.facts.owners.iter().any(|of| of.controls) {
                     continue;
