@@ -1,8 +1,8 @@
 //! `sluice kustomize build`: the engine on its own, with kustomize's flags.
 
-use crate::disk::DiskTree;
-use clap::{ArgAction, Args, ValueEnum};
-use kustomize::{Build, LoadRestriction, Options, Order, Resource};
+use crate::{charts::Engine, disk::DiskTree};
+use clap::{ArgAction, Args};
+use kustomize::{Build, Charts, LoadRestriction, Options, Order, Resource};
 use std::{
     collections::BTreeSet,
     fs,
@@ -19,11 +19,11 @@ pub struct BuildArgs {
     /// Where to write: a file, or a directory that gets a file per object.
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// Order of the objects, unless the kustomization has sortOptions.
-    #[arg(long, value_enum, default_value_t = Reorder::Legacy)]
-    reorder: Reorder,
-    /// Which files may be read.
-    #[arg(long, default_value = "LoadRestrictionsRootOnly", value_parser = ["LoadRestrictionsRootOnly", "LoadRestrictionsNone"])]
+    /// Order of the objects: legacy or none, unless the kustomization has sortOptions.
+    #[arg(long)]
+    reorder: Option<String>,
+    /// Which files may be read: LoadRestrictionsRootOnly or LoadRestrictionsNone.
+    #[arg(long, default_value = ROOT_ONLY)]
     load_restrictor: String,
     /// Add the label app.kubernetes.io/managed-by.
     #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
@@ -34,24 +34,55 @@ pub struct BuildArgs {
     /// Print where each part of one object came from, instead of the objects.
     #[arg(long, value_name = "KIND/NAME")]
     explain: Option<String>,
-    /// Taken for kustomize's sake; charts and programs are refused all the same.
-    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    /// Render the charts of helmCharts that lie in the tree; no program is started and none is pulled.
+    #[arg(long, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_helm: bool,
+    /// The Kubernetes version that charts see.
+    #[arg(long)]
+    helm_kube_version: Option<String>,
+    /// API versions that charts see.
+    #[arg(long)]
+    helm_api_versions: Vec<String>,
+    #[command(flatten)]
+    without_effect: WithoutEffect,
+}
+
+/// Taken for kustomize's sake: they are about programs and containers, which no build starts.
+#[derive(Debug, Args)]
+struct WithoutEffect {
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_alpha_plugins: bool,
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     enable_exec: bool,
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    as_current_user: bool,
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    network: bool,
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    helm_debug: bool,
+    #[arg(long, hide = true)]
+    network_name: Option<String>,
+    #[arg(long, hide = true)]
+    helm_command: Option<String>,
+    #[arg(long, hide = true)]
+    mount: Vec<String>,
+    #[arg(long, short, hide = true)]
+    env: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Reorder {
-    Legacy,
-    None,
-}
+const ROOT_ONLY: &str = "LoadRestrictionsRootOnly";
 
 /// Runs the command.
 pub fn run(args: &BuildArgs) -> Result<(), String> {
     write(args, &build(args)?)
+}
+
+/// One of a few words, in the words of kustomize where it is none of them.
+fn one_of<T: Copy>(flag: &str, given: &str, legal: &[(&str, T)]) -> Result<T, String> {
+    legal.iter().find(|(word, _)| *word == given).map(|(_, value)| *value).ok_or_else(|| {
+        let legal: Vec<&str> = legal.iter().map(|(word, _)| *word).collect();
+        format!("illegal flag value --{flag} {given}; legal values: [{}]", legal.join(" "))
+    })
 }
 
 /// The engine names files from the root of the file system; people name them from where they stand.
@@ -64,20 +95,40 @@ fn from_here(text: &str) -> String {
 }
 
 fn build(args: &BuildArgs) -> Result<Build, String> {
-    let dir = fs::canonicalize(&args.dir).map_err(|error| format!("cannot open \"{}\": {error}", args.dir.display()))?;
-    let path = dir.to_str().ok_or_else(|| format!("\"{}\" is no UTF-8", dir.display()))?.trim_start_matches('/');
     let defaults = if args.flux { Options::flux() } else { Options::default() };
+    let order = match &args.reorder {
+        None => defaults.order,
+        Some(word) => {
+            eprintln!("Flag --reorder has been deprecated, use the new 'sortOptions' field in kustomization.yaml instead.");
+            one_of("reorder", word, &[("legacy", Order::Legacy), ("none", Order::Fifo)])?
+        }
+    };
+    let restrictions = [(ROOT_ONLY, defaults.load_restriction), ("LoadRestrictionsNone", LoadRestriction::None)];
+    let load_restriction = one_of("load-restrictor", &args.load_restrictor, &restrictions)?;
+    let shown = args.dir.display();
+    let dir = fs::canonicalize(&args.dir).map_err(|error| format!("must build at directory: \"{shown}\": {error}"))?;
+    if !dir.is_dir() {
+        return Err(format!("must build at directory: \"{shown}\" is a file"));
+    }
+    let path = dir.to_str().ok_or_else(|| format!("\"{shown}\" is no UTF-8"))?.trim_start_matches('/');
+    let charts = Engine { kube_version: args.helm_kube_version.clone(), api_versions: args.helm_api_versions.clone() };
     let options = Options {
-        load_restriction: if args.load_restrictor == "LoadRestrictionsNone" { LoadRestriction::None } else { defaults.load_restriction },
-        order: if args.reorder == Reorder::None { Order::Fifo } else { defaults.order },
+        load_restriction,
+        order,
         managed_by: args.enable_managedby_label.then(|| defaults.managed_by_value.clone()),
         absolute_paths: true,
         note_files: false,
+        charts: args.enable_helm.then_some(&charts as &dyn Charts),
         ..defaults
     };
-    let build = kustomize::build(&DiskTree::new("/"), path, &options).map_err(|error| match error.hint() {
-        Some(hint) => from_here(&format!("{error}\nhint: {hint}")),
-        None => from_here(&error.to_string()),
+    let build = kustomize::build(&DiskTree::new("/"), path, &options).map_err(|error| {
+        let hint = match error.hint() {
+            _ if error.to_string().contains("helmCharts is not supported") && !args.enable_helm => {
+                Some("--enable-helm renders charts that lie in the tree")
+            }
+            hint => hint,
+        };
+        from_here(&hint.map_or_else(|| error.to_string(), |hint| format!("{error}\nhint: {hint}")))
     })?;
     for warning in &build.warnings {
         eprintln!("{warning}");
@@ -91,11 +142,12 @@ fn write(args: &BuildArgs, build: &Build) -> Result<(), String> {
     }
     match &args.output {
         Some(path) if path.is_dir() => write_files(path, build),
-        Some(path) => {
+        // `--output=` is none.
+        Some(path) if !path.as_os_str().is_empty() => {
             let text = build.to_yaml().map_err(|error| error.to_string())?;
             fs::write(path, text).map_err(|error| format!("cannot write \"{}\": {error}", path.display()))
         }
-        None => {
+        _ => {
             let text = build.to_yaml().map_err(|error| error.to_string())?;
             // A reader that has seen enough is no failure.
             match io::stdout().lock().write_all(text.as_bytes()) {
@@ -106,14 +158,21 @@ fn write(args: &BuildArgs, build: &Build) -> Result<(), String> {
     }
 }
 
-/// One file per object, named by type and name; by namespace too where there are several.
+/// One file per object, named by type and name; by namespace too where there are several, and no namespace is `default`.
 fn write_files(dir: &Path, build: &Build) -> Result<(), String> {
-    let namespaces: BTreeSet<&str> = build.resources.iter().map(Resource::namespace).filter(|namespace| !namespace.is_empty()).collect();
+    let namespace = |resource: &Resource| match resource.namespace() {
+        _ if resource.is_cluster_scoped() => None,
+        "" => Some("default".to_owned()),
+        namespace => Some(namespace.to_owned()),
+    };
+    let several = build.resources.iter().filter_map(namespace).collect::<BTreeSet<_>>().len() > 1;
     for resource in &build.resources {
-        let kind = [&resource.api_version().replace('/', "_"), resource.kind()].join("_");
-        let name = format!("{kind}_{}.yaml", resource.name());
-        let name = if namespaces.len() > 1 && !resource.namespace().is_empty() { format!("{}_{name}", resource.namespace()) } else { name };
-        let path = dir.join(name.to_lowercase().replace('/', "_"));
+        let (group, version) = resource.api_version().split_once('/').unwrap_or(("", resource.api_version()));
+        let namespace = namespace(resource).filter(|_| several).unwrap_or_default();
+        let parts = [namespace.as_str(), group, version, resource.kind(), resource.name()];
+        let name = parts.iter().filter(|part| !part.is_empty()).map(|part| part.to_lowercase()).collect::<Vec<_>>().join("_");
+        // A name may hold what is none in a file name.
+        let path = dir.join(format!("{}.yaml", name.replace('/', "_")));
         let text = resource.to_yaml().map_err(|error| error.to_string())?;
         fs::write(&path, text).map_err(|error| format!("cannot write \"{}\": {error}", path.display()))?;
     }

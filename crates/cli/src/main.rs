@@ -9,6 +9,7 @@
 #![recursion_limit = "256"]
 
 mod builtin;
+mod charts;
 mod components;
 mod difference;
 mod discovery;

@@ -12,13 +12,15 @@ pub struct Limits {
     pub bytes: u64,
     /// Kustomizations inside kustomizations.
     pub depth: u64,
+    /// Files and repositories fetched.
+    pub fetches: u64,
     /// Elementary steps: nodes merged, objects matched, values replaced.
     pub steps: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { objects: 200_000, files: 100_000, bytes: 512 << 20, depth: 64, steps: 400_000_000 }
+        Self { objects: 200_000, files: 100_000, bytes: 512 << 20, depth: 64, fetches: 1_000, steps: 400_000_000 }
     }
 }
 
@@ -29,11 +31,12 @@ pub(crate) struct Budget {
     steps: Cell<u64>,
     files: Cell<u64>,
     bytes: Cell<u64>,
+    fetches: Cell<u64>,
 }
 
 impl Budget {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, steps: Cell::new(0), files: Cell::new(0), bytes: Cell::new(0) }
+        Self { limits, steps: Cell::new(0), files: Cell::new(0), bytes: Cell::new(0), fetches: Cell::new(0) }
     }
 
     pub fn spend(&self, steps: u64) -> Result<()> {
@@ -52,6 +55,11 @@ impl Budget {
             return Err(Error::Limit { what: "bytes of files", max: self.limits.bytes });
         }
         Ok(())
+    }
+
+    pub fn fetch(&self) -> Result<()> {
+        self.fetches.set(self.fetches.get() + 1);
+        if self.fetches.get() > self.limits.fetches { Err(Error::Limit { what: "fetches", max: self.limits.fetches }) } else { Ok(()) }
     }
 
     pub fn objects(&self, count: usize) -> Result<()> {

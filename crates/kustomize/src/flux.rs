@@ -149,7 +149,7 @@ fn find_or_generate(context: &Context<'_>, dir: &str) -> Result<(String, Kustomi
         }
         return Ok((below(dir, FILE_NAMES[0]), kustomization));
     };
-    let bytes = context.read(&file, Use::Kustomization)?.ok_or_else(|| Error::NoKustomization { dir: dir.to_owned() })?;
+    let bytes = context.read(None, &file, Use::Kustomization)?.ok_or_else(|| Error::NoKustomization { dir: dir.to_owned() })?;
     let yaml_error = |source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source };
     let text = into_text(bytes).map_err(yaml_error)?;
     let value = yaml::to_json(&text, yaml::Dialect::Sigs).map_err(yaml_error)?;

@@ -42,9 +42,9 @@ record! {
         bases: Option<Vec<String>> = "bases",
         config_map_generator: Vec<GeneratorArgs> = "configmapgenerator",
         secret_generator: Vec<SecretArgs> = "secretgenerator",
-        helm_globals: Option<Value> = "helmglobals",
-        helm_charts: Vec<Value> = "helmcharts",
-        helm_chart_inflation_generator: Vec<Value> = "helmchartinflationgenerator",
+        helm_globals: Option<HelmGlobals> = "helmglobals",
+        helm_charts: Vec<HelmChart> = "helmcharts",
+        helm_chart_inflation_generator: Vec<HelmChartArgs> = "helmchartinflationgenerator",
         generator_options: Option<GeneratorOptions> = "generatoroptions",
         configurations: Vec<String> = "configurations",
         generators: Vec<String> = "generators",
@@ -237,6 +237,54 @@ record! {
 }
 
 record! {
+    pub(crate) struct HelmGlobals {
+        chart_home: String = "charthome",
+        config_home: String = "confighome",
+    }
+}
+
+record! {
+    pub(crate) struct HelmChart {
+        name: String = "name",
+        version: String = "version",
+        repo: String = "repo",
+        release_name: String = "releasename",
+        namespace: String = "namespace",
+        additional_values_files: Vec<String> = "additionalvaluesfiles",
+        values_file: String = "valuesfile",
+        values_inline: Option<Value> = "valuesinline",
+        values_merge: String = "valuesmerge",
+        include_crds: bool = "includecrds",
+        skip_hooks: bool = "skiphooks",
+        api_versions: Vec<String> = "apiversions",
+        kube_version: String = "kubeversion",
+        name_template: String = "nametemplate",
+        skip_tests: bool = "skiptests",
+        debug: bool = "debug",
+        devel: bool = "devel",
+    }
+}
+
+record! {
+    /// The deprecated form of a chart.
+    pub(crate) struct HelmChartArgs {
+        chart_name: String = "chartname",
+        chart_version: String = "chartversion",
+        chart_repo_url: String = "chartrepourl",
+        chart_home: String = "charthome",
+        chart_repo_name: String = "chartreponame",
+        helm_bin: String = "helmbin",
+        helm_home: String = "helmhome",
+        values: String = "values",
+        values_local: Option<Value> = "valueslocal",
+        values_merge: String = "valuesmerge",
+        release_name: String = "releasename",
+        release_namespace: String = "releasenamespace",
+        extra_args: Vec<String> = "extraargs",
+    }
+}
+
+record! {
     pub(crate) struct GeneratorOptions {
         labels: Pairs = "labels",
         annotations: Pairs = "annotations",
@@ -311,7 +359,22 @@ impl Kustomization {
             let env = std::mem::take(&mut args.env);
             args.envs.push(env);
         }
-        self.helm_charts.append(&mut self.helm_chart_inflation_generator);
+        for old in std::mem::take(&mut self.helm_chart_inflation_generator) {
+            // The last home that is given is that of all.
+            if !old.chart_home.is_empty() {
+                self.helm_globals.get_or_insert_default().chart_home = old.chart_home;
+            }
+            self.helm_charts.push(HelmChart {
+                name: old.chart_name,
+                version: old.chart_version,
+                repo: old.chart_repo_url,
+                values_file: old.values,
+                values_inline: old.values_local,
+                values_merge: old.values_merge,
+                release_name: old.release_name,
+                ..HelmChart::default()
+            });
+        }
     }
 
     /// Refuses an empty file, and types of other tools. To be called after [`Self::fix`].

@@ -4,24 +4,27 @@
 //! build ── Context (tree, limits, files read)
 //!   └ Target: one kustomization.yaml
 //!       ├ resources ── read ── Object (data + history)     ── into Objects
-//!       ├ generators ─ generate, plugins                   ── into Objects
+//!       ├ generators ─ generate, charts, plugins           ── into Objects
 //!       ├ components ─ Target on the same Objects
 //!       └ transformers ─ patches (strategic, json_patch), transform, replacements, plugins
 //!   └ once, at the end: hashes, references, vars, order, metadata ── Build
 //! flux ── the same, with what Flux generates and merges into the first kustomization
 //! ```
 //!
-//! *Guarantees.* A build reads the tree it is given and nothing else, starts no program, fetches nothing, and ends: everything is bounded by
-//! [`Limits`]. The same input gives the same bytes. Every value knows the file and line, or the transformer, that it came from.
+//! *Guarantees.* A build reads the tree it is given and nothing else, starts no program, and ends: everything is bounded by [`Limits`]. What
+//! lies elsewhere is refused unless the caller hands in a [`Fetch`], and charts unless it hands in [`Charts`]. The same input gives the same bytes. Every value knows the file and line, or the transformer, that it came from.
 
 mod budget;
 mod build;
+mod charts;
 mod crds;
 mod decode;
 mod error;
 mod explain;
 mod fields;
 pub mod flux;
+#[doc(hidden)]
+pub mod fuzz;
 mod generate;
 mod id;
 mod json;
@@ -37,6 +40,7 @@ mod path;
 mod plugins;
 mod read;
 mod references;
+mod remote;
 mod replacements;
 mod schema;
 mod select;
@@ -47,8 +51,10 @@ mod vars;
 
 pub use budget::Limits;
 pub use build::{Build, LoadRestriction, OnRead, Options, Order, Resource, Use, build};
+pub use charts::{Chart, Charts};
 pub use error::{Error, Place, Result};
 pub use explain::Touch;
+pub use remote::{Fetch, Repository};
 pub use strategic::Options as MergeOptions;
 
 /// Merges a strategic merge patch into an object, both as YAML; an empty text when the patch deletes it.

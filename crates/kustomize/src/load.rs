@@ -3,6 +3,7 @@ use crate::{
     build::{LoadRestriction, Options, Use},
     error::{Error, Place, Result, problem},
     id::Scopes,
+    remote::{Repository, is_remote, is_url, names_file, without_credentials},
     schema::Schema,
 };
 use std::{
@@ -24,6 +25,8 @@ pub(crate) struct Context<'a> {
     pub scopes: RefCell<Scopes>,
     pub warnings: RefCell<Vec<String>>,
     files: RefCell<BTreeMap<String, Digest>>,
+    /// Repositories that were fetched, by address and reference.
+    mounts: RefCell<HashMap<String, Arc<Mount>>>,
     sources: RefCell<Sources>,
 }
 
@@ -45,6 +48,7 @@ impl<'a> Context<'a> {
             scopes: RefCell::default(),
             warnings: RefCell::default(),
             files: RefCell::default(),
+            mounts: RefCell::default(),
             sources: RefCell::new(Sources { names: vec![String::new()], numbers: HashMap::new() }),
         }
     }
@@ -81,33 +85,90 @@ impl<'a> Context<'a> {
 }
 
 /// A directory whose kustomization is being built, and the directories that led to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Root {
     pub dir: String,
+    /// The repository that it lies in, where that is not the tree of the build.
+    mount: Option<Arc<Mount>>,
     chain: Arc<Chain>,
     depth: u64,
 }
 
-#[derive(Debug)]
+/// A repository that was fetched.
+pub(crate) struct Mount {
+    name: String,
+    tree: Arc<dyn Tree>,
+}
+
 struct Chain {
+    mount: Option<String>,
     dir: String,
     parent: Option<Arc<Chain>>,
 }
 
 impl Root {
     pub fn top(dir: &str) -> Self {
-        Self { dir: dir.to_owned(), chain: Arc::new(Chain { dir: dir.to_owned(), parent: None }), depth: 0 }
+        let chain = Chain { mount: None, dir: dir.to_owned(), parent: None };
+        Self { dir: dir.to_owned(), mount: None, chain: Arc::new(chain), depth: 0 }
+    }
+
+    /// The files around it.
+    pub fn tree<'a>(&'a self, context: &'a Context<'_>) -> &'a dyn Tree {
+        match &self.mount {
+            Some(mount) => mount.tree.as_ref(),
+            None => context.tree,
+        }
+    }
+
+    pub fn mount(&self) -> Option<&Mount> {
+        self.mount.as_deref()
+    }
+
+    /// What messages call a file around it.
+    pub fn label(&self, path: &str) -> String {
+        label(self.mount(), path)
+    }
+
+    /// Whether a path names a repository that can be fetched.
+    pub fn names_repository(&self, context: &Context<'_>, path: &str) -> bool {
+        context.options.fetch.is_some() && is_remote(path) && !(is_url(path) && names_file(path))
     }
 
     /// Resolves a path as it is written in a kustomization of this directory.
     fn join(&self, context: &Context<'_>, path: &str) -> Result<String> {
         if path.starts_with('/') {
-            if !context.options.absolute_paths {
+            if !context.options.absolute_paths || self.mount.is_some() {
                 return Err(refused(path, "is absolute; paths are relative to the kustomization"));
             }
             return tree::clean(path).ok_or_else(|| refused(path, "is not in or below the root of the tree"));
         }
         tree::join(&self.dir, path).ok_or_else(|| refused(path, "is not in or below the root of the tree"))
+    }
+
+    /// A directory as it is named in a kustomization of this one; `None` where none is. The load restriction holds for it.
+    pub fn directory(&self, context: &Context<'_>, path: &str) -> Result<Option<String>> {
+        let full = self.join(context, path)?;
+        if self.tree(context).kind(&full) != Some(Kind::Dir) {
+            return Ok(None);
+        }
+        self.check_restriction(context, path, &full)?;
+        Ok(Some(full))
+    }
+
+    fn check_restriction(&self, context: &Context<'_>, path: &str, full: &str) -> Result<()> {
+        if context.options.load_restriction != LoadRestriction::RootOnly {
+            return Ok(());
+        }
+        let tree = self.tree(context);
+        let real = tree.resolve(full).unwrap_or_else(|| full.to_owned());
+        let root = tree.resolve(&self.dir).unwrap_or_else(|| self.dir.clone());
+        if is_in(&real, &root) {
+            return Ok(());
+        }
+        Err(refused(
+            path,
+            &format!("is not in or below \"{}\" (security; the load restrictor LoadRestrictionsNone allows it)", shown(&self.dir)),
+        ))
     }
 
     /// Reads a file named in a kustomization of this directory.
@@ -116,26 +177,17 @@ impl Root {
             return Err(problem("a path is empty"));
         }
         if is_url(path) {
-            return Err(remote(path));
+            return context.fetch_file(path, use_of).map(|(label, bytes)| (label, Cow::Owned(bytes)));
         }
         let full = self.join(context, path)?;
-        match context.tree.kind(&full) {
+        match self.tree(context).kind(&full) {
             Some(Kind::File) => {}
             Some(Kind::Dir) => return Err(refused(path, "is a directory, not a file")),
-            None => return Err(refused(path, &missing(context.tree, &full))),
+            None => return Err(refused(path, &missing(self.tree(context), &full))),
         }
-        if context.options.load_restriction == LoadRestriction::RootOnly {
-            let real = context.tree.resolve(&full).unwrap_or_else(|| full.clone());
-            let root = context.tree.resolve(&self.dir).unwrap_or_else(|| self.dir.clone());
-            if !is_in(&real, &root) {
-                return Err(refused(
-                    path,
-                    &format!("is not in or below \"{}\" (security; the load restrictor LoadRestrictionsNone allows it)", shown(&self.dir)),
-                ));
-            }
-        }
-        let bytes = context.read(&full, use_of)?.ok_or_else(|| refused(path, "cannot be read"))?;
-        Ok((full, bytes))
+        self.check_restriction(context, path, &full)?;
+        let bytes = context.read(self.mount(), &full, use_of)?.ok_or_else(|| refused(path, "cannot be read"))?;
+        Ok((self.label(&full), bytes))
     }
 
     /// Reads a text file.
@@ -145,6 +197,28 @@ impl Root {
         Ok((full, text))
     }
 
+    /// Notes every file below a directory as read, because another engine reads them.
+    pub fn note_all(&self, context: &Context<'_>, directory: &str) -> Result<()> {
+        let mut left = vec![directory.to_owned()];
+        while let Some(path) = left.pop() {
+            // Links that go round multiply, so a step here is a large one.
+            context.budget.spend(1_000)?;
+            match self.tree(context).kind(&path) {
+                Some(Kind::Dir) => {
+                    let names = self.tree(context).list(&path).unwrap_or_default();
+                    left.extend(names.iter().map(|name| if path.is_empty() { name.clone() } else { format!("{path}/{name}") }));
+                    // Links may lead back up.
+                    if path.len() > PATH_MAX {
+                        return Err(refused(directory, "holds directories that are nested too deeply"));
+                    }
+                }
+                Some(Kind::File) => drop(context.read(self.mount(), &path, Use::Chart)?),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The directory of another kustomization.
     pub fn enter(&self, context: &Context<'_>, path: &str) -> Result<Self> {
         if path.is_empty() {
@@ -152,46 +226,97 @@ impl Root {
         }
         let local = !path.starts_with('/');
         let full = if local { self.join(context, path)? } else { String::new() };
-        if !local || context.tree.kind(&full) != Some(Kind::Dir) {
-            if is_remote(path) {
-                return Err(remote(path));
-            }
-            if !local {
-                return Err(refused(path, "is absolute; a directory is named relative to the kustomization"));
-            }
-            return Err(refused(path, &missing(context.tree, &full)));
-        }
-        let real = context.tree.resolve(&full).unwrap_or(full);
+        let (mount, full) = if local && self.tree(context).kind(&full) == Some(Kind::Dir) {
+            (self.mount.clone(), full)
+        } else if is_remote(path) {
+            let (mount, dir) = context.fetch_repository(path)?;
+            (Some(mount), dir)
+        } else if local {
+            return Err(refused(path, &missing(self.tree(context), &full)));
+        } else {
+            return Err(refused(path, "is absolute; a directory is named relative to the kustomization"));
+        };
+        let tree = mount.as_ref().map_or(context.tree, |mount| mount.tree.as_ref());
+        let real = tree.resolve(&full).unwrap_or(full);
+        let name = mount.as_ref().map(|mount| mount.name.clone());
         let mut link = Some(&self.chain);
         while let Some(chain) = link {
-            if is_in(&chain.dir, &real) {
-                return Err(Error::Cycle { place: Place::default(), root: shown(&real).to_owned() });
+            if chain.mount == name && is_in(&chain.dir, &real) {
+                return Err(Error::Cycle { place: Place::default(), root: label(mount.as_deref(), shown(&real)) });
             }
             link = chain.parent.as_ref();
         }
         if self.depth >= context.budget.limits.depth {
             return Err(Error::Limit { what: "kustomizations inside each other", max: context.budget.limits.depth });
         }
-        Ok(Self { dir: real.clone(), chain: Arc::new(Chain { dir: real, parent: Some(self.chain.clone()) }), depth: self.depth + 1 })
+        let chain = Chain { mount: name, dir: real.clone(), parent: Some(self.chain.clone()) };
+        Ok(Self { dir: real, mount, chain: Arc::new(chain), depth: self.depth + 1 })
+    }
+}
+
+/// Longer paths than any file system has are those of links that go round.
+const PATH_MAX: usize = 4096;
+
+fn label(mount: Option<&Mount>, path: &str) -> String {
+    match mount {
+        Some(mount) => format!("{}//{path}", mount.name),
+        None => path.to_owned(),
     }
 }
 
 impl<'t> Context<'t> {
-    /// Reads a file of the tree, through the caller's hook, and notes it.
-    pub fn read(&self, path: &str, use_of: Use) -> Result<Option<Cow<'t, [u8]>>> {
-        let Some(bytes) = self.tree.read(path) else { return Ok(None) };
+    /// Reads a file of the tree or of a repository, through the caller's hook, and notes it.
+    pub fn read(&self, mount: Option<&Mount>, path: &str, use_of: Use) -> Result<Option<Cow<'t, [u8]>>> {
+        let bytes = match mount {
+            None => self.tree.read(path),
+            Some(mount) => mount.tree.read(path).map(|bytes| Cow::Owned(bytes.into_owned())),
+        };
+        let Some(bytes) = bytes else { return Ok(None) };
+        self.taken(&label(mount, path), use_of, bytes).map(Some)
+    }
+
+    fn taken<'b>(&self, path: &str, use_of: Use, bytes: Cow<'b, [u8]>) -> Result<Cow<'b, [u8]>> {
         self.budget.read(bytes.len())?;
         if self.options.note_files && !self.files.borrow().contains_key(path) {
             self.files.borrow_mut().insert(path.to_owned(), Digest::sha256(&bytes));
         }
         match self.options.on_read {
-            None => Ok(Some(bytes)),
+            None => Ok(bytes),
             Some(hook) => match hook(path, use_of, &bytes) {
-                Ok(None) => Ok(Some(bytes)),
-                Ok(Some(changed)) => Ok(Some(Cow::Owned(changed))),
+                Ok(None) => Ok(bytes),
+                Ok(Some(changed)) => Ok(Cow::Owned(changed)),
                 Err(message) => Err(Error::Hook { place: Place { file: path.to_owned(), line: 0 }, message }),
             },
         }
+    }
+
+    fn fetch_file(&self, url: &str, use_of: Use) -> Result<(String, Vec<u8>)> {
+        let Some(fetch) = self.options.fetch else { return Err(remote(url)) };
+        self.budget.fetch()?;
+        let label = without_credentials(url);
+        let bytes = fetch.file(url).map_err(|message| not_fetched(&label, message))?;
+        self.taken(&label, use_of, Cow::Owned(bytes)).map(|bytes| (label, bytes.into_owned()))
+    }
+
+    /// Fetches a repository, once for every reference, and gives the directory in it.
+    fn fetch_repository(&self, path: &str) -> Result<(Arc<Mount>, String)> {
+        let Some(fetch) = self.options.fetch else { return Err(remote(path)) };
+        let repository = Repository::parse(path).ok_or_else(|| refused(&without_credentials(path), "names no repository"))?;
+        let name = repository.to_string();
+        let known = self.mounts.borrow().get(&name).cloned();
+        let mount = match known {
+            Some(mount) => mount,
+            None => {
+                self.budget.fetch()?;
+                let tree = fetch.repository(&repository).map_err(|message| not_fetched(&name, message))?;
+                let mount = Arc::new(Mount { name: name.clone(), tree });
+                self.mounts.borrow_mut().insert(name.clone(), mount.clone());
+                mount
+            }
+        };
+        let dir = tree::clean(&repository.path).filter(|dir| mount.tree.kind(dir) == Some(Kind::Dir));
+        let dir = dir.ok_or_else(|| refused(&format!("{name}//{}", repository.path), "is no directory of the repository"))?;
+        Ok((mount, dir))
     }
 }
 
@@ -218,31 +343,15 @@ fn refused(path: &str, why: &str) -> Error {
 }
 
 fn remote(path: &str) -> Error {
-    // A URL may carry credentials.
-    let shown = match path.split_once("://") {
-        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
-        None => path.to_owned(),
-    };
     Error::Unsupported {
         place: Place::default(),
-        what: format!("the remote resource \"{shown}\""),
+        what: format!("the remote resource \"{}\"", without_credentials(path)),
         why: "a build reads the files of its source only".to_owned(),
     }
 }
 
-fn is_url(path: &str) -> bool {
-    path.starts_with("http://") || path.starts_with("https://")
-}
-
-/// What kustomize takes for a Git repository.
-fn is_remote(path: &str) -> bool {
-    path.contains("://")
-        || path.contains("::")
-        || path.starts_with("git@")
-        || path.starts_with("gh:")
-        || path.starts_with("github.com/")
-        || path.contains("?ref=")
-        || path.contains(".git")
+fn not_fetched(name: &str, message: String) -> Error {
+    Error::Hook { place: Place { file: name.to_owned(), line: 0 }, message: format!("cannot be fetched: {message}") }
 }
 
 /// Why nothing is at a path, with the nearest name in its directory.

@@ -1,9 +1,13 @@
+use crate::remote::{Repository, is_url, names_file, without_credentials};
 use smol_str::SmolStr;
 
 /// What `buildMetadata: [originAnnotations]` says of an object, and `transformerAnnotations` of each transformer that ran over it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub path: String,
+    /// The repository and the reference, for what was fetched.
+    pub repo: String,
+    pub reference: String,
     pub configured_in: String,
     pub configured_by: Option<Plugin>,
 }
@@ -24,6 +28,27 @@ impl Plugin {
 }
 
 impl Origin {
+    /// What a path names, as seen from here: another place in the same repository, or a repository of its own.
+    pub fn append(&self, path: &str) -> Self {
+        if is_url(path) && names_file(path) {
+            return Self { path: without_credentials(path), ..Self::default() };
+        }
+        match Repository::parse(path) {
+            Some(repository) => Self {
+                path: repository.path,
+                repo: without_credentials(&repository.url),
+                reference: repository.reference,
+                ..Self::default()
+            },
+            None => Self {
+                path: join_relative(&self.path, path),
+                repo: self.repo.clone(),
+                reference: self.reference.clone(),
+                ..Self::default()
+            },
+        }
+    }
+
     /// The text of the annotation, as kustomize writes it.
     pub fn text(&self) -> String {
         let mut out = String::new();
@@ -38,6 +63,8 @@ impl Origin {
             }
         };
         line("path", &self.path);
+        line("repo", &self.repo);
+        line("ref", &self.reference);
         line("configuredIn", &self.configured_in);
         if let Some(plugin) = &self.configured_by {
             out.push_str(&format!("{indent}configuredBy:\n"));
@@ -76,7 +103,7 @@ fn scalar(text: &str) -> String {
 }
 
 /// A path below another, as Go's `filepath.Join` cleans it: it may climb above the start.
-pub(crate) fn join_relative(base: &str, path: &str) -> String {
+fn join_relative(base: &str, path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in base.split('/').chain(path.split('/')) {
         match part {

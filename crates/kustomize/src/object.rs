@@ -53,6 +53,8 @@ pub(crate) struct Object {
     pub allow_name_change: bool,
     pub allow_kind_change: bool,
     pub deleted: bool,
+    /// Rendered from a chart, which knows its own namespace.
+    pub helm_generated: bool,
     pub vars: Vec<String>,
     pub origin: Option<Arc<Origin>>,
     pub transformations: Vec<Arc<Origin>>,
@@ -70,6 +72,7 @@ impl Object {
             allow_name_change: false,
             allow_kind_change: false,
             deleted: false,
+            helm_generated: false,
             vars: Vec::new(),
             origin: None,
             transformations: Vec::new(),
@@ -97,6 +100,7 @@ impl Object {
                 "internal.config.kubernetes.io/generatorBehavior" => self.behavior = Behavior::parse(value),
                 "internal.config.kubernetes.io/allowNameChange" => self.allow_name_change = value == "enabled",
                 "internal.config.kubernetes.io/allowKindChange" => self.allow_kind_change = value == "enabled",
+                "internal.config.kubernetes.io/helm-generated" => self.helm_generated = value == "true",
                 "internal.config.kubernetes.io/previousNames" => names = words(value),
                 "internal.config.kubernetes.io/previousNamespaces" => namespaces = words(value),
                 "internal.config.kubernetes.io/previousKinds" => kinds = words(value),
@@ -282,6 +286,7 @@ pub(crate) fn is_build_annotation(key: &str) -> bool {
             | "internal.config.kubernetes.io/refBy"
             | "internal.config.kubernetes.io/generatorBehavior"
             | "internal.config.kubernetes.io/needsHashSuffix"
+            | "internal.config.kubernetes.io/helm-generated"
             | "internal.config.kubernetes.io/path"
             | "internal.config.kubernetes.io/index"
             | "internal.config.kubernetes.io/seqindent"

@@ -3,6 +3,7 @@
 
 use crate::{
     build::Use,
+    charts,
     decode::{Decode, Mode, record},
     error::{Error, Result, problem},
     fields::{FieldSpec, Make},
@@ -116,7 +117,7 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, plugin: &Object) -> Resul
             );
             read::objects(run.context, &text, &run.context.place_of(plugin.node.place).file)
         }
-        "HelmChartInflationGenerator" => Err(unsupported("HelmChartInflationGenerator", "a build runs no other program")),
+        "HelmChartInflationGenerator" => charts::generate_plugin(run, root, &config(plugin)?),
         other => Err(problem(format!("there is no builtin generator {other}"))),
     }
 }

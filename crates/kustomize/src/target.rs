@@ -1,5 +1,6 @@
 use crate::{
     build::Use,
+    charts,
     decode::{Decode, Mode, Record, fill},
     error::{Error, Place, Result, problem},
     fields::{self, Config, FieldSpec, Reference},
@@ -7,7 +8,7 @@ use crate::{
     id::{Gvk, Scopes},
     kustomization::{FILE_NAMES, Field, GeneratorOptions, Kustomization, Var},
     load::{Context, Root},
-    metadata::{Origin, Plugin, join_relative},
+    metadata::{Origin, Plugin},
     object::{Behavior, Object, Objects},
     patches, plugins, read, replacements,
     schema::Schema,
@@ -101,29 +102,31 @@ pub(crate) struct Target<'c, 't> {
     file: String,
     kustomization: Kustomization,
     /// Where it stands as seen from the first one, when origins are wanted.
-    origin: Option<String>,
+    origin: Option<Origin>,
 }
 
 /// The kustomization file of a directory.
-pub(crate) fn find_file<'t>(context: &Context<'t>, dir: &str) -> Result<(String, String)> {
+pub(crate) fn find_file(context: &Context<'_>, root: &Root) -> Result<(String, String)> {
+    let dir = &root.dir;
     let mut found = FILE_NAMES.iter().filter_map(|name| {
         let path = if dir.is_empty() { (*name).to_owned() } else { format!("{dir}/{name}") };
-        (context.tree.kind(&path) == Some(tree::Kind::File)).then_some(path)
+        (root.tree(context).kind(&path) == Some(tree::Kind::File)).then_some(path)
     });
-    let shown = if dir.is_empty() { "." } else { dir };
-    let path = found.next().ok_or_else(|| Error::NoKustomization { dir: shown.to_owned() })?;
+    let missing = || Error::NoKustomization { dir: if dir.is_empty() { ".".to_owned() } else { root.label(dir) } };
+    let path = found.next().ok_or_else(missing)?;
+    let label = root.label(&path);
     if let Some(second) = found.next() {
-        return Err(Error::invalid(&path, format!("\"{shown}\" has several kustomization files; {second} is another")));
+        return Err(Error::invalid(&label, format!("the directory has several kustomization files; {second} is another")));
     }
-    let bytes = context.read(&path, Use::Kustomization)?.ok_or_else(|| Error::NoKustomization { dir: shown.to_owned() })?;
-    let text = crate::load::into_text(bytes).map_err(|source| Error::Yaml { place: Place { file: path.clone(), line: 0 }, source })?;
-    Ok((path, text.into_owned()))
+    let bytes = context.read(root.mount(), &path, Use::Kustomization)?.ok_or_else(missing)?;
+    let text = crate::load::into_text(bytes).map_err(|source| Error::Yaml { place: Place { file: label.clone(), line: 0 }, source })?;
+    Ok((label, text.into_owned()))
 }
 
 impl<'c, 't> Target<'c, 't> {
     /// Reads the kustomization of a directory.
     pub fn load(context: &'c Context<'t>, root: Root) -> Result<Self> {
-        let (file, text) = find_file(context, &root.dir)?;
+        let (file, text) = find_file(context, &root)?;
         let kustomization = parse(context, &file, &text)?;
         Ok(Self { context, root, file, kustomization, origin: None })
     }
@@ -138,7 +141,7 @@ impl<'c, 't> Target<'c, 't> {
     }
 
     pub fn begin_origins(&mut self) {
-        self.origin = Some(String::new());
+        self.origin = Some(Origin::default());
     }
 
     pub fn run(&self, field: &str) -> Run<'c, 't> {
@@ -203,7 +206,9 @@ impl<'c, 't> Target<'c, 't> {
     fn add_resources(&self, into: &mut Gathered, paths: &[String], field: &str) -> Result<()> {
         for path in paths {
             let full = if path.is_empty() || path.starts_with('/') { None } else { tree::join(&self.root.dir, path) };
-            if full.is_some_and(|full| self.context.tree.kind(&full) == Some(tree::Kind::Dir)) {
+            if full.is_some_and(|full| self.root.tree(self.context).kind(&full) == Some(tree::Kind::Dir))
+                || self.root.names_repository(self.context, path)
+            {
                 self.add_directory(into, path, false)?;
                 continue;
             }
@@ -211,7 +216,7 @@ impl<'c, 't> Target<'c, 't> {
                 Ok((file, text)) => {
                     let mut objects = read::objects(self.context, &text, &file).map_err(|error| error.or_in(&file))?;
                     if let Some(origin) = &self.origin {
-                        let origin = Arc::new(Origin { path: join_relative(origin, path), ..Origin::default() });
+                        let origin = Arc::new(origin.append(path));
                         objects.iter_mut().for_each(|object| object.origin = Some(origin.clone()));
                     }
                     into.append(self.context, objects)?;
@@ -231,7 +236,7 @@ impl<'c, 't> Target<'c, 't> {
         let root = self.root.enter(self.context, path)?;
         let mut target = Target::load(self.context, root)?;
         target.kustomization.build_metadata = self.kustomization.build_metadata.clone();
-        target.origin = self.origin.as_ref().map(|origin| join_relative(origin, path));
+        target.origin = self.origin.as_ref().map(|origin| origin.append(path));
         target.set_schema(false)?;
         match (component, target.kustomization.is_component()) {
             (true, false) => {
@@ -294,11 +299,8 @@ impl<'c, 't> Target<'c, 't> {
     fn builtin_origin(&self, kind: &str) -> Option<Arc<Origin>> {
         let origin = self.origin.as_ref()?;
         let file = self.file.rsplit('/').next().unwrap_or(&self.file);
-        Some(Arc::new(Origin {
-            configured_in: join_relative(origin, file),
-            configured_by: Some(Plugin::builtin(kind)),
-            ..Origin::default()
-        }))
+        let file = origin.append(file);
+        Some(Arc::new(Origin { configured_in: file.path.clone(), path: String::new(), configured_by: Some(Plugin::builtin(kind)), ..file }))
     }
 
     fn run_generators(&self, into: &mut Gathered) -> Result<()> {
@@ -320,8 +322,18 @@ impl<'c, 't> Target<'c, 't> {
             object.origin = origin.clone();
             into.absorb(self.context, object)?;
         }
-        if !kustomization.helm_charts.is_empty() {
-            return Err(unsupported("helmCharts", "a build runs no other program"));
+        let run = self.run("helmCharts");
+        let origin = self.builtin_origin("HelmChartInflationGenerator");
+        let globals = kustomization.helm_globals.clone().unwrap_or_default();
+        for chart in &kustomization.helm_charts {
+            let mut chart = chart.clone();
+            if chart.namespace.is_empty() {
+                chart.namespace.clone_from(&kustomization.namespace);
+            }
+            for mut object in charts::generate(&run, &self.root, &globals, &chart)? {
+                object.origin = origin.clone();
+                into.absorb(self.context, object)?;
+            }
         }
         let run = self.run("generators");
         for plugin in self.plugins(&kustomization.generators, "generators")? {
@@ -349,7 +361,7 @@ impl<'c, 't> Target<'c, 't> {
                 Ok(mut objects) => {
                     if let Some(origin) = &self.origin {
                         let file = self.file.rsplit('/').next().unwrap_or(&self.file);
-                        let origin = Arc::new(Origin { path: join_relative(origin, file), ..Origin::default() });
+                        let origin = Arc::new(origin.append(file));
                         objects.iter_mut().for_each(|object| object.origin = Some(origin.clone()));
                     }
                     gathered.append(self.context, objects)?;
@@ -476,13 +488,8 @@ impl<'c, 't> Target<'c, 't> {
             plugins::transform(&run, &self.root, &plugin, &mut into.objects).map_err(|error| self.of_plugin(&plugin, error))?;
             let same = before.len() == into.objects.list.len()
                 && before.iter().zip(&into.objects.list).all(|(before, after)| {
-                    let mut after = after.node.clone();
-                    if let Some(labels) =
-                        after.get_mut("metadata").and_then(|metadata| metadata.get_mut("labels")).and_then(yaml::Node::as_map_mut)
-                    {
-                        labels.remove("validated-by");
-                    }
-                    yaml::node_json(before).ok() == yaml::node_json(&after).ok()
+                    let plain = |node: &yaml::Node| yaml::node_json(&without_validation(node)).ok();
+                    plain(before) == plain(&after.node)
                 });
             if !same {
                 return Err(self.of_plugin(&plugin, problem("a validator must not change objects")));
@@ -490,6 +497,20 @@ impl<'c, 't> Target<'c, 't> {
         }
         Ok(())
     }
+}
+
+/// An object without the label that validators may leave, and without the map that it made.
+fn without_validation(node: &yaml::Node) -> yaml::Node {
+    let mut node = node.clone();
+    if let Some(metadata) = node.get_mut("metadata").and_then(yaml::Node::as_map_mut)
+        && let Some(labels) = metadata.get_mut("labels").and_then(yaml::Node::as_map_mut)
+    {
+        labels.remove("validated-by");
+        if labels.is_empty() {
+            metadata.remove("labels");
+        }
+    }
+    node
 }
 
 /// Parses a kustomization file and checks it.
@@ -522,6 +543,8 @@ fn plugin_origin(plugin: &Object) -> Option<Arc<Origin>> {
     let origin = plugin.origin.as_ref()?;
     let gvk = plugin.gvk();
     Some(Arc::new(Origin {
+        repo: origin.repo.clone(),
+        reference: origin.reference.clone(),
         configured_in: origin.path.clone(),
         configured_by: Some(Plugin {
             api_version: gvk.api_version(),

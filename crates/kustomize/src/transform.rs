@@ -134,7 +134,7 @@ pub(crate) fn set_namespace(run: &Run<'_, '_>, objects: &mut Objects, with: &Nam
     let scopes = run.scopes();
     let metadata = FieldSpec::new(Gvk::default(), "metadata/namespace", true);
     for object in &mut objects.list {
-        if object.annotation("internal.config.kubernetes.io/helm-generated") == Some("true") {
+        if object.helm_generated {
             continue;
         }
         object.store_id(&scopes);

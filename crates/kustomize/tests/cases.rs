@@ -10,6 +10,9 @@
 //!
 //! With the path of a kustomize 5.8.1 in `SLUICE_KUSTOMIZE` the answers are asked for again and compared, and with `SLUICE_RECORD=1` written.
 
+mod common;
+
+use common::{Answer, Case, fixtures, parse};
 use kustomize::{LoadRestriction, Options, Order, build};
 use std::{
     fs,
@@ -18,103 +21,13 @@ use std::{
 };
 use tree::MemoryTree;
 
-#[derive(Debug, Clone, Default)]
-struct Case {
-    name: String,
-    arguments: String,
-    files: Vec<(String, Vec<u8>)>,
-    answer: Option<Answer>,
+/// Asks the two engines.
+trait Ask {
+    fn ours(&self) -> Answer;
+    fn theirs(&self, binary: &Path) -> Answer;
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Answer {
-    Output(String),
-    Error(String),
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'\\' {
-            out.push(*first);
-            continue;
-        }
-        let (escape, after) = rest.split_first().expect("a character follows a backslash");
-        rest = after;
-        match escape {
-            b'r' => out.push(b'\r'),
-            b't' => out.push(b'\t'),
-            b'n' => out.push(b'\n'),
-            b'x' => {
-                let hex = std::str::from_utf8(&rest[..2]).expect("two digits follow");
-                out.push(u8::from_str_radix(hex, 16).expect("two digits follow"));
-                rest = &rest[2..];
-            }
-            b'\n' => {}
-            other => out.push(*other),
-        }
-    }
-    out
-}
-
-/// The shared files and the cases of a fixture, and the text before the first case.
-fn parse(text: &str) -> (String, Vec<Case>) {
-    let mut head = String::new();
-    let mut shared = Case::default();
-    let mut cases: Vec<Case> = Vec::new();
-    let mut part: Option<(String, String)> = None;
-    fn close(case: &mut Case, part: &mut Option<(String, String)>) {
-        let Some((title, content)) = part.take() else { return };
-        match title.as_str() {
-            "=> output" => case.answer = Some(Answer::Output(content)),
-            "=> error" => case.answer = Some(Answer::Error(content)),
-            title => {
-                let (path, bytes) = match title.strip_suffix(" (escaped)") {
-                    Some(path) => (path, unescape(&content)),
-                    None => (title, content.into_bytes()),
-                };
-                case.files.retain(|(known, _)| known != path);
-                case.files.push((path.to_owned(), bytes));
-            }
-        }
-    }
-    for line in text.split_inclusive('\n') {
-        if let Some(title) = line.strip_prefix("==== ") {
-            close(cases.last_mut().unwrap_or(&mut shared), &mut part);
-            let (name, arguments) = title.trim_end().split_once(" | ").unwrap_or((title.trim_end(), ""));
-            cases.push(Case { name: name.to_owned(), arguments: arguments.to_owned(), ..Case::default() });
-            continue;
-        }
-        if cases.is_empty() {
-            head.push_str(line);
-        }
-        if let Some(title) = line.strip_prefix(".... ") {
-            close(cases.last_mut().unwrap_or(&mut shared), &mut part);
-            part = Some((title.trim_end().to_owned(), String::new()));
-        } else if let Some((_, content)) = &mut part {
-            content.push_str(line);
-        }
-    }
-    close(cases.last_mut().unwrap_or(&mut shared), &mut part);
-    for case in &mut cases {
-        for (path, bytes) in &shared.files {
-            if !case.files.iter().any(|(known, _)| known == path) {
-                case.files.push((path.clone(), bytes.clone()));
-            }
-        }
-    }
-    (head, cases)
-}
-
-impl Case {
-    /// The directory of the first file.
-    fn root(&self) -> &str {
-        let first = self.files.first().map_or("", |(path, _)| path.as_str());
-        first.rsplit_once('/').map_or("", |(dir, _)| dir)
-    }
-
+impl Ask for Case {
     fn ours(&self) -> Answer {
         let mut tree = MemoryTree::new();
         for (path, bytes) in &self.files {
@@ -123,6 +36,7 @@ impl Case {
         let none = self.arguments.contains("LoadRestrictionsNone");
         let options = Options {
             order: if self.arguments.contains("--reorder none") { Order::Fifo } else { Order::Legacy },
+            managed_by: self.arguments.contains("--enable-managedby-label").then(|| "kustomize-(devel)".to_owned()),
             load_restriction: if none { LoadRestriction::None } else { LoadRestriction::RootOnly },
             ..Options::default()
         };
@@ -154,13 +68,6 @@ impl Case {
         let message = if message.iter().any(|line| line.starts_with("goroutine ")) { vec![message[0]] } else { message };
         Answer::Error(message.join("\n") + "\n")
     }
-}
-
-fn fixtures() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases");
-    let mut files: Vec<PathBuf> = fs::read_dir(dir).expect("the fixtures are there").flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    files
 }
 
 fn difference(found: &str, expected: &str) -> String {

@@ -1,5 +1,6 @@
 use crate::{
     Dialect, Limits, Place, Style, Tag,
+    edit::{Recorder, Spot, Step},
     error::Error,
     node::{Data, Entry, Map, Node, Scalar},
     resolve::{self, Resolved},
@@ -20,6 +21,7 @@ pub(crate) struct Composer<'a> {
     first: bool,
     handles: HashMap<String, String>,
     anchors: HashMap<&'a str, Anchor>,
+    recorder: Option<Box<Recorder>>,
     /// Nodes made so far, and how many of them by aliases.
     made: usize,
     copied: usize,
@@ -54,9 +56,43 @@ impl<'a> Composer<'a> {
             first: true,
             handles: HashMap::new(),
             anchors: HashMap::new(),
+            recorder: None,
             made: 0,
             copied: 0,
         }
+    }
+
+    /// Notes where scalars stand from now on.
+    pub fn record(&mut self) {
+        self.recorder = Some(Box::default());
+    }
+
+    pub fn recorded(self) -> Vec<Spot> {
+        self.recorder.map(|recorder| recorder.spots).unwrap_or_default()
+    }
+
+    fn step(&mut self, step: impl FnOnce() -> Step) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.path.push(step());
+        }
+    }
+
+    fn step_back(&mut self) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.path.pop();
+        }
+    }
+
+    /// A key, which is no scalar to be changed; the value that follows is under it.
+    fn key(&mut self, context: Context, depth: usize) -> Result<Node> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.in_key += 1;
+        }
+        let key = self.node(context, depth);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.in_key -= 1;
+        }
+        key
     }
 
     /// Counts lines from here, because the text stands in a larger one.
@@ -90,6 +126,9 @@ impl<'a> Composer<'a> {
         };
         if self.scanner.peek()?.kind == Kind::DocumentEnd {
             self.scanner.take()?;
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.document += 1;
         }
         // As go-yaml, which counts while it decodes: small documents may be nearly all alias, large ones hardly.
         if self.copied > 100 && self.made > 1000 && self.copied as f64 / self.made as f64 > allowed_alias_ratio(self.made) {
@@ -221,15 +260,14 @@ impl<'a> Composer<'a> {
         let data = match token.kind {
             Kind::BlockEntry if context == Context::BlockIndentless => Data::List(self.indentless_list(depth)?),
             Kind::Scalar(..) => {
-                let Token { kind: Kind::Scalar(text, style), mark } = self.scanner.take()? else { return Err(Error::Internal) };
-                Data::Scalar(self.scalar(&text, style, tag, mark)?)
+                let Token { kind: Kind::Scalar(text, style), mark, end } = self.scanner.take()? else { return Err(Error::Internal) };
+                let scalar = self.scalar(&text, style, tag, mark)?;
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.scalar(&scalar, mark, end);
+                }
+                Data::Scalar(scalar)
             }
-            Kind::FlowSequenceStart => Data::List(self.flow_list(depth)?),
-            Kind::FlowMappingStart => {
-                let mut map = self.flow_map(depth)?;
-                map.flow = true;
-                Data::Map(map)
-            }
+            Kind::FlowSequenceStart | Kind::FlowMappingStart => self.flow(depth)?,
             Kind::BlockSequenceStart if context != Context::Flow => Data::List(self.block_list(depth)?),
             Kind::BlockMappingStart if context != Context::Flow => Data::Map(self.block_map(depth)?),
             _ if anchored || tag.is_some() => Data::Scalar(self.scalar("", Style::Plain, tag, start)?),
@@ -278,12 +316,37 @@ impl<'a> Composer<'a> {
         Ok(kinds.contains(&token.kind))
     }
 
+    fn flow(&mut self, depth: usize) -> Result<Data> {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flow += 1;
+        }
+        let data = if self.peeks(&[Kind::FlowSequenceStart])? {
+            Data::List(self.flow_list(depth)?)
+        } else {
+            let mut map = self.flow_map(depth)?;
+            map.flow = true;
+            Data::Map(map)
+        };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.flow -= 1;
+        }
+        Ok(data)
+    }
+
+    /// The element at a place of a list.
+    fn element(&mut self, context: Context, depth: usize, at: usize) -> Result<Node> {
+        self.step(|| Step::Index(at));
+        let node = self.node(context, depth)?;
+        self.step_back();
+        Ok(node)
+    }
+
     fn indentless_list(&mut self, depth: usize) -> Result<Vec<Node>> {
         let mut items = Vec::new();
         while self.peeks(&[Kind::BlockEntry])? {
             let mark = self.scanner.take()?.mark;
             let missing = self.peeks(&[Kind::BlockEntry, Kind::Key, Kind::Value, Kind::BlockEnd])?;
-            items.push(if missing { self.empty(mark) } else { self.node(Context::Block, depth + 1)? });
+            items.push(if missing { self.empty(mark) } else { self.element(Context::Block, depth + 1, items.len())? });
         }
         Ok(items)
     }
@@ -297,7 +360,7 @@ impl<'a> Composer<'a> {
                 Kind::BlockEnd => return Ok(items),
                 Kind::BlockEntry => {
                     let missing = self.peeks(&[Kind::BlockEntry, Kind::BlockEnd])?;
-                    items.push(if missing { self.empty(token.mark) } else { self.node(Context::Block, depth + 1)? });
+                    items.push(if missing { self.empty(token.mark) } else { self.element(Context::Block, depth + 1, items.len())? });
                 }
                 _ => return Err(Error::parse("did not find expected '-' indicator", token.mark, Some(start))),
             }
@@ -318,7 +381,7 @@ impl<'a> Composer<'a> {
                 Kind::Key => {
                     self.scanner.take()?;
                     let missing = self.peeks(&[Kind::Key, Kind::Value, Kind::BlockEnd])?;
-                    let key = if missing { self.empty(mark) } else { self.node(Context::BlockIndentless, depth + 1)? };
+                    let key = if missing { self.empty(mark) } else { self.key(Context::BlockIndentless, depth + 1)? };
                     // Comments above the key are read by now; those behind it come with the first token after it, or after a short value.
                     let above = self.scanner.note_at(mark.line);
                     let value_mark = self.scanner.peek()?.mark;
@@ -328,7 +391,9 @@ impl<'a> Composer<'a> {
                         self.scanner.peek()?;
                     }
                     let behind = self.scanner.note_at(mark.line);
+                    self.step(|| key_step(&key));
                     let value = if has_value { self.block_value(depth, value_mark)? } else { self.empty(value_mark) };
+                    self.step_back();
                     self.scanner.peek()?;
                     let note = behind.or(self.scanner.note_at(mark.line)).or(above);
                     self.add(&mut building, key, mark, value)?;
@@ -339,7 +404,9 @@ impl<'a> Composer<'a> {
                 Kind::Value => {
                     let key = self.empty(mark);
                     self.scanner.take()?;
+                    self.step(|| key_step(&key));
                     let value = self.block_value(depth, mark)?;
+                    self.step_back();
                     self.add(&mut building, key, mark, value)?;
                 }
                 _ => return Err(Error::parse("did not find expected key", mark, Some(start))),
@@ -378,14 +445,18 @@ impl<'a> Composer<'a> {
                 Kind::Key => {
                     self.scanner.take()?;
                     let missing = self.peeks(&[Kind::Value, Kind::FlowEntry, Kind::FlowSequenceEnd])?;
-                    let key = if missing { self.empty(mark) } else { self.node(Context::Flow, depth + 2)? };
+                    let key = if missing { self.empty(mark) } else { self.key(Context::Flow, depth + 2)? };
+                    self.step(|| Step::Index(items.len()));
+                    self.step(|| key_step(&key));
                     let value = self.flow_value(depth + 1, Kind::FlowSequenceEnd)?;
+                    self.step_back();
+                    self.step_back();
                     let mut building = Building::default();
                     self.add(&mut building, key, mark, value)?;
                     let map = self.finish(building)?;
                     items.push(Node { data: Data::Map(map), place: self.place(mark) });
                 }
-                _ => items.push(self.node(Context::Flow, depth + 1)?),
+                _ => items.push(self.element(Context::Flow, depth + 1, items.len())?),
             }
         }
     }
@@ -412,18 +483,22 @@ impl<'a> Composer<'a> {
                 Kind::Key => {
                     self.scanner.take()?;
                     let missing = self.peeks(&[Kind::Value, Kind::FlowEntry, Kind::FlowMappingEnd])?;
-                    let key = if missing { self.empty(mark) } else { self.node(Context::Flow, depth + 1)? };
+                    let key = if missing { self.empty(mark) } else { self.key(Context::Flow, depth + 1)? };
+                    self.step(|| key_step(&key));
                     let value = self.flow_value(depth, Kind::FlowMappingEnd)?;
+                    self.step_back();
                     self.add(&mut building, key, mark, value)?;
                 }
                 Kind::Value => {
                     let key = self.empty(mark);
+                    self.step(|| key_step(&key));
                     let value = self.flow_value(depth, Kind::FlowMappingEnd)?;
+                    self.step_back();
                     self.add(&mut building, key, mark, value)?;
                 }
                 // `{a, b}`: keys without values.
                 _ => {
-                    let key = self.node(Context::Flow, depth + 1)?;
+                    let key = self.key(Context::Flow, depth + 1)?;
                     let value = self.empty(mark);
                     self.add(&mut building, key, mark, value)?;
                 }
@@ -552,6 +627,10 @@ impl Building {
             self.index = self.map.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
         }
     }
+}
+
+fn key_step(key: &Node) -> Step {
+    Step::Key(key.text().unwrap_or("").into())
 }
 
 const LONG: &str = "tag:yaml.org,2002:";

@@ -576,6 +576,11 @@ fn analyze(text: &str) -> Analysis {
     }
 }
 
+/// Whether text can stand without quotes, inside brackets or outside of them.
+pub(crate) fn is_plain_in(text: &str, flow: bool) -> bool {
+    analyze(text).plain && !(flow && (text.contains([',', '?', '[', ']', '{', '}']) || text.starts_with(':') || text.ends_with(':')))
+}
+
 /// libyaml asks whether the character before is blank; after a character of several bytes it looks at the wrong place, and so do we not need to.
 fn is_blank_before(bytes: &[u8], at: usize) -> bool {
     matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b'\r')

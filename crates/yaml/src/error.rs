@@ -25,6 +25,10 @@ pub enum Error {
     TooLarge { max: usize },
     #[error("the text is not UTF-8 at byte {at}")]
     NotUtf8 { at: usize },
+    #[error("there is no scalar at {path}")]
+    NoScalar { path: String },
+    #[error("the text cannot be changed in place; an anchor, a tag or its indentation is in the way")]
+    NotEditable,
     #[error("the scanner lost its place; please report the text")]
     Internal,
 }

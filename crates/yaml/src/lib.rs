@@ -5,6 +5,7 @@
 //!                              |                           ^
 //!                           resolve: what a scalar is      |
 //!                              +-> Node -------------------+   order, places and scalar texts kept
+//! text -> edit: scalars where they stand, and everything around them as it was -> text
 //! ```
 //!
 //! Go has two readings of YAML, and Kubernetes tools use both ([`Dialect`]): a text that is `true` for one is `"yes"` for the other. The
@@ -15,6 +16,7 @@
 
 mod compose;
 mod decode;
+pub mod edit;
 mod emit;
 mod error;
 mod node;

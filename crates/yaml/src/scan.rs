@@ -47,6 +47,8 @@ pub(crate) enum Kind<'a> {
 pub(crate) struct Token<'a> {
     pub kind: Kind<'a>,
     pub mark: Mark,
+    /// Where its text ends.
+    pub end: usize,
 }
 
 /// A comment that holds a map of JSON, and the line that it is about: its own, or that of the token below it.
@@ -281,7 +283,7 @@ impl<'a> Scanner<'a> {
         if self.indents.len() > self.depth_max {
             return Err(self.error(Some(mark), &format!("exceeded max depth of {}", self.depth_max)));
         }
-        let token = Token { kind, mark };
+        let token = Token { kind, mark, end: mark.index };
         match number {
             Some(number) => self.tokens.insert(number.saturating_sub(self.tokens_taken), token),
             None => self.tokens.push_back(token),
@@ -295,7 +297,7 @@ impl<'a> Scanner<'a> {
         }
         while self.indent > column {
             let mark = self.mark();
-            self.tokens.push_back(Token { kind: Kind::BlockEnd, mark });
+            self.tokens.push_back(Token { kind: Kind::BlockEnd, mark, end: mark.index });
             self.indent = self.indents.pop().unwrap_or(-1);
         }
     }
@@ -303,7 +305,7 @@ impl<'a> Scanner<'a> {
     // --- tokens -----------------------------------------------------------------------------------------------------
 
     fn push(&mut self, kind: Kind<'a>, mark: Mark) {
-        self.tokens.push_back(Token { kind, mark });
+        self.tokens.push_back(Token { kind, mark, end: self.at });
     }
 
     /// Takes `len` ASCII characters as one token.
@@ -508,7 +510,7 @@ impl<'a> Scanner<'a> {
         let key = *self.last_simple_key();
         if self.simple_key_is_valid(level)? {
             let place = key.token.saturating_sub(self.tokens_taken);
-            self.tokens.insert(place.min(self.tokens.len()), Token { kind: Kind::Key, mark: key.mark });
+            self.tokens.insert(place.min(self.tokens.len()), Token { kind: Kind::Key, mark: key.mark, end: key.mark.index });
             self.roll_indent(key.mark.column, Some(key.token), Kind::BlockMappingStart, key.mark)?;
             self.last_simple_key().possible = false;
             self.simple_key_allowed = false;
@@ -645,7 +647,7 @@ impl<'a> Scanner<'a> {
         if !(self.is_blankz(0) || self.flow_level > 0 && self.byte(0) == b',') {
             return Err(self.error(Some(mark), "did not find expected whitespace or line break"));
         }
-        Ok(Token { kind: Kind::Tag(handle, suffix), mark })
+        Ok(Token { kind: Kind::Tag(handle, suffix), mark, end: self.at })
     }
 
     fn scan_tag_handle(&mut self, mark: Mark, directive: bool) -> Result<&'a str> {
@@ -761,7 +763,7 @@ impl<'a> Scanner<'a> {
             Some(text) => Cow::Owned(text),
             None => Cow::Borrowed(&self.text[start..end]),
         };
-        Ok(Token { kind: Kind::Scalar(text, Style::Plain), mark })
+        Ok(Token { kind: Kind::Scalar(text, Style::Plain), mark, end })
     }
 
     fn scan_quoted(&mut self, single: bool) -> Result<Token<'a>> {
@@ -776,7 +778,7 @@ impl<'a> Scanner<'a> {
         {
             self.at = start + len + 1;
             let text = Cow::Borrowed(&self.text[start..start + len]);
-            return Ok(Token { kind: Kind::Scalar(text, if single { Style::Single } else { Style::Double }), mark });
+            return Ok(Token { kind: Kind::Scalar(text, if single { Style::Single } else { Style::Double }), mark, end: self.at });
         }
         let mut text = String::new();
         let mut breaks = String::new();
@@ -837,7 +839,7 @@ impl<'a> Scanner<'a> {
             breaks.clear();
         }
         self.at += 1;
-        Ok(Token { kind: Kind::Scalar(Cow::Owned(text), if single { Style::Single } else { Style::Double }), mark })
+        Ok(Token { kind: Kind::Scalar(Cow::Owned(text), if single { Style::Single } else { Style::Double }), mark, end: self.at })
     }
 
     fn scan_escape(&mut self, mark: Mark, text: &mut String) -> Result<()> {
@@ -938,7 +940,11 @@ impl<'a> Scanner<'a> {
         if chomp == Some(b'+') {
             text.push_str(&breaks);
         }
-        Ok(Token { kind: Kind::Scalar(Cow::Owned(text), if literal { Style::Literal } else { Style::Folded }), mark })
+        Ok(Token {
+            kind: Kind::Scalar(Cow::Owned(text), if literal { Style::Literal } else { Style::Folded }),
+            mark,
+            end: if self.at_end() { self.at } else { self.line_start },
+        })
     }
 
     fn skip_to_line_break(&mut self) {
