@@ -59,6 +59,7 @@ macro_rules! verb {
 static VERBS: &[Verb] = &[
     verb!("up" up),
     verb!("apiserver" verbs::apiserver),
+    verb!("bootstrap" verbs::bootstrap),
     verb!("build" verbs::build),
     verb!("check" verbs::check),
     verb!("completion" verbs::completion),

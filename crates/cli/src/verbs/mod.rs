@@ -2,6 +2,7 @@
 
 pub mod apiserver;
 pub mod artifact;
+pub mod bootstrap;
 pub mod build;
 pub mod check;
 pub mod completion;
