@@ -29,6 +29,7 @@ impl GitServer {
     pub fn repository(&self, name: &str) -> Repository {
         let bare = self.0.repository(name);
         bare.git(&["config", "uploadpack.allowAnySHA1InWant", "true"], b"");
+        bare.git(&["config", "http.receivepack", "true"], b"");
         let work = tempfile::tempdir().expect("a temporary folder");
         git(work.path(), &["init", "-q", "-b", "main"]);
         git(work.path(), &["remote", "add", "origin", &bare.path().display().to_string()]);
