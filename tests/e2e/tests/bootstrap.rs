@@ -54,7 +54,10 @@ fn a_repository_is_bootstrapped_once_and_a_second_time_makes_no_commit() {
     assert!(told.contains("--allow-insecure-http") && !told.contains("s3cret"), "{told}");
     let flags = ["--path", "./clusters/dev/", "--allow-insecure-http"];
     let planned = bootstrap.succeed(&[&flags[..], &["--plan"]].concat());
-    assert!(planned.contains("clusters/dev/flux-system/gotk-sync.yaml") && planned.contains("Deployment/flux-system/source-controller"), "{planned}");
+    assert!(
+        planned.contains("clusters/dev/flux-system/gotk-sync.yaml") && planned.contains("Deployment/flux-system/source-controller"),
+        "{planned}"
+    );
     assert_eq!(commits(&repository), ["what the cluster runs"], "a plan changes nothing");
 
     bootstrap.succeed(&flags);
@@ -65,7 +68,10 @@ fn a_repository_is_bootstrapped_once_and_a_second_time_makes_no_commit() {
     assert!(house.get("configmap", "default", "of-the-fleet").is_some(), "what lies beside the manifests is reconciled too");
     let sync = house.until_ready("kustomization", "flux-system", "flux-system", "True");
     let entries = sync["status"]["inventory"]["entries"].as_array().unwrap();
-    assert!(entries.iter().any(|entry| entry["id"] == "flux-system_source-controller_apps_Deployment"), "the controllers reconcile themselves");
+    assert!(
+        entries.iter().any(|entry| entry["id"] == "flux-system_source-controller_apps_Deployment"),
+        "the controllers reconcile themselves"
+    );
 
     let again = bootstrap.succeed(&flags);
     assert!(again.contains("component manifests are up to date") && again.contains("sync manifests are up to date"), "{again}");

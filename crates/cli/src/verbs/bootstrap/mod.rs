@@ -85,7 +85,10 @@ pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Ou
     }
     let installed = sync_of(context).await?;
     if let Some(path) = installed.as_ref().map(|one| objects::text(one, &["spec", "path"])).filter(|path| *path != wanted.spec_path()) {
-        return Err(Failure::new(format!("sync path configuration ('{}') would overwrite path ('{path}') of existing Kustomization", wanted.spec_path())));
+        return Err(Failure::new(format!(
+            "sync path configuration ('{}') would overwrite path ('{path}') of existing Kustomization",
+            wanted.spec_path()
+        )));
     }
     let must_install = installed.as_ref().is_none_or(|one| objects::text(one, &["status", "lastAppliedRevision"]).is_empty());
     let install = if must_install { wanted.installed(&tree)? } else { Vec::new() };
@@ -114,11 +117,15 @@ pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Ou
 
 /// Another tool may look after the definitions.
 async fn owner(context: &Context, force: bool) -> Outcome {
-    let Some(definition) = context.find_resource(&builtin::definitions(), "", &kinds::GIT_REPOSITORY.full_name()).await? else { return Ok(()) };
+    let Some(definition) = context.find_resource(&builtin::definitions(), "", &kinds::GIT_REPOSITORY.full_name()).await? else {
+        return Ok(());
+    };
     match objects::text(&definition, &["metadata", "labels", "app.kubernetes.io/managed-by"]) {
         "" | "flux" => Ok(()),
         _ if force => Ok(()),
-        other => Err(Failure::new(format!("the definitions in this cluster are managed by {other}: bootstrap would take them over; use --force if that is meant"))),
+        other => Err(Failure::new(format!(
+            "the definitions in this cluster are managed by {other}: bootstrap would take them over; use --force if that is meant"
+        ))),
     }
 }
 
@@ -155,7 +162,8 @@ async fn source_secret(context: &Context, name: &str, entries: &Entries) -> Outc
         return Ok(());
     }
     let data: serde_json::Map<String, Value> = entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": context.namespace}, "stringData": data});
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": context.namespace}, "stringData": data});
     components::apply(context, &[secret]).await
 }
 
@@ -188,7 +196,10 @@ fn late(context: &Context, deadline: tokio::time::Instant, object: &Value, kind:
     }
     let why = objects::condition(object, "Ready").map_or("no controller has looked at it", |ready| objects::text(ready, &["message"]));
     let name = &context.namespace;
-    Err(Failure::new(format!("{kind}/{name}/{name} is not ready after {}: {why}; running bootstrap again goes on from here", context.timeout)))
+    Err(Failure::new(format!(
+        "{kind}/{name}/{name} is not ready after {}: {why}; running bootstrap again goes on from here",
+        context.timeout
+    )))
 }
 
 /// Shows what would change, in Git and in the cluster.

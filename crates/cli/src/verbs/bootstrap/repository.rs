@@ -89,7 +89,10 @@ impl Repository {
             let pushed = client.commit_and_push(&address, &access, timeout, &commit, &mut |tree| {
                 let (files, value) = look(tree);
                 seen = Some(value);
-                Ok(files.into_iter().map(|(path, content)| Edit::Write { path, content: content.into_bytes().into(), executable: false }).collect())
+                Ok(files
+                    .into_iter()
+                    .map(|(path, content)| Edit::Write { path, content: content.into_bytes().into(), executable: false })
+                    .collect())
             })?;
             Ok((pushed, seen))
         };
