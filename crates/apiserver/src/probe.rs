@@ -137,7 +137,7 @@ impl Probe {
             body = b"";
         }
         self.sent += 1;
-        if self.sent % FORGET_AFTER == 0 {
+        if self.sent.is_multiple_of(FORGET_AFTER) {
             (self.api, self._stop) = fresh();
             self.furnish();
         }

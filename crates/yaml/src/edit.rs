@@ -192,7 +192,7 @@ fn block(text: &str, spot: &Spot, new: &str, out: &mut String) -> bool {
         }
     }
     // Empty lines behind it are none of its own, unless it keeps them.
-    let trailing = if old_chomp == "+" { old.ends_with('\n').then_some(line_end).unwrap_or("") } else { tail(body) };
+    let trailing = if old_chomp == "+" { if old.ends_with('\n') { line_end } else { "" } } else { tail(body) };
     out.push_str(trailing);
     true
 }

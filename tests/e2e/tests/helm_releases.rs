@@ -125,7 +125,6 @@ fn install(house: &House, namespace: &str, name: &str, values: &str) {
         manifest: rendered.manifest(),
         hooks: rendered.hooks.clone(),
         apply_method: "ssa".into(),
-        ..helm::StoredRelease::default()
     };
     let owned = json!({"metadata": {
         "labels": {"app.kubernetes.io/managed-by": "Helm"},

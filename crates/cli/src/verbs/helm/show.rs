@@ -45,12 +45,12 @@ pub fn run(what: &str, matches: &ArgMatches) -> Outcome {
         show_values(&mut out, &chart, all, matches.text("jsonpath"))?;
     }
     if let Some(readme) = readme(&chart).filter(|_| all || what == "readme") {
-        let _ = write!(out, "{}{readme}\n", if all { "---\n" } else { "" });
+        let _ = writeln!(out, "{}{readme}", if all { "---\n" } else { "" });
     }
     if all || what == "crds" {
         for (_, text) in chart.crds() {
             let text = String::from_utf8_lossy(&text);
-            let _ = write!(out, "{}{text}\n", if text.starts_with("---") { "" } else { "---\n" });
+            let _ = writeln!(out, "{}{text}", if text.starts_with("---") { "" } else { "---\n" });
         }
     }
     output::print(&out)

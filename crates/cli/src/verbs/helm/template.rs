@@ -191,7 +191,7 @@ fn crds<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> &'r [(String, Strin
 
 fn hooks<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> impl Iterator<Item = &'r helm::Hook> {
     let (none, without_tests) = (matches.is_set("no-hooks"), matches.is_set("skip-tests"));
-    rendered.hooks.iter().filter(move |hook| !none && !(without_tests && hook.is_test()))
+    rendered.hooks.iter().filter(move |hook| !(none || without_tests && hook.is_test()))
 }
 
 fn printed(rendered: &Rendered, matches: &ArgMatches) -> String {
