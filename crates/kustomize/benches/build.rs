@@ -63,8 +63,30 @@ fn measure(name: &str, tree: &MemoryTree, path: &str) -> Duration {
     median
 }
 
+/// Builds of one thread while others build too: nothing is shared, so each should be as fast as alone.
+fn measure_parallel(tree: &MemoryTree, path: &str, threads: usize) {
+    let time = Duration::from_secs(2);
+    let count = |_| {
+        let (start, mut runs) = (Instant::now(), 0u64);
+        while start.elapsed() < time {
+            let build = build(tree, path, &Options::flux()).expect("it builds");
+            black_box(build.to_yaml().expect("it prints"));
+            runs += 1;
+        }
+        runs
+    };
+    let total: u64 = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|at| scope.spawn(move || count(at))).collect();
+        running.into_iter().map(|thread| thread.join().expect("no build panics")).sum()
+    });
+    println!("{:28} {:>27.0} builds/s together", format!("small overlay, {threads} threads"), total as f64 / time.as_secs_f64());
+}
+
 fn main() {
     measure("small overlay", &overlay(), "overlay");
+    for threads in [1, 2] {
+        measure_parallel(&overlay(), "overlay", threads);
+    }
     let mut before: Option<(usize, Duration)> = None;
     for apps in [500, 2500, 5000, 25000] {
         let time = measure(&format!("{} objects", apps * 2), &many(apps), "");

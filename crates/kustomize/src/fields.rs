@@ -1,4 +1,5 @@
 use crate::{
+    budget::DEPTH_MAX,
     error::{Result, problem},
     id::Gvk,
     ops,
@@ -45,6 +46,9 @@ impl FieldSpec {
 
     /// Calls `set` on the field of an object, or on every such field when lists lie on the way.
     pub fn apply(&self, node: &mut Node, make: Make, place: Place, set: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()> {
+        if self.parts.len() > DEPTH_MAX {
+            return Err(problem(format!("a field of {} parts is nested too deeply; {DEPTH_MAX} are allowed", self.parts.len())));
+        }
         let make = if self.create { make } else { Make::Nothing };
         walk(node, &self.parts, make, place, set).map_err(|error| match error {
             crate::Error::Invalid { place, problem } => crate::Error::Invalid { place, problem: format!("field {}: {problem}", self.path) },

@@ -63,7 +63,7 @@ pub enum Outcome {
 /// *Errors.* A promise that was not kept: other bytes the second time, text that cannot be read back, an error that names nothing.
 pub fn run(bytes: &[u8]) -> Result<Outcome, String> {
     let (tree, dir) = decode(bytes);
-    let limits = Limits { objects: 2_000, files: 200, bytes: 4 << 20, depth: 16, fetches: 0, steps: 2_000_000 };
+    let limits = Limits { objects: 2_000, files: 200, bytes: 4 << 20, depth: 16, fetches: 0, made: 4 << 20, steps: 2_000_000 };
     let mut outcome = Outcome::Refused;
     for (order, load_restriction) in [(Order::Legacy, LoadRestriction::RootOnly), (Order::Fifo, LoadRestriction::None)] {
         let options = Options { order, load_restriction, extend_schema: order == Order::Fifo, limits, ..Options::default() };

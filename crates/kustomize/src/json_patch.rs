@@ -1,6 +1,9 @@
 //! JSON patch (RFC 6902) as evanphx/json-patch v4 applies it, which Kubernetes tools share: negative indexes count from the end.
 
-use crate::error::{Result, problem};
+use crate::{
+    budget::Budget,
+    error::{Result, problem},
+};
 use serde_json::Value;
 use smol_str::SmolStr;
 use yaml::{Data, Dialect, Node, Place, Scalar, Style, Tag};
@@ -61,9 +64,10 @@ impl Patch {
     }
 
     /// Applies the patch to an object. As in kustomize the object goes through JSON: numbers become floats and come back.
-    pub fn apply(&self, node: &mut Node, place: Place) -> Result<()> {
+    pub fn apply(&self, node: &mut Node, place: Place, budget: &Budget) -> Result<()> {
         for operation in &self.operations {
-            self.apply_one(operation, node, place)?;
+            budget.spend(1)?;
+            self.apply_one(operation, node, place, budget)?;
         }
         through_json(node)?;
         if node.as_map().is_none() {
@@ -72,19 +76,21 @@ impl Patch {
         Ok(())
     }
 
-    fn apply_one(&self, operation: &Operation, node: &mut Node, place: Place) -> Result<()> {
+    fn apply_one(&self, operation: &Operation, node: &mut Node, place: Place, budget: &Budget) -> Result<()> {
         let path =
             operation.path.as_deref().ok_or_else(|| problem(format!("operation \"{}\" of the JSON patch has no path", operation.op)))?;
         let fail = |why: String| problem(format!("JSON patch: {} {path}: {why}", operation.op));
+        let depth = path.matches('/').count();
         let value = || {
             let mut value = operation.value.clone().unwrap_or_else(Node::null);
+            budget.place(&value, depth)?;
             crate::ops::stamp(&mut value, place);
-            value
+            Ok::<_, crate::Error>(value)
         };
         match operation.op.as_str() {
-            "add" => add(node, path, value()).map_err(fail),
+            "add" => add(node, path, value()?).map_err(fail),
             "remove" => remove(node, path).map(drop).map_err(fail),
-            "replace" => replace(node, path, value()).map_err(fail),
+            "replace" => replace(node, path, value()?).map_err(fail),
             "move" | "copy" => {
                 let from = operation.from.as_deref().ok_or_else(|| fail("it has no from".to_owned()))?;
                 let moved = if operation.op == "move" {
@@ -95,6 +101,7 @@ impl Patch {
                 } else {
                     get(node, from).map_err(fail)?.clone()
                 };
+                budget.place(&moved, depth)?;
                 add(node, path, moved).map_err(fail)
             }
             "test" => {

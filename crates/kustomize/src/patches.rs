@@ -1,4 +1,5 @@
 use crate::{
+    budget::measure,
     build::Use,
     error::{Error, Place, Result, problem},
     json_patch,
@@ -85,11 +86,13 @@ fn apply_to_target(run: &Run<'_, '_>, objects: &mut Objects, mut patches: Vec<Ob
         return Err(Error::invalid(file, "a patch with a target can hold one document only"));
     }
     let Some(patch) = patches.pop() else { return Ok(()) };
+    let (bytes, _) = measure(&patch.node);
     let selector = Selector::new(target)?;
     let scopes = run.scopes();
     for object in &mut objects.list {
         run.context.budget.spend(1)?;
         if selector.matches(object, &scopes) {
+            run.context.budget.make(bytes)?;
             merge_into(run, object, as_type_of(&patch, object))?;
         }
     }
@@ -217,7 +220,7 @@ fn apply_json(
         if store_id {
             object.store_id(&scopes);
         }
-        patch.apply(&mut object.node, place).map_err(|error| match error {
+        patch.apply(&mut object.node, place, &run.context.budget).map_err(|error| match error {
             Error::Invalid { problem, .. } => {
                 Error::Object { place: Place { file: file.file.clone(), line: 0 }, object: id.to_string(), problem }
             }

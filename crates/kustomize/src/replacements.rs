@@ -1,4 +1,5 @@
 use crate::{
+    budget::DEPTH_MAX,
     build::Use,
     decode::{Decode, Mode},
     error::{Error, Place, Result, problem},
@@ -118,6 +119,9 @@ fn apply_target(run: &Run<'_, '_>, objects: &mut Objects, value: &Node, target: 
     let default_path = vec!["metadata.name".to_owned()];
     let field_paths = if target.field_paths.is_empty() { &default_path } else { &target.field_paths };
     let field_paths: Vec<(&String, Vec<SmolStr>)> = field_paths.iter().map(|path| (path, path::split(path))).collect();
+    if let Some((text, _)) = field_paths.iter().find(|(_, parts)| parts.len() > DEPTH_MAX) {
+        return Err(problem(format!("field path {}… has more than {DEPTH_MAX} parts", text.chars().take(40).collect::<String>())));
+    }
     for object in &mut objects.list {
         run.context.budget.spend(1)?;
         if !select.matches_metadata(object) || reject_metadata.iter().any(|reject| reject.matches_metadata(object)) {
@@ -142,14 +146,18 @@ fn copy_to(run: &Run<'_, '_>, node: &mut Node, value: &Node, text: &str, parts: 
         (true, Data::Map(_)) => Create::Map,
         (true, Data::List(_)) => Create::List,
     };
-    if set_in_text(run, node, value, parts, create).is_ok() {
-        return Ok(());
+    match set_in_text(run, node, value, parts, create) {
+        Ok(()) => return Ok(()),
+        Err(error @ Error::Limit { .. }) => return Err(error),
+        Err(_) => {}
     }
     let what = if create == Create::Never { "find" } else { "find or create" };
     let context = |why: &str| problem(format!("cannot {what} field {text}, a target of a replacement{why}"));
     let mut failed = None;
     let count = path::for_each(node, parts, create, run.place, &mut |field| {
-        set(field, value, options).inspect_err(|error| failed = Some(error.clone()))
+        set(field, value, options)
+            .and_then(|()| run.context.budget.place(field, parts.len()))
+            .inspect_err(|error| failed = Some(error.clone()))
     })
     .map_err(|error| match (failed.take(), error) {
         (Some(error), _) => error,
@@ -205,11 +213,15 @@ fn set_in_text(run: &Run<'_, '_>, node: &mut Node, value: &Node, parts: &[SmolSt
         let text = scalar.text.clone();
         let Ok(Some(mut inner)) = yaml::node(&text, Dialect::Kyaml, yaml::Limits::default(), found.place.source) else { continue };
         // Options but create do not reach into text (kustomize 5.8.1).
-        let count = path::for_each(&mut inner, &parts[len..], create, run.place, &mut |field| set(field, value, None))?;
+        let count = path::for_each(&mut inner, &parts[len..], create, run.place, &mut |field| {
+            set(field, value, None)?;
+            run.context.budget.place(field, parts.len())
+        })?;
         if count == 0 {
             return Err(problem("nothing there"));
         }
         let new = print_like(&inner, &text)?;
+        run.context.budget.make(new.len())?;
         let mut done = false;
         path::for_each(node, &exact(&parts[..len]), Create::Never, run.place, &mut |field| {
             if let Data::Scalar(scalar) = &mut field.data

@@ -1,6 +1,7 @@
 //! The simple transformers: each sets values at places that field specs name.
 
 use crate::{
+    budget::Budget,
     error::{Error, Result, problem},
     fields::{FieldSpec, Make},
     id::{Gvk, Scopes},
@@ -43,7 +44,10 @@ pub(crate) fn set_pairs(run: &Run<'_, '_>, objects: &mut Objects, pairs: &Pairs,
         let specs = specs_for(specs, &object.gvk());
         for (key, value) in pairs {
             for spec in &specs {
-                let result = spec.apply(&mut object.node, Make::Map, run.place, &mut |node| ops::set_entry(node, key, value, run.place));
+                let result = spec.apply(&mut object.node, Make::Map, run.place, &mut |node| {
+                    run.context.budget.make(key.len() + value.len())?;
+                    ops::set_entry(node, key, value, run.place)
+                });
                 if let Err(error) = result {
                     return Err(run.fail(object, error));
                 }
@@ -79,6 +83,7 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
             }
             let result = spec.apply(&mut object.node, Make::Scalar(Tag::Str), run.place, &mut |node| {
                 let old = node.text().unwrap_or("").to_owned();
+                run.context.budget.make(text.len() + old.len())?;
                 let new = if affix == Affix::Prefix { format!("{text}{old}") } else { format!("{old}{text}") };
                 ops::set_text(node, &new, run.place)
             });
@@ -163,6 +168,7 @@ pub(crate) fn set_namespace_of(
         if with.unset_only && node.as_scalar().is_some_and(|scalar| scalar.tag != Tag::Null && !scalar.text.is_empty()) {
             return Ok(());
         }
+        run.context.budget.make(with.namespace.len())?;
         ops::set_tagged(node, &with.namespace, Tag::Str, run.place)
     };
     let gvk = object.gvk();
@@ -266,7 +272,7 @@ impl<'a> ImageRule<'a> {
     }
 
     /// Gives an image reference its new parts.
-    fn set(&self, node: &mut Node, place: Place) -> Result<()> {
+    fn set(&self, node: &mut Node, place: Place, budget: &Budget) -> Result<()> {
         let Some(text) = node.text() else {
             return Err(problem(format!("an image must be a string, but is {}", node.describe())));
         };
@@ -290,6 +296,7 @@ impl<'a> ImageRule<'a> {
         if !digest.is_empty() {
             new = format!("{new}@{digest}");
         }
+        budget.make(new.len())?;
         ops::set_text(node, &new, place)
     }
 }
@@ -315,7 +322,7 @@ pub(crate) fn set_image(run: &Run<'_, '_>, objects: &mut Objects, image: &Image,
         if object.kind() == "CustomResourceDefinition" {
             continue;
         }
-        if let Err(error) = in_containers(&mut object.node, &rule, run.place) {
+        if let Err(error) = in_containers(&mut object.node, &rule, run.place, &run.context.budget) {
             return Err(run.fail(object, error));
         }
     }
@@ -325,7 +332,9 @@ pub(crate) fn set_image(run: &Run<'_, '_>, objects: &mut Objects, image: &Image,
         }
         let gvk = object.gvk();
         for spec in specs.iter().filter(|spec| gvk.selected_by(&spec.gvk)) {
-            if let Err(error) = spec.apply(&mut object.node, Make::Nothing, run.place, &mut |node| rule.set(node, run.place)) {
+            if let Err(error) =
+                spec.apply(&mut object.node, Make::Nothing, run.place, &mut |node| rule.set(node, run.place, &run.context.budget))
+            {
                 return Err(run.fail(object, error));
             }
         }
@@ -333,13 +342,13 @@ pub(crate) fn set_image(run: &Run<'_, '_>, objects: &mut Objects, image: &Image,
     Ok(())
 }
 
-fn in_containers(node: &mut Node, rule: &ImageRule<'_>, place: Place) -> Result<()> {
+fn in_containers(node: &mut Node, rule: &ImageRule<'_>, place: Place, budget: &Budget) -> Result<()> {
     match &mut node.data {
         Data::Scalar(_) => Ok(()),
-        Data::List(items) => items.iter_mut().try_for_each(|item| in_containers(item, rule, place)),
+        Data::List(items) => items.iter_mut().try_for_each(|item| in_containers(item, rule, place, budget)),
         Data::Map(map) => {
             for entry in &mut map.entries {
-                in_containers(&mut entry.value, rule, place)?;
+                in_containers(&mut entry.value, rule, place, budget)?;
                 if !matches!(entry.key.as_str(), "containers" | "initContainers") {
                     continue;
                 }
@@ -351,7 +360,7 @@ fn in_containers(node: &mut Node, rule: &ImageRule<'_>, place: Place) -> Result<
                     let map =
                         item.as_map_mut().ok_or_else(|| problem(format!("an element of {} must be a map, but is {found}", entry.key)))?;
                     if let Some(image) = map.get_mut("image") {
-                        rule.set(image, place)?;
+                        rule.set(image, place, budget)?;
                     }
                 }
             }

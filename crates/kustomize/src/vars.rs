@@ -100,34 +100,31 @@ pub(crate) fn resolve(run: &Run<'_, '_>, objects: &mut Objects, vars: &BTreeMap<
         values.insert(name, found.as_scalar().map_or(Value::Other, |scalar| Value::Scalar(scalar.clone())));
     }
     let used: RefCell<BTreeSet<String>> = RefCell::default();
-    let replace = |node: &mut Node| {
+    let longest = values.values().map(|value| if let Value::Scalar(scalar) = value { scalar.text.len() } else { 0 }).max().unwrap_or(0);
+    let replace = |node: &mut Node| -> Result<()> {
         if let Data::Scalar(scalar) = &node.data
             && scalar.tag == Tag::Str
             && scalar.text.contains('$')
         {
+            // A reference takes four bytes and may stand for as much as the longest value.
+            run.context.budget.make(scalar.text.len() + scalar.text.matches("$(").count() * longest)?;
             let new = expand(&scalar.text, &values, &used);
             *node = Node { data: Data::Scalar(new), place: run.place };
         }
+        Ok(())
     };
     for object in &mut objects.list {
         run.context.budget.spend(1)?;
         let gvk = object.gvk();
         for spec in specs.iter().filter(|spec| gvk.selected_by(&spec.gvk)) {
             let result = spec.apply(&mut object.node, Make::Nothing, run.place, &mut |node| match &mut node.data {
-                Data::Scalar(_) => {
-                    replace(node);
-                    Ok(())
-                }
-                Data::Map(map) => {
-                    map.entries.iter_mut().for_each(|entry| replace(&mut entry.value));
-                    Ok(())
-                }
+                Data::Scalar(_) => replace(node),
+                Data::Map(map) => map.entries.iter_mut().try_for_each(|entry| replace(&mut entry.value)),
                 Data::List(items) => items.iter_mut().try_for_each(|item| {
                     if item.as_str().is_none() {
                         return Err(problem(format!("an element must be a string, but is {}", item.describe())));
                     }
-                    replace(item);
-                    Ok(())
+                    replace(item)
                 }),
             });
             if let Err(error) = result {

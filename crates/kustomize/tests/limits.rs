@@ -236,3 +236,128 @@ fn errors_name_file_line_object_and_field() {
         assert_eq!(error(files), *expected);
     }
 }
+
+/// SEC-42: what grows by copying itself ends, and so does what is nested by it.
+#[test]
+fn values_that_copy_themselves_end_in_errors() {
+    let limit = |files: &[(&str, &str)]| match build(&tree(files), "app", &Options::flux()).and_then(|built| built.to_yaml()) {
+        Err(Error::Limit { what, .. }) => what,
+        Err(other) => panic!("another error: {other}"),
+        Ok(text) => panic!("{} bytes were made", text.len()),
+    };
+    let patched = |operations: &str| {
+        let k = "resources: [a.yaml]\npatches: [{path: p.yaml, target: {kind: ConfigMap}}]";
+        limit(&[("app/kustomization.yaml", k), ("app/a.yaml", CONFIG_MAP), ("app/p.yaml", operations)])
+    };
+    let doubling: String = (0..200).map(|at| format!("- {{op: copy, from: /data, path: /data/k{at}}}\n")).collect();
+    assert!(matches!(patched(&doubling), "bytes of values" | "values inside each other"));
+    let wide: String = (0..60)
+        .map(|at| format!("- {{op: copy, from: /data, path: /metadata/x{at}}}\n- {{op: copy, from: /metadata, path: /data/y{at}}}\n"))
+        .collect();
+    assert!(matches!(patched(&wide), "bytes of values" | "values inside each other"));
+    // Every copy below the deepest one doubles the depth.
+    let deepening: String = (0..20).map(|at| format!("- {{op: copy, from: /data, path: /data{}}}\n", "/a".repeat(1 << at))).collect();
+    let start = "- {op: replace, path: /data, value: {}}\n";
+    assert_eq!(patched(&format!("{start}{deepening}")), "values inside each other");
+    let replaced = |replacements: &str| {
+        let k = format!("resources: [a.yaml]\nreplacements:\n{replacements}");
+        limit(&[("app/kustomization.yaml", &k), ("app/a.yaml", CONFIG_MAP)])
+    };
+    let nesting = "- {source: {kind: ConfigMap, fieldPath: data}, targets: [{select: {kind: ConfigMap}, fieldPaths: [data.a, data.b], options: {create: true}}]}\n";
+    assert!(matches!(replaced(&nesting.repeat(300)), "bytes of values" | "values inside each other"));
+    let lengthening = "- {source: {kind: ConfigMap, fieldPath: data.a}, targets: [{select: {kind: ConfigMap}, fieldPaths: [data.a], options: {delimiter: ',', index: 9999}}]}\n";
+    assert_eq!(replaced(&lengthening.repeat(60)), "bytes of values");
+}
+
+/// SEC-42: a patch for every object, a label for every object, a var in every place.
+#[test]
+fn fan_out_is_bounded_by_what_it_makes() {
+    let objects: String = (0..2000)
+        .map(|at| format!("---\napiVersion: v1\nkind: Pod\nmetadata: {{name: c{at}, annotations: {{v: {}}}}}\n", "$(V)".repeat(20)))
+        .collect();
+    let long = "x".repeat(10_000);
+    for k in [
+        format!("patches: [{{target: {{kind: Pod}}, patch: '{{apiVersion: v1, kind: Pod, metadata: {{name: p}}, data: {{a: {long}}}}}'}}]"),
+        format!("patches: [{{target: {{kind: Pod}}, patch: '[{{\"op\": \"add\", \"path\": \"/x\", \"value\": \"{long}\"}}]'}}]"),
+        format!("labels: [{{pairs: {{a: {long}}}}}]"),
+        format!("commonAnnotations: {{a: {long}}}"),
+        format!("namespace: {long}"),
+        format!("namePrefix: {long}"),
+        format!(
+            "replacements: [{{sourceValue: {long}, targets: [{{select: {{kind: Pod}}, fieldPaths: [metadata.annotations.q], options: {{create: true}}}}]}}]"
+        ),
+        format!(
+            "configMapGenerator: [{{name: g, literals: [a={long}]}}]\nvars: [{{name: V, objref: {{kind: ConfigMap, name: g, apiVersion: v1}}, fieldref: {{fieldpath: data.a}}}}]"
+        ),
+    ] {
+        let tree = tree(&[("app/kustomization.yaml", &format!("resources: [a.yaml]\n{k}")), ("app/a.yaml", &objects)]);
+        let limits = Limits { made: 8 << 20, ..Limits::default() };
+        let found = build(&tree, "app", &Options { limits, ..Options::flux() });
+        assert!(
+            matches!(found, Err(Error::Limit { what: "bytes of values", .. })),
+            "{}: {:?}",
+            &k[..40],
+            found.map(|built| built.resources.len())
+        );
+    }
+}
+
+/// SEC-42: fields that are nested as deep as their text is long.
+#[test]
+fn paths_of_any_length_end_in_errors() {
+    let long = vec!["a"; 100_000];
+    for k in [
+        format!("labels: [{{pairs: {{a: b}}, fields: [{{path: {}, create: true}}]}}]", long.join("/")),
+        format!(
+            "replacements: [{{sourceValue: x, targets: [{{select: {{kind: ConfigMap}}, fieldPaths: [{}], options: {{create: true}}}}]}}]",
+            long.join(".")
+        ),
+        format!(
+            "replacements: [{{source: {{kind: ConfigMap, fieldPath: {}}}, targets: [{{select: {{kind: ConfigMap}}}}]}}]",
+            long.join(".")
+        ),
+        format!(
+            "patches: [{{target: {{kind: ConfigMap}}, patch: '[{{\"op\": \"add\", \"path\": \"/{}\", \"value\": 1}}]'}}]",
+            long.join("/")
+        ),
+        format!("vars: [{{name: V, objref: {{kind: ConfigMap, name: x, apiVersion: v1}}, fieldref: {{fieldpath: {}}}}}]", long.join(".")),
+        format!("openapi: {{path: o.json}}\nlabels: [{{pairs: {{a: b}}}}]\nnamePrefix: {}", long.join("")),
+    ] {
+        let files = tree(&[("app/kustomization.yaml", &format!("resources: [a.yaml]\n{k}")), ("app/a.yaml", CONFIG_MAP)]);
+        assert!(build(&files, "app", &Options::flux()).is_err(), "{}", &k[..30]);
+    }
+}
+
+/// SEC-42: patterns match in linear time, and large ones are refused.
+#[test]
+fn patterns_cannot_take_the_time_of_a_build() {
+    let name = "a".repeat(5_000);
+    let object = format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, image: '{name}'}}]}}\n");
+    for k in [
+        "patches: [{target: {name: '(a+)+b'}, patch: '[{\"op\": \"remove\", \"path\": \"/spec\"}]'}]",
+        "patches: [{target: {name: '(a|aa)*(a|aa)*(a|aa)*c'}, patch: '[{\"op\": \"remove\", \"path\": \"/spec\"}]'}]",
+        "images: [{name: '(a+)+b', newTag: x}]",
+        "replacements: [{sourceValue: x, targets: [{select: {name: '(a+)+b'}}]}]",
+    ] {
+        let files = tree(&[("app/kustomization.yaml", &format!("resources: [a.yaml]\n{k}")), ("app/a.yaml", &object)]);
+        let built = build(&files, "app", &Options::flux()).expect("nothing matches");
+        assert_eq!(built.resources.len(), 1);
+    }
+    for k in [
+        "images: [{name: '(x{1000}){1000}', newTag: x}]",
+        "patches: [{target: {kind: '(x{999}){999}'}, patch: '[{\"op\": \"remove\", \"path\": \"/spec\"}]'}]",
+    ] {
+        let message = error(&[("app/kustomization.yaml", &format!("resources: [a.yaml]\n{k}")), ("app/a.yaml", CONFIG_MAP)]);
+        assert!(message.contains("regular expression"), "{message}");
+    }
+}
+
+/// SEC-37: the place of every token in one long line is told without counting the line again for each.
+#[test]
+fn one_long_line_is_read_in_the_time_of_many_short_ones() {
+    let line = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: x}}, data: {{é: [{}]}}}}", "é, ".repeat(150_000));
+    let files = tree(&[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", &line)]);
+    let start = std::time::Instant::now();
+    assert!(build(&files, "app", &Options::flux()).is_ok());
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+}
