@@ -163,7 +163,7 @@ fn errors_and_lines_say_where_they_come_from() {
         assert!(explained.contains(wanted), "{explained}");
     }
     let errors = [
-        ("c --set deep=1", "hint: c/templates/a.yaml:10:23 reads below .Values.image.tag, which has no value"),
+        ("c --set deep=1", "hint: c/templates/a.yaml:10:15 reads below .Values.image.tag, which has no value"),
         ("c --set deep=1 -f prod.yaml", "hint: the nearest value above it, image, comes from prod.yaml"),
         ("c --set need=1", "hint: c/templates/a.yaml:13 reads image.tag, which has no value"),
         ("c --set text=a:", "hint: the line was written by c/templates/a.yaml:8 from text, which comes from --set"),
