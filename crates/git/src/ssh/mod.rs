@@ -45,12 +45,14 @@ impl Login {
         };
         let url = address.url();
         let user = if url.username().is_empty() { USER.to_owned() } else { crate::address::decode(url.username()) };
+        // The identity first: where both are unusable, that is what Flux tells.
+        let key = key(identity, passphrase.as_deref())?;
         let known_hosts = KnownHosts::parse(&String::from_utf8_lossy(known_hosts)).map_err(Error::SshKey)?;
         Ok(Self {
             user,
             host: url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned(),
             port: url.port().unwrap_or(PORT),
-            key: Arc::new(key(identity, passphrase.as_deref())?),
+            key: Arc::new(key),
             known_hosts: Arc::new(known_hosts),
         })
     }
