@@ -8,7 +8,7 @@ use crate::queue::Next;
 use crate::report::{Event, Report, Urgency, Visit};
 use crate::slot::Slot;
 use crate::store::{Entry, Store, decode, meta_of};
-use crate::writer::{StatusEdit, Writer};
+use crate::writer::{StatusEdit, Writer, known_status};
 use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -270,7 +270,7 @@ impl<R: Reconciler> Core<R> {
         let limit = self.reconciler.time_limit(&object);
         self.handle.set_overdue(key, limit + GRACE + STUCK_AFTER);
         match self.guarded(object, &context, limit).await {
-            Ok(report) => self.settle(report, &context, &slot).await,
+            Ok(report) => self.settle(report, &context, &slot, &entry).await,
             Err(fault) => {
                 context.publish(Event::error(fault.reason(), fault.message.clone()));
                 if let Err(error) = slot.write_now(StatusEdit::Fault(fault)).await {
@@ -307,7 +307,7 @@ impl<R: Reconciler> Core<R> {
     }
 
     /// Writes down what a run reported.
-    async fn settle(&self, report: Report, context: &Context, slot: &Slot) -> Ended {
+    async fn settle(&self, report: Report, context: &Context, slot: &Slot, entry: &Entry) -> Ended {
         let next = match report.visit {
             Visit::Never => Next::Rest,
             Visit::Now => Next::Now,
@@ -326,6 +326,11 @@ impl<R: Reconciler> Core<R> {
                     }
                 }
             }
+        } else if !report.release
+            && !matches!(report.visit, Visit::Now | Visit::Backoff)
+            && let Err(error) = slot.take_back(|| known_status::<R::Resource>(entry)).await
+        {
+            return self.write_failed("status", &error);
         }
         if report.release
             && let Some(finalizer) = self.finalizer

@@ -24,6 +24,8 @@ struct Pending {
     status: Option<Value>,
     due: Option<Instant>,
     flusher: bool,
+    /// A state on the way was written, and nothing final since.
+    shown: bool,
 }
 
 impl Slot {
@@ -66,10 +68,11 @@ impl Slot {
                 None => None,
             }
         };
-        if let Some(status) = status
-            && let Err(error) = (self.write)(StatusEdit::Whole(status)).await
-        {
-            tracing::debug!(error = %error.chain(), "a progress status was not written");
+        if let Some(status) = status {
+            match (self.write)(StatusEdit::Whole(status)).await {
+                Ok(_) => self.lock().shown = true,
+                Err(error) => tracing::debug!(error = %error.chain(), "a progress status was not written"),
+            }
         }
         let mut pending = self.lock();
         pending.flusher = pending.due.is_some();
@@ -80,7 +83,23 @@ impl Slot {
     pub(crate) async fn write_now(&self, edit: StatusEdit) -> Result<bool, Error> {
         self.drop_pending();
         let _order = self.order.lock().await;
-        (self.write)(edit).await
+        let written = (self.write)(edit).await?;
+        self.lock().shown = false;
+        Ok(written)
+    }
+
+    /// The work ended with nothing to say: a state on the way is not written any more, and one that was makes place for
+    /// what the status said before.
+    pub(crate) async fn take_back(&self, before: impl FnOnce() -> Value) -> Result<bool, Error> {
+        self.drop_pending();
+        let _order = self.order.lock().await;
+        if !std::mem::take(&mut self.lock().shown) {
+            return Ok(false);
+        }
+        match before() {
+            Value::Null => Ok(false),
+            before => (self.write)(StatusEdit::Whole(before)).await,
+        }
     }
 
     pub(crate) fn drop_pending(&self) {
@@ -135,5 +154,24 @@ mod tests {
         slot.set_soon(json!("waiting"));
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(written.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_with_nothing_to_say_leaves_the_status_as_it_was() {
+        let (slot, written) = slot();
+        // Quick: nothing was shown, and nothing is written later.
+        slot.set_soon(json!("detecting"));
+        assert!(!slot.take_back(|| json!("ready")).await.unwrap());
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(*written.lock().unwrap(), []);
+        // Slow: what was shown is taken back, once.
+        slot.set_soon(json!("detecting"));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(slot.take_back(|| json!("ready")).await.unwrap());
+        assert!(!slot.take_back(|| json!("ready")).await.unwrap());
+        assert_eq!(*written.lock().unwrap(), [whole("detecting"), whole("ready")]);
+        // A final status is nothing to take back.
+        slot.write_now(whole("failed")).await.unwrap();
+        assert!(!slot.take_back(|| json!("ready")).await.unwrap());
     }
 }

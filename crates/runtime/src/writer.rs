@@ -114,7 +114,7 @@ impl<T: DeserializeOwned + Serialize + Send + Sync + 'static> Writer<T> {
 }
 
 /// The stored status in the form in which `T` writes it: fields of other versions are not ours to take away.
-fn known_status<T: DeserializeOwned + Serialize>(entry: &Entry) -> Value {
+pub(crate) fn known_status<T: DeserializeOwned + Serialize>(entry: &Entry) -> Value {
     if let Ok(object) = serde_json::from_str::<T>(entry.json.get())
         && let Some(mut object) = to_value(&object)
     {
