@@ -104,7 +104,8 @@ impl Writer {
                 Some(other) => panic!("{other}"),
                 None => return self,
             }
-            self.making += 1;
+            // One that was asked for and not answered is asked for again: it may be there or not.
+            self.making = self.made + 1;
             let path = |at: u64| format!("/api/v1/namespaces/default/configmaps/one-{}-{at}", self.number);
             let one = config_map(&format!("one-{}-{}", self.number, self.making));
             match self.send(access, "PATCH", &format!("{}?fieldManager=t&force=true", path(self.making)), &one).await {
