@@ -91,7 +91,38 @@ const VERSION: &[&str] = &["urls", "created", "removed", "digest", "checksum", "
 const MAINTAINER: &[&str] = &["name", "email", "url"];
 const DEPENDENCY: &[&str] = &["name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias"];
 
+/// A packed chart that an index is to list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Packed {
+    pub metadata: Metadata,
+    /// Where it is, as seen from the index.
+    pub url: String,
+    /// Hexadecimal SHA-256.
+    pub digest: String,
+    pub created: Time,
+}
+
 impl Index {
+    /// The index of these charts; it counts as generated when the newest of them was made, so that equal charts give an equal index.
+    pub fn of(charts: Vec<Packed>) -> Self {
+        let newest = charts.iter().map(|chart| &chart.created).max_by_key(|time| time.timestamp());
+        let mut index = Self { api_version: "v1".to_owned(), generated: newest.cloned().unwrap_or_default(), ..Self::default() };
+        let mut entries: BTreeMap<String, Option<Vec<ChartVersion>>> = BTreeMap::new();
+        for Packed { metadata, url, digest, created } in charts {
+            let name = metadata.name.clone();
+            let version = ChartVersion { metadata, urls: Some(vec![url]), created, digest, ..ChartVersion::default() };
+            entries.entry(name).or_default().get_or_insert_default().push(version);
+        }
+        entries.values_mut().flatten().for_each(tidy);
+        index.entries = Some(entries);
+        index
+    }
+
+    /// The index as Helm writes it for others to read.
+    pub fn to_yaml(&self) -> String {
+        yaml::emit(&serde_json::to_value(self).unwrap_or_default())
+    }
+
     /// Reads an index, YAML or JSON. YAML with a field that Helm does not know is refused, as Flux refuses it.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.is_empty() {
@@ -277,6 +308,23 @@ mod tests {
         let expected = "{\n  \"apiVersion\": \"v1\",\n  \"generated\": \"2026-01-01T00:00:00Z\",\n  \"entries\": {\n    \"demo\": [\n      {\n        \"name\": \"demo\",\n        \"version\": \"1.10.0\",\n        \"apiVersion\": \"v2\",\n        \"urls\": null,\n        \"created\": \"0001-01-01T00:00:00Z\"\n      },\n      {\n        \"name\": \"demo\",\n        \"version\": \"1.0.0\",\n        \"description\": \"\\u003ca\\u003e \\u0026 b\",\n        \"apiVersion\": \"v2\",\n        \"urls\": [\n          \"demo-1.0.0.tgz\"\n        ],\n        \"created\": \"2026-01-01T00:00:00.5Z\",\n        \"digest\": \"ab\"\n      }\n    ]\n  }\n}";
         assert_eq!(json(text), expected);
         assert_eq!(json(expected), expected, "what was stored reads as the same index");
+    }
+
+    #[test]
+    fn the_index_of_packed_charts_reads_as_the_same_index() {
+        let packed = |version: &str, created: &str| Packed {
+            metadata: Metadata::from_json(serde_json::json!({"apiVersion": "v2", "name": "web", "version": version})).unwrap(),
+            url: format!("web-{version}.tgz"),
+            digest: "ab".to_owned(),
+            created: Time::parse(created).unwrap(),
+        };
+        let index = Index::of(vec![packed("1.2.0", "2026-01-02T00:00:00Z"), packed("1.10.0", "2026-01-01T00:00:00Z")]);
+        let text = index.to_yaml();
+        assert!(text.contains("generated: \"2026-01-02T00:00:00Z\""), "{text}");
+        assert_eq!(Index::parse(text.as_bytes()).unwrap(), index);
+        let listing = index.listing();
+        assert_eq!(listing.versions("web").iter().map(|entry| entry.version.as_str()).collect::<Vec<_>>(), ["1.10.0", "1.2.0"]);
+        assert_eq!(Index::parse(Index::of(Vec::new()).to_yaml().as_bytes()).unwrap().listing().versions("web").len(), 0);
     }
 
     #[test]

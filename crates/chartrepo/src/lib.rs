@@ -5,6 +5,7 @@
 //!     |                                           |
 //!     |                                        Listing --select(name, range)--> Entry
 //!     +--chart(Entry)--> bytes, checked against the digest of the index
+//! [Packed] --Index::of--> Index --to_yaml--> what a repository serves
 //! ```
 //!
 //! An [`Index`] is read as strictly as Flux reads it and sorted as it is sorted there; a [`Listing`] is the little of it that a choice
@@ -17,7 +18,7 @@ mod time;
 mod url;
 
 pub use fetch::{Error, Repository};
-pub use index::{Error as IndexError, Index};
+pub use index::{Error as IndexError, Index, Packed};
 pub use listing::{Entry, Listing, SelectError};
 pub use time::Time;
 pub use url::normalize;

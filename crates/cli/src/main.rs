@@ -81,6 +81,7 @@ static VERBS: &[Verb] = &[
     verb!("push" artifact push_command push),
     verb!("reconcile" verbs::reconcile),
     verb!("resume" verbs::resume),
+    verb!("serve" verbs::serve),
     verb!("stats" verbs::stats),
     verb!("suspend" verbs::suspend),
     verb!("tag" artifact tag_command tag),
@@ -92,7 +93,7 @@ static VERBS: &[Verb] = &[
 ];
 
 /// Verbs that Flux does not have; help lists them apart.
-static BEYOND: &[&str] = &["up", "apiserver", "kustomize", "helm"];
+static BEYOND: &[&str] = &["up", "apiserver", "serve", "kustomize", "helm"];
 
 /// Verbs that stand in for another tool, whose errors scripts look for: told as that tool tells them.
 static PLAIN: &[&str] = &["helm"];

@@ -17,5 +17,5 @@ mod store;
 
 pub use garbage::Retention;
 pub use path::artifact_path;
-pub use serve::serve;
+pub use serve::{serve, serve_requests};
 pub use store::{Error, Store, Stored, Verdict};

@@ -36,6 +36,18 @@ const CHUNK: usize = 1 << 16;
 
 /// Serves the files of `store` until `shutdown` resolves, then lets running answers finish for a short while.
 pub async fn serve(listener: TcpListener, store: Arc<Store>, shutdown: impl Future<Output = ()>) {
+    serve_requests(listener, move |request| answer(store.clone(), request), shutdown).await;
+}
+
+/// The same for whoever answers: connections are bounded in number, and slow ones let go.
+pub async fn serve_requests<A, F, B>(listener: TcpListener, answer: A, shutdown: impl Future<Output = ()>)
+where
+    A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut shutdown = std::pin::pin!(shutdown);
@@ -48,10 +60,10 @@ pub async fn serve(listener: TcpListener, store: Arc<Store>, shutdown: impl Futu
                 _ => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
         };
-        let store = store.clone();
+        let answer = answer.clone();
         let service = hyper::service::service_fn(move |request| {
-            let store = store.clone();
-            async move { Ok::<_, Infallible>(answer(store, request).await) }
+            let answered = answer(request);
+            async move { Ok::<_, Infallible>(answered.await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())

@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), source-controller, kustomize-controller, GitServer }
+//! Up { sluice up: all of it in one process }
 //!     kubectl(...)  what a person would type
 //!     until(...)    waits for a condition, with a deadline and a reason
 //! ```
 
 mod git_server;
 mod house;
+mod kubectl;
 mod process;
 mod registry;
+mod up;
 
 pub use git_server::{GitServer, Repository, unpack};
 pub use house::{House, Options, condition};
+pub use kubectl::kubectl;
 pub use process::{Process, binary, free_port};
 pub use registry::Registry;
+pub use up::{Up, edit, example, up_once};
 
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,8 @@
 //! directory --snapshot--> commit --loopback Git--+
 //! URL -------------------------------------------+--> GitRepository -> artifact -> Kustomization -> objects
 //!                                                         (the same way as in any cluster: no side door)
-//! embedded API server (or --kubeconfig) + source-controller + kustomize-controller + artifact-controller, in one process
-//! feed (watches) -> view (pure) -> screen, table, exit code
+//! embedded API server (or --kubeconfig) + the four controllers, in one process
+//! feed (watches) -> view (pure, a tree) -> screen, list of objects, exit code
 //! ```
 
 mod feed;
@@ -36,8 +36,8 @@ pub fn command() -> Command {
             "Reconcile a directory or Git repository, with no cluster at all.
 
 Starts an embedded Kubernetes API server, source-, artifact-, kustomize- and helm-controller in this process, makes a
-GitRepository and a Kustomization of what you name (up PATH|URL), shows what is fetched, built, applied and waited
-for, and keeps reconciling until Ctrl-C: a saved file or a new commit is applied within a second.
+GitRepository and a Kustomization of what you name (up PATH|URL), shows as a tree what is fetched, built, applied and
+waited for (source, Kustomization or HelmRelease, objects), and keeps reconciling until Ctrl-C: a saved file or a new commit is applied within a second.
 With --kubeconfig or --context a real cluster takes the place of the embedded API server.",
         )
         .after_help(
@@ -75,7 +75,7 @@ With --kubeconfig or --context a real cluster takes the place of the embedded AP
             )
             .default_value("enforce"),
             flags::switch("force", "run even where other controllers seem to reconcile the same objects"),
-            flags::one_of("output", "string", "output format", &["table", "json", "yaml"], "the form of the final table")
+            flags::one_of("output", "string", "output format", &["table", "tree", "json", "yaml"], "the form of the final list of objects")
                 .short('o')
                 .default_value("table"),
             flags::switch("quiet", "no progress, only the result").short('q'),
@@ -215,12 +215,12 @@ async fn reconcile(args: UpArgs) -> Outcome {
     let names = cluster::Discovery::new(cluster.client.clone());
     let mut interrupt = std::pin::pin!(server::interrupted());
     let mut announced = None;
-    let mut waiting = Default::default();
+    let mut unfinished = Default::default();
     let mut look_again = tokio::time::interval(Duration::from_millis(400));
     look_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let outcome = loop {
         let snapshot = feed.snapshot();
-        let view = View::of(&snapshot, &waiting);
+        let view = View::of(&snapshot, &unfinished);
         screen.show(&view);
         let revision = snapshot.get(&source::id(&args)).and_then(view::artifact_revision).map(str::to_owned);
         if view.is_ready() && revision.is_some() && revision != announced {
@@ -228,9 +228,10 @@ async fn reconcile(args: UpArgs) -> Outcome {
             let inventories = objects::expected_kustomizations(&snapshot);
             if inventories.iter().all(|id| snapshot.contains_key(id)) {
                 announced = revision;
+                screen.show(&View::of(&snapshot, &Default::default()));
                 screen.rest();
                 // A closed pipe is the reader's choice, not our failure.
-                let _ = objects::print(&cluster.client, &names, &snapshot, &args.output).await;
+                let _ = objects::print(&snapshot, &objects::all(&cluster.client, &names, &snapshot).await, &args.output);
                 if args.exit_when_ready {
                     break Ok(());
                 }
@@ -240,7 +241,7 @@ async fn reconcile(args: UpArgs) -> Outcome {
         }
         tokio::select! {
             () = feed.changed() => {}
-            _ = look_again.tick() => waiting = objects::waiting(&cluster.client, &names, &snapshot).await,
+            _ = look_again.tick() => unfinished = objects::unfinished(&cluster.client, &names, &snapshot, &view).await,
             () = &mut interrupt => {
                 screen.rest();
                 break if args.exit_when_ready { Err(Failure::with_code(130, "interrupted")) } else { Ok(()) };
@@ -267,8 +268,9 @@ fn not_ready(view: &View, timeout: GoDuration) -> String {
     if view.rows.is_empty() {
         text.push_str("\n  no object was seen: is the API server reachable?");
     }
-    for row in view.not_ready() {
-        text.push_str(&format!("\n  {}  {}", row.id, row.text));
+    for row in view.rows.iter().filter(|row| !row.is_done()) {
+        let indent = if row.applied { "    " } else { "  " };
+        text.push_str(&format!("\n{indent}{}  {}", row.id, row.text));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The applied objects: what is waited for while work goes on, and the table at the end.
 
-use super::view::Id;
+use super::view::{Applied, Id, View};
 use cluster::{Client, Discovery};
 use health::Status;
 use object::Object;
@@ -8,15 +8,6 @@ use plan::Entry;
 use serde::Serialize;
 use serde_json::Value;
 use std::{collections::BTreeMap, io::Write};
-
-/// One applied object, as the table shows it.
-#[derive(Debug, Serialize)]
-pub struct Applied {
-    pub kustomization: String,
-    pub object: String,
-    pub status: String,
-    pub message: String,
-}
 
 fn inventory(kustomization: &Value) -> Vec<Entry> {
     let entries = kustomization["status"]["inventory"]["entries"].as_array();
@@ -38,54 +29,79 @@ pub fn expected_kustomizations(objects: &BTreeMap<Id, Value>) -> Vec<Id> {
         .collect()
 }
 
-/// For each Kustomization that runs health checks: the first objects that are not ready, with their reasons.
-pub async fn waiting(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, String> {
+/// Objects of one owner that are looked at while it is not ready: enough to see what is missing.
+const LOOKED_AT_MAX: usize = 100;
+
+/// The objects of those who are not ready yet, and how each is.
+pub async fn unfinished(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>, view: &View) -> BTreeMap<Id, Vec<Applied>> {
     let mut found = BTreeMap::new();
-    for (id, object) in objects {
-        let checking = object["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
-            c["type"] == "Reconciling"
-                && c["status"] == "True"
-                && c["message"].as_str().is_some_and(|m| m.starts_with("Running health checks"))
-        });
-        if !checking {
-            continue;
-        }
-        let mut reasons = Vec::new();
-        for entry in inventory(object) {
-            let health = assess(client, names, &entry).await;
-            if health.0 != Status::Current {
-                reasons.push(format!("{}: {}", entry.key, health.1));
-            }
-        }
-        if let Some(first) = reasons.first() {
-            let more = if reasons.len() > 1 { format!(" (and {} more)", reasons.len() - 1) } else { String::new() };
-            found.insert(id.clone(), format!("{first}{more}"));
-        }
+    for row in view.not_ready().filter(|row| is_owner(&row.id)) {
+        let entries = objects.get(&row.id).map(inventory).unwrap_or_default();
+        found.insert(row.id.clone(), look(client, names, entries.iter().take(LOOKED_AT_MAX)).await);
     }
     found
 }
 
-/// Prints every applied object and how it is.
-pub async fn print(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>, form: &str) -> std::io::Result<()> {
-    let mut applied = Vec::new();
-    for (id, object) in objects.iter().filter(|(id, _)| matches!(id.kind.as_str(), "Kustomization" | "HelmRelease")) {
-        for entry in inventory(object) {
-            let (status, message) = assess(client, names, &entry).await;
-            let kustomization = format!("{}/{}", id.namespace, id.name);
-            applied.push(Applied { kustomization, object: entry.key.to_string(), status: status.to_string(), message });
-        }
+/// Every applied object, and how it is.
+pub async fn all(client: &Client, names: &Discovery, objects: &BTreeMap<Id, Value>) -> BTreeMap<Id, Vec<Applied>> {
+    let mut found = BTreeMap::new();
+    for (id, object) in objects.iter().filter(|(id, _)| is_owner(id)) {
+        found.insert(id.clone(), look(client, names, inventory(object).iter()).await);
     }
+    found
+}
+
+fn is_owner(id: &Id) -> bool {
+    matches!(id.kind.as_str(), "Kustomization" | "HelmRelease")
+}
+
+async fn look(client: &Client, names: &Discovery, entries: impl Iterator<Item = &Entry>) -> Vec<Applied> {
+    let mut found = Vec::new();
+    for entry in entries {
+        let (status, text) = assess(client, names, entry).await;
+        let key = &entry.key;
+        let id = Id { kind: key.kind.clone(), namespace: key.namespace.clone(), name: key.name.clone() };
+        found.push(Applied { id, status, text });
+    }
+    found
+}
+
+/// One line of the table.
+#[derive(Debug, Serialize)]
+struct Line {
+    kustomization: String,
+    object: String,
+    status: String,
+    message: String,
+}
+
+/// Prints the applied objects in one of the forms: a table, a tree, or data.
+pub fn print(objects: &BTreeMap<Id, Value>, applied: &BTreeMap<Id, Vec<Applied>>, form: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
+    if form == "tree" {
+        return View::of(objects, applied).lines().into_iter().try_for_each(|(guide, row)| writeln!(out, "{guide}{row}"));
+    }
+    let lines: Vec<Line> = applied
+        .iter()
+        .flat_map(|(owner, objects)| {
+            objects.iter().map(|object| Line {
+                kustomization: format!("{}/{}", owner.namespace, owner.name),
+                object: object.id.to_string(),
+                status: object.status.to_string(),
+                message: object.text.clone(),
+            })
+        })
+        .collect();
     match form {
-        "json" => serde_json::to_writer_pretty(&mut out, &applied).map_err(std::io::Error::from).and_then(|()| writeln!(out)),
-        "yaml" => write!(out, "{}", yaml::emit(&serde_json::to_value(&applied).unwrap_or_default())),
-        _ => table(&mut out, &applied),
+        "json" => serde_json::to_writer_pretty(&mut out, &lines).map_err(std::io::Error::from).and_then(|()| writeln!(out)),
+        "yaml" => write!(out, "{}", yaml::emit(&serde_json::to_value(&lines).unwrap_or_default())),
+        _ => table(&mut out, &lines),
     }
 }
 
-fn table(out: &mut impl Write, applied: &[Applied]) -> std::io::Result<()> {
+fn table(out: &mut impl Write, applied: &[Line]) -> std::io::Result<()> {
     let header = ["KUSTOMIZATION", "OBJECT", "STATUS", "MESSAGE"];
-    let cells = |row: &Applied| [row.kustomization.clone(), row.object.clone(), row.status.clone(), row.message.clone()];
+    let cells = |row: &Line| [row.kustomization.clone(), row.object.clone(), row.status.clone(), row.message.clone()];
     let mut widths = header.map(str::len);
     for row in applied {
         for (width, cell) in widths.iter_mut().zip(cells(row)) {
@@ -135,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_table_aligns() {
-        let row = |object: &str| Applied {
+        let row = |object: &str| Line {
             kustomization: "flux-system/apps".into(),
             object: object.into(),
             status: "Current".into(),

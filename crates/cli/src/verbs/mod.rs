@@ -22,6 +22,7 @@ pub mod logs;
 pub mod migrate;
 pub mod reconcile;
 pub mod resume;
+pub mod serve;
 pub mod stats;
 pub mod suspend;
 pub mod trace;

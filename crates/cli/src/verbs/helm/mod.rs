@@ -9,7 +9,7 @@ mod dependency;
 mod lint;
 mod options;
 mod package;
-mod place;
+pub mod place;
 mod show;
 mod template;
 mod values;
