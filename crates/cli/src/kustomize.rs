@@ -14,8 +14,8 @@ use std::{
 #[derive(Debug, Args)]
 pub struct BuildArgs {
     /// The directory of the kustomization.
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    #[arg(default_value = ".", num_args = 0..)]
+    dir: Vec<PathBuf>,
     /// Where to write: a file, or a directory that gets a file per object.
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -47,7 +47,7 @@ pub struct BuildArgs {
     without_effect: WithoutEffect,
 }
 
-/// Taken for kustomize's sake: they are about programs and containers, which no build starts.
+/// Taken for kustomize's sake: they are about programs and containers, which no build starts, and about traces that no error has.
 #[derive(Debug, Args)]
 struct WithoutEffect {
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
@@ -60,6 +60,8 @@ struct WithoutEffect {
     network: bool,
     #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
     helm_debug: bool,
+    #[arg(long, hide = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false")]
+    stack_trace: bool,
     #[arg(long, hide = true)]
     network_name: Option<String>,
     #[arg(long, hide = true)]
@@ -103,10 +105,14 @@ fn build(args: &BuildArgs) -> Result<Build, String> {
             one_of("reorder", word, &[("legacy", Order::Legacy), ("none", Order::Fifo)])?
         }
     };
+    if args.enable_managedby_label {
+        eprintln!("Flag --enable-managedby-label has been deprecated, use the managedByLabel option of buildMetadata in kustomization.yaml instead.");
+    }
     let restrictions = [(ROOT_ONLY, defaults.load_restriction), ("LoadRestrictionsNone", LoadRestriction::None)];
     let load_restriction = one_of("load-restrictor", &args.load_restrictor, &restrictions)?;
-    let shown = args.dir.display();
-    let dir = fs::canonicalize(&args.dir).map_err(|error| format!("must build at directory: \"{shown}\": {error}"))?;
+    let [dir] = &args.dir[..] else { return Err("specify one path to kustomization.yaml".to_owned()) };
+    let shown = dir.display();
+    let dir = fs::canonicalize(dir).map_err(|error| format!("must build at directory: \"{shown}\": {error}"))?;
     if !dir.is_dir() {
         return Err(format!("must build at directory: \"{shown}\" is a file"));
     }

@@ -35,15 +35,25 @@ struct Verb {
     /// The word that names it.
     name: &'static str,
     command: fn() -> Command,
-    run: for<'a> fn(&'a Context, &'a [String], &'a ArgMatches) -> Running<'a>,
+    work: Work,
+}
+
+/// What a verb does.
+enum Work {
+    /// It only computes, and needs nothing that waits: it starts quicker without.
+    Computes(fn(&Context, &[String], &ArgMatches) -> Outcome),
+    Waits(for<'a> fn(&'a Context, &'a [String], &'a ArgMatches) -> Running<'a>),
 }
 
 macro_rules! verb {
+    ($name:literal computes $($module:ident)::+) => {
+        Verb { name: $name, command: $($module)::+::command, work: Work::Computes($($module)::+::run) }
+    };
     ($name:literal $($module:ident)::+) => {
         Verb {
             name: $name,
             command: $($module)::+::command,
-            run: |context, path, matches| Box::pin($($module)::+::run(context, path, matches)),
+            work: Work::Waits(|context, path, matches| Box::pin($($module)::+::run(context, path, matches))),
         }
     };
     // The verbs that know artifacts only share a module.
@@ -51,7 +61,7 @@ macro_rules! verb {
         Verb {
             name: $name,
             command: verbs::artifact::$command,
-            run: |context, _, matches| Box::pin(verbs::artifact::$run(context, matches)),
+            work: Work::Waits(|context, _, matches| Box::pin(verbs::artifact::$run(context, matches))),
         }
     };
 }
@@ -71,9 +81,9 @@ static VERBS: &[Verb] = &[
     verb!("events" verbs::events),
     verb!("export" verbs::export),
     verb!("get" verbs::get),
-    verb!("helm" verbs::helm),
+    verb!("helm" computes verbs::helm),
     verb!("install" verbs::install),
-    verb!("kustomize" verbs::kustomize),
+    verb!("kustomize" computes verbs::kustomize),
     verb!("list" artifact list_command list),
     verb!("logs" verbs::logs),
     verb!("migrate" verbs::migrate),
@@ -96,21 +106,19 @@ static VERBS: &[Verb] = &[
 static BEYOND: &[&str] = &["up", "apiserver", "serve", "kustomize", "helm"];
 
 /// Verbs that stand in for another tool, whose errors scripts look for: told as that tool tells them.
-static PLAIN: &[&str] = &["helm"];
+static PLAIN: &[&str] = &["helm", "kustomize"];
 
-/// Verbs that only compute: one thread does for them, and starts quicker.
-static ALONE: &[&str] = &["helm", "kustomize"];
-
-/// The command tree: of one verb, when the command line begins with it, else the whole. Building all of it takes longer than many a verb.
-fn tree(first: Option<&str>) -> Command {
+/// The command tree: of what the command line needs, if its first word tells, else the whole. Building all of it takes longer than many a verb.
+fn tree(words: &[String]) -> Command {
     let root = shell::flags::group("sluice", "GitOps for Kubernetes: brings clusters to the state that Git, OCI registries and Helm repositories declare")
         .bin_name("sluice")
         .after_help(
             "  # Try it without any cluster\n  sluice up examples/podinfo\n\n  # What is there, and is it well?\n  sluice get all -A\n\n  # Fetch the newest commit and apply it now\n  sluice reconcile kustomization apps --with-source",
         )
         .args(shell::cluster::flags());
-    let only = first.filter(|first| VERBS.iter().any(|verb| verb.name == *first));
-    VERBS.iter().filter(|verb| only.is_none_or(|only| verb.name == only)).fold(root, |root, verb| root.subcommand((verb.command)()))
+    let asks_for_version = matches!(words, [_, flag] if flag == "--version" || flag == "-v");
+    let first = words.get(1).map(String::as_str).filter(|first| asks_for_version || VERBS.iter().any(|verb| verb.name == *first));
+    VERBS.iter().filter(|verb| first.is_none_or(|first| verb.name == first)).fold(root, |root, verb| root.subcommand((verb.command)()))
 }
 
 fn main() -> ExitCode {
@@ -132,7 +140,7 @@ fn main() -> ExitCode {
 }
 
 fn run(words: Vec<String>) -> Outcome {
-    let tree = tree(words.get(1).map(String::as_str));
+    let tree = tree(&words);
     let (path, matches, own_token) = match shell::parse::parse(tree, words, BEYOND)? {
         Parsed::Help(text) => return shell::output::print(&text),
         Parsed::Run { path, matches, own_token } => (path, matches, own_token),
@@ -141,13 +149,14 @@ fn run(words: Vec<String>) -> Outcome {
     let verb = verb.ok_or_else(|| shell::Failure::new(format!("unknown command {path:?}")))?;
     let leaf = shell::parse::last(&matches);
     let context = Context::new("sluice", leaf, own_token)?;
-    let mut builder = if ALONE.contains(&verb.name) {
-        tokio::runtime::Builder::new_current_thread()
-    } else {
-        tokio::runtime::Builder::new_multi_thread()
-    };
-    let runtime = builder.enable_all().build().map_err(|error| shell::Failure::new(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on((verb.run)(&context, &path, leaf))
+    match verb.work {
+        Work::Computes(run) => run(&context, &path, leaf),
+        Work::Waits(run) => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| shell::Failure::new(format!("cannot start the runtime: {error}")))?;
+            runtime.block_on(run(&context, &path, leaf))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub fn parse(root: Command, words: Vec<String>, beyond: &[&str]) -> Result<Parse
     let mut root = adapt(root.arg(help_flag()).arg(version_flag()));
     let words = rewrite_help(words);
     root.build();
-    let matches = match root.clone().try_get_matches_from(words) {
+    let matches = match root.try_get_matches_from_mut(words) {
         Ok(matches) => matches,
         Err(error) => return Err(complaint(&root, &error)),
     };

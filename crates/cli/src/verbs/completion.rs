@@ -26,6 +26,6 @@ pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Ou
         _ => return Err(Failure::new("unknown shell")),
     };
     let mut script = Vec::new();
-    generate(shell, &mut crate::tree(None), context.program(), &mut script);
+    generate(shell, &mut crate::tree(&[]), context.program(), &mut script);
     output::print(&String::from_utf8_lossy(&script))
 }

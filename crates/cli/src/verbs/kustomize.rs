@@ -13,7 +13,7 @@ pub fn command() -> Command {
     flags::group("kustomize", "Build kustomizations without a cluster").subcommand(BuildArgs::augment_args(leaf))
 }
 
-pub async fn run(_context: &Context, _path: &[String], matches: &ArgMatches) -> Outcome {
+pub fn run(_context: &Context, _path: &[String], matches: &ArgMatches) -> Outcome {
     let args = BuildArgs::from_arg_matches(matches).map_err(|error| Failure::new(error.to_string()))?;
     build(&args).map_err(Failure::new)
 }

@@ -27,7 +27,7 @@ pub fn command() -> Command {
         .subcommand(package::command())
 }
 
-pub async fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Outcome {
+pub fn run(context: &Context, path: &[String], matches: &ArgMatches) -> Outcome {
     match path.iter().skip(1).map(String::as_str).collect::<Vec<_>>()[..] {
         ["template"] => template::run(context, matches),
         ["lint"] => lint::run(context, matches),
