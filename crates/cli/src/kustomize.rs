@@ -106,7 +106,9 @@ fn build(args: &BuildArgs) -> Result<Build, String> {
         }
     };
     if args.enable_managedby_label {
-        eprintln!("Flag --enable-managedby-label has been deprecated, use the managedByLabel option of buildMetadata in kustomization.yaml instead.");
+        eprintln!(
+            "Flag --enable-managedby-label has been deprecated, use the managedByLabel option of buildMetadata in kustomization.yaml instead."
+        );
     }
     let restrictions = [(ROOT_ONLY, defaults.load_restriction), ("LoadRestrictionsNone", LoadRestriction::None)];
     let load_restriction = one_of("load-restrictor", &args.load_restrictor, &restrictions)?;
