@@ -10,7 +10,7 @@ pub mod admission;
 pub mod definitions;
 mod garbage;
 mod namespaces;
-mod roles;
+pub mod roles;
 pub mod workloads;
 
 use crate::allocate::Pool;

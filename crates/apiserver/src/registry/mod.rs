@@ -15,7 +15,7 @@ mod resource;
 pub use resource::{Custom, Resource};
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// All resources at one moment; replaced as a whole when a CRD changes.
 pub struct Registry {
@@ -24,6 +24,7 @@ pub struct Registry {
     by_table: HashMap<Arc<str>, Arc<Resource>>,
 }
 
+#[derive(Clone)]
 pub struct Group {
     pub name: String,
     /// Preferred first.
@@ -31,6 +32,7 @@ pub struct Group {
     pub custom: bool,
 }
 
+#[derive(Clone)]
 pub struct Version {
     pub version: String,
     pub resources: Vec<Arc<Resource>>,
@@ -38,31 +40,12 @@ pub struct Version {
 
 impl Registry {
     pub fn builtin() -> Self {
-        let groups = merge::builtin::discovery()
-            .iter()
-            .map(|group| Group {
-                name: group.name.clone(),
-                custom: false,
-                versions: group
-                    .versions
-                    .iter()
-                    .map(|version| Version {
-                        version: version.version.clone(),
-                        resources: version
-                            .resources
-                            .iter()
-                            .map(|resource| Arc::new(Resource::builtin(&group.name, &version.version, resource)))
-                            .collect(),
-                    })
-                    .collect(),
-            })
-            .collect();
-        Self::index(groups)
+        Self::index(builtin_groups().to_vec())
     }
 
     /// The built-in resources and those of the given CRD versions.
     pub fn with_custom(custom: Vec<Arc<Resource>>) -> Self {
-        let mut groups = Self::builtin().groups;
+        let mut groups = builtin_groups().to_vec();
         let mut by_group: BTreeMap<String, BTreeMap<String, Vec<Arc<Resource>>>> = BTreeMap::new();
         for resource in custom {
             by_group.entry(resource.group.clone()).or_default().entry(resource.version.clone()).or_default().push(resource);
@@ -113,4 +96,23 @@ impl Registry {
     pub fn namespaced_tables(&self) -> Vec<Arc<str>> {
         self.by_table.values().filter(|r| r.namespaced && r.can("list")).map(|r| Arc::clone(&r.table)).collect()
     }
+}
+
+/// The built-in resources are the same for every server of a process.
+fn builtin_groups() -> &'static [Group] {
+    static GROUPS: OnceLock<Vec<Group>> = OnceLock::new();
+    GROUPS.get_or_init(|| {
+        let version = |group: &str, version: &merge::builtin::Version| Version {
+            version: version.version.clone(),
+            resources: version.resources.iter().map(|resource| Arc::new(Resource::builtin(group, &version.version, resource))).collect(),
+        };
+        merge::builtin::discovery()
+            .iter()
+            .map(|group| Group {
+                name: group.name.clone(),
+                custom: false,
+                versions: group.versions.iter().map(|of| version(&group.name, of)).collect(),
+            })
+            .collect()
+    })
 }

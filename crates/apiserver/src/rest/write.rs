@@ -702,21 +702,31 @@ fn check_namespace_of_config(context: &Context, config: &mut Value) -> Result<()
 }
 
 /// Stores a new object of the server's own making.
-pub fn store_own(api: &crate::api::Api, resource: &Resource, mut object: Value) -> Result<Arc<Record>> {
+pub fn store_own(api: &crate::api::Api, resource: &Resource, object: Value) -> Result<Arc<Record>> {
+    let record = store_prepared(api, resource, prepare_own(resource, object)?)?;
+    controllers::after_write(api, resource, &record);
+    Ok(record)
+}
+
+/// What an object of the server's own making is, but for its identity and time: the same on every server.
+pub fn prepare_own(resource: &Resource, mut object: Value) -> Result<Value> {
     let status = object.get("status").cloned();
-    let metadata = child(&mut object, "metadata");
-    metadata.insert("uid".to_owned(), Value::from(Uid::random().to_string()));
-    metadata.insert("creationTimestamp".to_owned(), Value::from(now()));
     strategy::prepare_create(resource, &mut object);
     if let Some(status) = status {
         object["status"] = status;
     }
     engine::read(resource, &mut object)?;
+    Ok(object)
+}
+
+/// Stores a prepared object; what must be true after such a write is up to the caller.
+pub fn store_prepared(api: &crate::api::Api, resource: &Resource, mut object: Value) -> Result<Arc<Record>> {
+    let metadata = child(&mut object, "metadata");
+    metadata.insert("uid".to_owned(), Value::from(Uid::random().to_string()));
+    metadata.insert("creationTimestamp".to_owned(), Value::from(now()));
     let (namespace, name) = (text(&object, "/metadata/namespace").to_owned(), text(&object, "/metadata/name").to_owned());
     let stored = api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&object));
-    let record = stored.map_err(|refused| refusal(resource, &namespace, &name, refused))?;
-    controllers::after_write(api, resource, &record);
-    Ok(record)
+    stored.map_err(|refused| refusal(resource, &namespace, &name, refused))
 }
 
 /// Creates what one of this server's own controllers makes: with defaults, a name when it has only the beginning of one, and ownership.
