@@ -274,6 +274,7 @@ async fn jobs_complete_fail_and_are_forgotten() {
     cluster.create(JOBS, job("bad", "sluice.dev/fail:1", json!({"backoffLimit": 2}))).await;
     cluster.create(JOBS, job("brief", "busybox", json!({"ttlSecondsAfterFinished": 0}))).await;
     cluster.create(JOBS, job("later", "busybox", json!({"suspend": true}))).await;
+    cluster.create(JOBS, job("elsewhere", "busybox", json!({"managedBy": "example.com/queue"}))).await;
     let mut restarting = job("restarting", "sluice.dev/fail:1ms", json!({"backoffLimit": 1}));
     restarting["spec"]["template"]["spec"]["restartPolicy"] = json!("OnFailure");
     cluster.create(JOBS, restarting).await;
@@ -287,8 +288,10 @@ async fn jobs_complete_fail_and_are_forgotten() {
     assert!(later["status"].get("active").is_none());
     cluster.patch(&format!("{JOBS}/later"), json!({"spec": {"suspend": false}})).await;
     cluster.until("resumed and complete", &format!("{JOBS}/later"), |j| condition(j, "Complete")["status"] == "True").await;
+    let elsewhere = cluster.get(&format!("{JOBS}/elsewhere")).await;
+    assert_eq!(elsewhere["status"], json!({}), "a Job that another controller manages is left to it");
     // Pods that were counted are held by nothing.
-    for name in ["good", "bad", "later", "restarting"] {
+    for name in ["good", "bad", "later", "restarting", "elsewhere"] {
         cluster.delete(&format!("{JOBS}/{name}")).await;
     }
     cluster.until("swept", PODS, |list| list["items"] == json!([])).await;

@@ -9,8 +9,18 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// While objects of a definition may exist, it must not vanish.
+/// While objects of an ending definition may exist, it must not vanish.
 const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Keeps a definition that is about to be deleted until its objects are gone.
+pub fn hold(definition: &mut Value) {
+    let list = child(definition, "metadata").entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut()
+        && !list.iter().any(|one| one == FINALIZER)
+    {
+        list.push(json!(FINALIZER));
+    }
+}
 
 /// The resources of each definition, by its revision: schemas are compiled once.
 #[derive(Default)]
@@ -55,13 +65,6 @@ fn settle(api: &Api, cache: &mut HashMap<Arc<str>, (u64, Vec<Arc<Resource>>)>) -
                 let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
                 set_condition(&mut conditions, "Terminating", "True", "InstanceDeletionInProgress", message, &now());
                 object["status"]["conditions"] = Value::Array(conditions);
-            } else {
-                let list = child(&mut object, "metadata").entry("finalizers").or_insert_with(|| json!([]));
-                if let Some(list) = list.as_array_mut()
-                    && !list.iter().any(|f| f == FINALIZER)
-                {
-                    list.push(json!(FINALIZER));
-                }
             }
             Some(object)
         });

@@ -151,6 +151,9 @@ pub fn remove(api: &Api, user: &User, resource: &Resource, namespace: &str, name
         controllers::admission::admit_delete(api, user, resource, namespace, name, &old, options.dry_run)?;
         let mut new = old.clone();
         set_policy(resource, &mut new, options);
+        if resource.is("apiextensions.k8s.io", "customresourcedefinitions") && !record.facts.deleting {
+            controllers::definitions::hold(&mut new);
+        }
         let held = new.pointer("/metadata/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty())
             || (resource.is("", "namespaces") && new.pointer("/spec/finalizers").and_then(Value::as_array).is_some_and(|f| !f.is_empty()));
         if held {

@@ -16,6 +16,8 @@ use std::time::Duration;
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Keeps a pod until its end was counted.
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
+/// What `spec.managedBy` names where no other controller is meant.
+const OURSELVES: &str = "kubernetes.io/job-controller";
 /// So many pods are made before others get their turn.
 const BURST: i64 = 200;
 
@@ -35,7 +37,7 @@ impl Ending {
 
 pub fn sync(workloads: &mut Workloads, place: &Place, record: &Arc<Record>) -> Result<()> {
     let job = record.value();
-    if record.facts.deleting {
+    if record.facts.deleting || !matches!(text(&job, "/spec/managedBy"), "" | OURSELVES) {
         return Ok(());
     }
     let mut pods = workloads.claim(record, &job, PODS)?;
