@@ -1,13 +1,16 @@
 //! The last visit: what becomes of a release when its HelmRelease goes.
 
 use crate::{
+    leftover,
     observe::{self, Reach},
+    operation,
     reconcile::Reconciler,
+    snapshot,
     spec::{self, Operation},
     status::Draft,
     template,
 };
-use api::helm::HelmRelease;
+use api::helm::{HelmRelease, Snapshot};
 use cluster::Resource;
 use runtime::{Context, Report, Visit};
 
@@ -34,7 +37,8 @@ pub(crate) async fn finalize(reconciler: &Reconciler, this: &HelmRelease, contex
                 draft.answer_requests();
                 return reconciler.report(draft, Visit::After(delay)).failed();
             }
-            true
+            // A record that vanished between two looks says nothing about the objects.
+            outcome.release.is_some()
         }
         None => false,
     };
@@ -70,8 +74,11 @@ enum Begun {
 
 async fn begin(reconciler: &Reconciler, draft: &mut Draft<'_>, context: &Context) -> Begun {
     let this = draft.this;
-    let Some(current) = draft.status.history.first().cloned() else { return Begun::NothingToDo };
-    let storage = draft.status.storage_namespace.clone();
+    let known = draft.status.history.first().cloned();
+    let storage = match draft.status.storage_namespace.as_str() {
+        "" if known.is_none() => spec::storage_namespace(this).to_owned(),
+        stored => stored.to_owned(),
+    };
     if storage.is_empty() || way_is_gone(reconciler, this).await {
         return Begun::NothingToDo;
     }
@@ -79,14 +86,47 @@ async fn begin(reconciler: &Reconciler, draft: &mut Draft<'_>, context: &Context
         Ok(reach) => reach,
         Err(stopped) => return Begun::NoAccess(stopped.message),
     };
-    // A release that somebody else took away already is not told of.
-    match reach.storage(reconciler, &storage, &current.name).revisions().await {
-        Ok(revisions) if revisions.is_empty() => return Begun::NothingToDo,
-        Ok(_) => {}
-        Err(error) => return Begun::NoAccess(error.chain()),
+    match find(reconciler, this, &reach, &storage, known).await {
+        Ok(Some(release)) => {
+            reconciler.begin_uninstall(draft, &reach, &release, &storage, Operation::Uninstall, context);
+            Begun::Yes
+        }
+        Ok(None) => Begun::NothingToDo,
+        Err(message) => Begun::NoAccess(message),
     }
-    reconciler.begin_uninstall(draft, &reach, &current, &storage, Operation::Uninstall, context);
-    Begun::Yes
+}
+
+/// The release that is to be taken away, if there is one.
+///
+/// What was begun and cut short before it was reported is in Helm's storage alone. What is not stored any more was taken away
+/// by somebody, who is not told of: unless its namespace took the record along, and then the objects follow.
+async fn find(
+    reconciler: &Reconciler,
+    this: &HelmRelease,
+    reach: &Reach,
+    storage: &str,
+    known: Option<Snapshot>,
+) -> Result<Option<Snapshot>, String> {
+    let name = known.as_ref().map_or_else(|| spec::release_name(this), |known| known.name.clone());
+    let kept = reach.storage(reconciler, storage, &name);
+    let revisions = kept.revisions().await.map_err(|error| error.chain())?;
+    match (revisions.first(), known) {
+        (Some(_), Some(known)) => Ok(Some(known)),
+        (Some(newest), None) => {
+            let stored = kept.read(newest).await.map_err(|error| error.text())?;
+            Ok(leftover::is_of(this, &stored.release).then(|| snapshot::of(&stored.release, "", "")))
+        }
+        (None, known) => {
+            if leftover::goes(&reach.target.client, storage).await.map_err(|error| error.chain())? {
+                let namespace = spec::release_namespace(this).to_owned();
+                let release = known.unwrap_or_else(|| Snapshot { name, namespace, ..Snapshot::default() });
+                let propagation = operation::propagation(&this.spec.uninstall.clone().unwrap_or_default());
+                let count = leftover::sweep(this, reach, &release, propagation).await.map_err(|error| error.chain())?;
+                tracing::info!(count, "the release's record went with its namespace; what it had made was deleted by its marks");
+            }
+            Ok(None)
+        }
+    }
 }
 
 /// Without the account, or the way to the cluster, nothing can be deleted, and the object must not stay for ever.

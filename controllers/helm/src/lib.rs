@@ -6,7 +6,7 @@
 //! reconcile           the four beats of one visit
 //!   observe           template (HelmChart), dependency, source, values, charts, the way to the cluster
 //!   state             (state, policy) -> action: one table, pure
-//!   act               begun here, carried out by operation; finalize: the last visit
+//!   act               begun here, carried out by operation; finalize: the last visit (leftover: when the record went first)
 //!   report            status: conditions, history (snapshot), events
 //!
 //! operation           install upgrade rollback test uninstall, step by step
@@ -25,6 +25,7 @@ mod dependency;
 mod drift;
 mod finalize;
 mod hooks;
+mod leftover;
 mod objects;
 mod observe;
 mod operation;

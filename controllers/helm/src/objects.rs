@@ -14,9 +14,9 @@ pub(crate) const FIELD_MANAGER: &str = "helm-controller";
 const AT_ONCE: usize = 16;
 
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-const RELEASE_NAME: &str = "meta.helm.sh/release-name";
-const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
-const RESOURCE_POLICY: &str = "helm.sh/resource-policy";
+pub(crate) const RELEASE_NAME: &str = "meta.helm.sh/release-name";
+pub(crate) const RELEASE_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+pub(crate) const RESOURCE_POLICY: &str = "helm.sh/resource-policy";
 
 /// An object with the way to it.
 #[derive(Clone)]
@@ -352,7 +352,12 @@ impl Access {
 
 /// Whether an object wants to stay when its release goes.
 pub(crate) fn keeps(object: &Object) -> bool {
-    object.annotation(RESOURCE_POLICY).is_some_and(|policy| policy.trim().eq_ignore_ascii_case("keep"))
+    object.annotation(RESOURCE_POLICY).is_some_and(is_keep)
+}
+
+/// Whether a resource policy says so.
+pub(crate) fn is_keep(policy: &str) -> bool {
+    policy.trim().eq_ignore_ascii_case("keep")
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Object, Error> {

@@ -534,11 +534,7 @@ impl Work<'_> {
 
     /// Deletes what the release made, in Helm's order; the errors do not end it.
     async fn delete_objects(&mut self, uninstall: &api::helm::Uninstall, stored: &Stored) -> Result<Vec<String>, Stop> {
-        let propagation = match uninstall.deletion_propagation.as_deref() {
-            Some("foreground") => Propagation::Foreground,
-            Some("orphan") => Propagation::Orphan,
-            _ => Propagation::Background,
-        };
+        let propagation = propagation(uninstall);
         let mut errors = Vec::new();
         let files = [("manifest".to_owned(), stored.release.manifest.clone())].into();
         let (_, mut manifests) = helm::sort_manifests(&files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
@@ -623,6 +619,15 @@ impl Work<'_> {
                 tracing::warn!(object = %item.key(), error = %error.chain(), "what a failed release made was not deleted");
             }
         }
+    }
+}
+
+/// What becomes of the dependents of what an uninstall deletes.
+pub(crate) fn propagation(uninstall: &api::helm::Uninstall) -> Propagation {
+    match uninstall.deletion_propagation.as_deref() {
+        Some("foreground") => Propagation::Foreground,
+        Some("orphan") => Propagation::Orphan,
+        _ => Propagation::Background,
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use object::ObjectKey;
 use plan::{Entry, metadata};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 use types::NamespacedName;
 
@@ -23,20 +24,25 @@ pub struct Labelled {
 ///
 /// Kinds that may not be listed are left out: nothing of them can have been applied through a watch either.
 pub async fn labelled(client: &Client, discovery: &Discovery, manager: &str) -> Result<Vec<Labelled>, Error> {
+    let labels = format!("{},{}", metadata::NAME_LABEL, metadata::NAMESPACE_LABEL);
+    let all = with_labels(client, discovery, &labels).await?;
+    Ok(all.iter().filter_map(|(resource, json)| read(json.get(), resource, manager)).collect())
+}
+
+/// The metadata of everything in a cluster with these labels, whatever its kind.
+///
+/// Kinds that may not be listed are left out.
+pub async fn with_labels(client: &Client, discovery: &Discovery, labels: &str) -> Result<Vec<(Resource, Box<RawValue>)>, Error> {
     let kinds = discovery.appliable().await?;
-    let selection = Selection {
-        labels: format!("{},{}", metadata::NAME_LABEL, metadata::NAMESPACE_LABEL),
-        metadata_only: true,
-        ..Selection::default()
-    };
-    let lists = kinds.into_iter().map(|resource| listed(client, resource, &selection, manager).boxed());
-    let lists: Vec<Vec<Labelled>> = stream::iter(lists).buffer_unordered(LISTS_AT_ONCE).try_collect().await?;
+    let selection = Selection { labels: labels.to_owned(), metadata_only: true, ..Selection::default() };
+    let lists = kinds.into_iter().map(|resource| listed(client, resource, &selection).boxed());
+    let lists: Vec<Vec<(Resource, Box<RawValue>)>> = stream::iter(lists).buffer_unordered(LISTS_AT_ONCE).try_collect().await?;
     Ok(lists.into_iter().flatten().collect())
 }
 
-async fn listed(client: &Client, resource: Resource, selection: &Selection, manager: &str) -> Result<Vec<Labelled>, Error> {
+async fn listed(client: &Client, resource: Resource, selection: &Selection) -> Result<Vec<(Resource, Box<RawValue>)>, Error> {
     match client.list(&resource, selection).await {
-        Ok(list) => Ok(list.iter().filter_map(|json| read(json.get(), &resource, manager)).collect()),
+        Ok(list) => Ok(list.into_iter().map(|json| (resource.clone(), json)).collect()),
         Err(error) if error.status().is_some_and(|status| matches!(status.code, 403..=405)) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

@@ -27,7 +27,7 @@ mod targets;
 
 pub use change::{Change, Verb};
 pub use error::{Failure, dry_run_error};
-pub use labelled::{Labelled, labelled};
+pub use labelled::{Labelled, labelled, with_labels};
 pub use owned::{Owned, Seen};
 pub use session::{Applied, Pruned, Session};
 pub use targets::{KubeConfig, Targets};

@@ -12,15 +12,20 @@ use std::{
 pub struct Options {
     /// `enforce`, `warn` or `off`.
     pub guard_rails: &'static str,
+    /// Gates of kustomize- and helm-controller.
+    pub feature_gates: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { guard_rails: "enforce" }
+        Self { guard_rails: "enforce", feature_gates: "" }
     }
 }
 
-/// An API server, source-, kustomize- and helm-controller as processes of their own.
+/// The address of an endpoint that nobody asks.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// An API server and the four controllers as processes of their own.
 pub struct House {
     pub kubeconfig: PathBuf,
     pub state: tempfile::TempDir,
@@ -29,8 +34,11 @@ pub struct House {
     pub kustomize: Option<Process>,
     /// Only where a test starts it.
     pub helm: Option<Process>,
+    /// Only where a test starts it.
+    pub artifact: Option<Process>,
     options: Options,
     storage: u16,
+    made: u16,
     api_port: u16,
 }
 
@@ -59,8 +67,10 @@ impl House {
             source: None,
             kustomize: None,
             helm: None,
+            artifact: None,
             options,
             storage: free_port(),
+            made: free_port(),
             api_port: free_port(),
         };
         if outside.is_none() {
@@ -87,44 +97,51 @@ impl House {
         until("the API server to write its kubeconfig", || kubeconfig.exists().then_some(()).ok_or_else(|| "no file".to_owned()));
     }
 
-    pub fn start_source(&mut self) {
-        let storage = format!("127.0.0.1:{}", self.storage);
-        let mut command = Command::new(binary("source-controller"));
+    /// A controller with what all of them are told.
+    fn controller(&self, name: &str) -> Command {
+        let mut command = Command::new(binary(name));
         command
-            .arg("--storage-path")
-            .arg(self.state.path().join("artifacts"))
-            .args([
-                "--storage-addr",
-                &storage,
-                "--storage-adv-addr",
-                &storage,
-                "--metrics-addr",
-                "127.0.0.1:0",
-                "--health-addr",
-                "127.0.0.1:0",
-            ])
+            .args(["--metrics-addr", ANY_PORT, "--health-addr", ANY_PORT])
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUNTIME_NAMESPACE", "flux-system");
-        fs::create_dir_all(self.state.path().join("artifacts")).expect("the folder is ours");
+        command
+    }
+
+    /// One that makes artifacts, and keeps and serves them itself.
+    fn storing_controller(&self, name: &str, folder: &str, port: u16) -> Command {
+        let folder = self.state.path().join(folder);
+        fs::create_dir_all(&folder).expect("the folder is ours");
+        let address = format!("127.0.0.1:{port}");
+        let mut command = self.controller(name);
+        command.arg("--storage-path").arg(folder).args(["--storage-addr", &address, "--storage-adv-addr", &address]);
+        command
+    }
+
+    /// One that applies what others made.
+    fn applying_controller(&self, name: &str) -> Command {
+        let mut command = self.controller(name);
+        command.args(["--requeue-dependency", "1s"]).arg(format!("--feature-gates={}", self.options.feature_gates));
+        command
+    }
+
+    pub fn start_source(&mut self) {
+        let mut command = self.storing_controller("source-controller", "artifacts", self.storage);
         self.source = Some(Process::start("source-controller", self.state.path(), &mut command));
     }
 
+    pub fn start_artifact(&mut self) {
+        let mut command = self.storing_controller("artifact-controller", "made", self.made);
+        self.artifact = Some(Process::start("artifact-controller", self.state.path(), &mut command));
+    }
+
     pub fn start_kustomize(&mut self) {
-        let mut command = Command::new(binary("kustomize-controller"));
-        command
-            .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--requeue-dependency", "1s"])
-            .arg(format!("--guard-rails={}", self.options.guard_rails))
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("RUNTIME_NAMESPACE", "flux-system");
+        let mut command = self.applying_controller("kustomize-controller");
+        command.arg(format!("--guard-rails={}", self.options.guard_rails));
         self.kustomize = Some(Process::start("kustomize-controller", self.state.path(), &mut command));
     }
 
     pub fn start_helm(&mut self) {
-        let mut command = Command::new(binary("helm-controller"));
-        command
-            .args(["--metrics-addr", "127.0.0.1:0", "--health-addr", "127.0.0.1:0", "--requeue-dependency", "1s"])
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("RUNTIME_NAMESPACE", "flux-system");
+        let mut command = self.applying_controller("helm-controller");
         self.helm = Some(Process::start("helm-controller", self.state.path(), &mut command));
     }
 

@@ -1,23 +1,29 @@
 //! What the end-to-end tests stand on: real processes, a real Git server, the real kubectl.
 //!
 //! ```text
-//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), source-controller, kustomize-controller, GitServer }
+//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), the four controllers }   GitServer   Registry
 //! Up { sluice up: all of it in one process }
 //!     kubectl(...)  what a person would type
 //!     until(...)    waits for a condition, with a deadline and a reason
+//!     Random        choices that a seed repeats
+//!     Pods          tells pods as ready on a cluster without nodes
 //! ```
 
 mod git_server;
 mod house;
 mod kubectl;
+mod pods;
 mod process;
+mod random;
 mod registry;
 mod up;
 
 pub use git_server::{GitServer, Repository, unpack};
 pub use house::{House, Options, condition};
 pub use kubectl::kubectl;
+pub use pods::Pods;
 pub use process::{Process, binary, free_port};
+pub use random::Random;
 pub use registry::Registry;
 pub use up::{Up, edit, example, up_once};
 
