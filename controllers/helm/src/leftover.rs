@@ -111,7 +111,9 @@ mod tests {
     fn a_stored_release_is_known_by_the_labels_of_its_objects() {
         let this = HelmRelease::named("ns", "app");
         let of = |labels: &str| StoredRelease {
-            manifest: format!("---\n# Source: a/templates/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, labels: {labels}}}\n"),
+            manifest: format!(
+                "---\n# Source: a/templates/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, labels: {labels}}}\n"
+            ),
             ..StoredRelease::default()
         };
         assert!(is_of(&this, &of("{helm.toolkit.fluxcd.io/name: app, helm.toolkit.fluxcd.io/namespace: ns}")));

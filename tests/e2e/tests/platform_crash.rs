@@ -302,7 +302,8 @@ fn orphans(all: &Objects) -> Vec<String> {
             let metadata = &object["metadata"];
             // Hooks stay until their policy takes them; a chart belongs to its release by status.helmChart; Kubernetes copies
             // the labels of a Service to its Endpoints.
-            if object["kind"] == "Endpoints" || !metadata["annotations"]["helm.sh/hook"].is_null() || !metadata["ownerReferences"].is_null() {
+            if object["kind"] == "Endpoints" || !metadata["annotations"]["helm.sh/hook"].is_null() || !metadata["ownerReferences"].is_null()
+            {
                 continue;
             }
             if let Some(owner) = owner(object).filter(|_| !(kind == "HelmRelease" && object["kind"] == "HelmChart")) {
