@@ -7,10 +7,9 @@ use crate::{
     reconcile::Reconciler,
 };
 use api::{extensions::ArtifactGenerator, meta};
-use artifacts::{EXTERNAL_ARTIFACT, SourceKey, Sources, Trees};
+use artifacts::{EXTERNAL_ARTIFACT, Served, SourceKey, Sources, Trees};
 use cluster::{Resource, Selection};
-use runtime::{Controller, FeatureGates, Process, Settings, Store};
-use std::net::SocketAddr;
+use runtime::{Controller, Process, Settings, Store};
 use tokio_util::sync::CancellationToken;
 
 const BY_SOURCE: &str = "source";
@@ -28,31 +27,10 @@ pub enum Error {
     Argument(#[from] types::Error),
 }
 
-/// What was set up.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// Where artifacts are served; known at once, unless this replica has yet to be elected.
-    pub storage_addr: Option<SocketAddr>,
-    /// How others reach them.
-    pub advertised: String,
-}
-
 /// Runs an artifact-controller until `shutdown` is cancelled.
 pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let mut settings = Settings::embedded(NAME, kube);
-    settings.gates = FeatureGates::new(&GATES, "").0;
-    let process = Process::start(settings).await?;
-    let stopped = process.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopped.stop();
-    });
-    if let Err(error) = set_up(process.clone(), options).await {
-        process.stop();
-        process.finish().await?;
-        return Err(error);
-    }
-    Ok(process.finish().await?)
+    let settings = Settings::embedded(NAME, kube).with_gates(&GATES, "");
+    runtime::program::embedded(settings, shutdown, |process| set_up(process, options)).await
 }
 
 fn generators() -> Store<ArtifactGenerator> {
@@ -61,11 +39,11 @@ fn generators() -> Store<ArtifactGenerator> {
 }
 
 /// Puts the controller, and the server of what it makes, into `process`.
-pub async fn set_up(process: Process, options: Options) -> Result<Running, Error> {
-    let artifacts::Served { store, storage_addr, advertised } = options.storage.serve(&process).await?;
+pub async fn set_up(process: Process, options: Options) -> Result<Served, Error> {
+    let served = options.storage.serve(&process).await?;
     let generators = generators();
     let kinds = ["GitRepository", "OCIRepository", "Bucket", "HelmChart", EXTERNAL_ARTIFACT];
-    let sources = Sources::new(process.client().clone(), kinds);
+    let sources: Sources = Sources::new(process.client().clone(), kinds);
     let outputs = sources.store(EXTERNAL_ARTIFACT).expect("it is one of the kinds").clone();
     let outputs =
         outputs.with_index(BY_GENERATOR, |output| output.metadata.labels.get(meta::GENERATOR_LABEL).cloned().into_iter().collect());
@@ -74,7 +52,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
         trees: Trees::new(options.http_retry, options.source_host.clone())?,
         sources: sources.clone(),
         outputs,
-        store,
+        store: served.store.clone(),
         direct: process.gates().enabled(DIRECT_SOURCE_FETCH),
         told: Default::default(),
         options: options.clone(),
@@ -94,5 +72,5 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
         process.watch(kind, Selection::default());
     }
     process.run(controller, process.settings().selection());
-    Ok(Running { storage_addr, advertised })
+    Ok(served)
 }

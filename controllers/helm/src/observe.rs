@@ -6,7 +6,7 @@ use crate::{
     objects::Access,
     reconcile::Reconciler,
     snapshot,
-    source::{EXTERNAL_ARTIFACT, HELM_CHART, SourceKey},
+    source::{self, HELM_CHART},
     spec,
     status::Draft,
     storage::{Revision, Storage, Stored},
@@ -14,6 +14,7 @@ use crate::{
 };
 use api::{helm::HelmRelease, meta::reason};
 use apply::{KubeConfig, Target};
+use artifacts::{EXTERNAL_ARTIFACT, SourceKey};
 use cluster::{Client, Identity, RemoteOptions};
 use health::{Expressions, HealthExpression};
 use runtime::Event;
@@ -95,7 +96,7 @@ pub(crate) fn expressions(this: &HelmRelease) -> Result<Expressions, Stopped> {
 /// Also the generation of the HelmChart, when it was changed a moment ago: what the watch shows may be older.
 pub(crate) async fn chart_template(reconciler: &Reconciler, draft: &mut Draft<'_>) -> Result<(SourceKey, i64), Stopped> {
     let this = draft.this;
-    let Some(key) = SourceKey::of(this) else {
+    let Some(key) = source::key_of(this) else {
         return Err(Stopped::told(INVALID_CHART, "exactly one of spec.chart and spec.chartRef must be set", Again::Terminal));
     };
     if reconciler.options.no_cross_namespace_refs && key.name.namespace != spec::namespace(this) {
@@ -137,7 +138,7 @@ pub(crate) async fn dependencies(reconciler: &Reconciler, this: &HelmRelease) ->
 /// Source, values and chart.
 pub(crate) async fn prepare(reconciler: &Reconciler, this: &HelmRelease, key: &SourceKey, generation: i64) -> Result<Prepared, Stopped> {
     let options = &reconciler.options;
-    let external = key.kind == EXTERNAL_ARTIFACT.0;
+    let external = key.kind == EXTERNAL_ARTIFACT;
     if external && !reconciler.gates.enabled("ExternalArtifact") {
         let message = format!("can't access '{}', ExternalArtifact feature gate is disabled", key.text());
         return Err(Stopped::told(reason::ACCESS_DENIED, message, Again::Terminal));

@@ -5,7 +5,7 @@ use crate::{
     dependency,
     options::{FEATURE_GATES, Options},
     reconcile::{ADOPT, Reconciler},
-    source::{self, HELM_CHART, SourceKey, Sources},
+    source::{self, HELM_CHART},
     spec,
     storage::Decoded,
     waits::Actions,
@@ -13,10 +13,10 @@ use crate::{
 };
 use api::{Conditions, helm::HelmRelease, meta};
 use apply::Targets;
+use artifacts::SourceKey;
 use cluster::{Resource, Selection};
 use plan::metadata::OwnerLabels;
-use runtime::{Controller, FeatureGates, Process, Settings, Store};
-use serde_json::Value;
+use runtime::{Controller, Process, Settings, Store};
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 use types::NamespacedName;
@@ -29,23 +29,13 @@ const ACTIONS_A_WORKER: usize = 4;
 
 /// Runs the controller inside another program until `shutdown` is cancelled.
 pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), runtime::Error> {
-    let mut settings = Settings::embedded("helm-controller", kube);
-    let (gates, warnings) = FeatureGates::new(FEATURE_GATES, &options.feature_gates);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    settings.gates = gates;
-    let process = Process::start(settings).await?;
-    set_up(process.clone(), options).await?;
-    let stopping = process.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopping.stop();
-    });
-    process.finish().await
+    let settings = Settings::embedded("helm-controller", kube).with_gates(FEATURE_GATES, &options.feature_gates);
+    runtime::program::embedded(settings, shutdown, |process| set_up(process, options)).await
 }
 
 fn releases() -> Store<HelmRelease> {
     Store::new(Resource::namespaced(HelmRelease::GROUP, HelmRelease::VERSION, HelmRelease::KIND, "helmreleases"))
-        .with_index(BY_SOURCE, |this| SourceKey::of(this).map(|key| key.text()).into_iter().collect())
+        .with_index(BY_SOURCE, |this| source::key_of(this).map(|key| key.text()).into_iter().collect())
         .with_index(BY_DEPENDENCY, |this| this.spec.depends_on.iter().map(|one| dependency::key_of(this, one).to_string()).collect())
         .with_index(BY_CONFIG, configs)
         .with_wish(ADOPT)
@@ -67,7 +57,7 @@ fn configs(this: &HelmRelease) -> Vec<String> {
 pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::Error> {
     let store = releases();
     let gates = process.gates().clone();
-    let sources = Sources::new(process.client().clone(), gates.enabled("ExternalArtifact"));
+    let sources = source::sources(process.client().clone(), gates.enabled("ExternalArtifact"));
     let actions = Arc::new(Actions::new(options.concurrent * ACTIONS_A_WORKER));
     let drift = Arc::new(DriftWatch::default());
     let handle_slot: Arc<OnceLock<runtime::Handle>> = Arc::default();
@@ -117,26 +107,9 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
         });
         process.watch(kind, Selection::default());
     }
-    let (dependents, waker) = (store.clone(), handle.clone());
-    store.on_change(move |change| {
-        if change.differs(|this| (this.status.clone(), spec::generation(this))) {
-            dependents.by_index(BY_DEPENDENCY, &change.key.to_string()).iter().filter(|one| *one != change.key).for_each(|one| {
-                if dependents.get(one).is_some_and(|one| waits_for_dependency(&one)) {
-                    waker.trigger(one);
-                }
-            });
-        }
-    });
+    store.wake_dependents(BY_DEPENDENCY, &handle, |this| (this.status.clone(), spec::generation(this)), waits_for_dependency);
     if !gates.enabled("DisableConfigWatchers") {
-        for (kind, plural) in [("ConfigMap", "configmaps"), ("Secret", "secrets")] {
-            let configs = Store::<Value>::new(Resource::namespaced("", "v1", kind, plural));
-            let (users, handle) = (store.clone(), handle.clone());
-            configs.on_change(move |change| {
-                users.by_index(BY_CONFIG, &format!("{kind}/{}", change.key)).iter().for_each(|user| handle.trigger(user));
-            });
-            let labels = options.watch_configs_label_selector.clone();
-            process.watch(&configs, Selection { labels, metadata_only: true, ..Selection::default() });
-        }
+        process.wake_on_configs(&store, BY_CONFIG, &handle, &options.watch_configs_label_selector);
     }
     process.run(controller, process.settings().selection());
     Ok(())

@@ -1,15 +1,12 @@
+use crate::spec;
 use api::{
     Artifact, Condition, Conditions,
     helm::HelmRelease,
     meta::{READY, STALLED},
 };
-use cluster::{Client, Resource};
-use runtime::Store;
+use artifacts::{EXTERNAL_ARTIFACT, SourceKey};
+use cluster::Client;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use types::NamespacedName;
-
-use crate::spec;
 
 /// A source, as far as a consumer needs it: all kinds look alike from here.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,74 +54,26 @@ pub(crate) fn news(source: &Source) -> (Option<String>, Option<String>, i64) {
     (revision, why, source.status.observed_generation)
 }
 
-const GROUP: &str = "source.toolkit.fluxcd.io";
 pub(crate) const HELM_CHART: &str = "HelmChart";
-const KINDS: &[(&str, &str)] = &[(HELM_CHART, "helmcharts"), ("OCIRepository", "ocirepositories")];
-pub(crate) const EXTERNAL_ARTIFACT: (&str, &str) = ("ExternalArtifact", "externalartifacts");
 
-/// The object that the chart of a HelmRelease comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct SourceKey {
-    pub kind: String,
-    pub name: NamespacedName,
+/// The sources that a HelmRelease may name.
+pub(crate) type Sources = artifacts::Sources<Source>;
+
+/// The kinds that a HelmRelease may name; ExternalArtifacts where a feature gate lets them in.
+pub(crate) fn sources(client: Client, external: bool) -> Sources {
+    Sources::new(client, [HELM_CHART, "OCIRepository"].into_iter().chain(external.then_some(EXTERNAL_ARTIFACT)))
 }
 
-impl SourceKey {
-    /// None where the spec names neither or both forms.
-    pub(crate) fn of(this: &HelmRelease) -> Option<Self> {
-        match (&this.spec.chart, &this.spec.chart_ref) {
-            (Some(template), None) => {
-                let namespace = &template.spec.source_ref.namespace;
-                let namespace = if namespace.is_empty() { spec::namespace(this) } else { namespace };
-                let name = crate::template::name(this);
-                Some(Self { kind: HELM_CHART.to_owned(), name: NamespacedName::new(namespace, name) })
-            }
-            (None, Some(reference)) => {
-                let namespace = if reference.namespace.is_empty() { spec::namespace(this) } else { &reference.namespace };
-                Some(Self { kind: reference.kind.clone(), name: NamespacedName::new(namespace, reference.name.clone()) })
-            }
-            _ => None,
+/// The object that the chart of a HelmRelease comes from; none where the spec names neither or both forms.
+pub(crate) fn key_of(this: &HelmRelease) -> Option<SourceKey> {
+    let own_namespace = Some(spec::namespace(this));
+    match (&this.spec.chart, &this.spec.chart_ref) {
+        (Some(template), None) => {
+            let name = crate::template::name(this);
+            Some(SourceKey::new(HELM_CHART, &template.spec.source_ref.namespace, &name, own_namespace))
         }
-    }
-
-    /// For indices.
-    pub(crate) fn text(&self) -> String {
-        format!("{}/{}", self.kind, self.name)
-    }
-}
-
-/// The sources of every kind that is watched.
-#[derive(Clone)]
-pub(crate) struct Sources {
-    stores: Arc<Vec<Store<Source>>>,
-    client: Client,
-}
-
-impl Sources {
-    pub(crate) fn new(client: Client, external: bool) -> Self {
-        let store = |(kind, plural): &(&str, &str)| Store::new(Resource::namespaced(GROUP, "v1", kind, plural));
-        let kinds = KINDS.iter().chain(external.then_some(&EXTERNAL_ARTIFACT));
-        Self { stores: Arc::new(kinds.map(store).collect()), client }
-    }
-
-    pub(crate) fn stores(&self) -> &[Store<Source>] {
-        &self.stores
-    }
-
-    pub(crate) fn store(&self, kind: &str) -> Option<&Store<Source>> {
-        self.stores.iter().find(|store| store.resource().kind == kind)
-    }
-
-    /// The source as it is known; one that the watch has not seen is asked for, since it may be new.
-    pub(crate) async fn get(&self, key: &SourceKey) -> Result<Option<Arc<Source>>, cluster::Error> {
-        let Some(store) = self.store(&key.kind) else { return Ok(None) };
-        if let Some(source) = store.get(&key.name) {
-            return Ok(Some(source));
-        }
-        match self.client.get_opt(store.resource(), &key.name.namespace, &key.name.name).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).map(|source| Some(Arc::new(source))).map_err(cluster::Error::Decode),
-            None => Ok(None),
-        }
+        (None, Some(reference)) => Some(SourceKey::new(&reference.kind, &reference.namespace, &reference.name, own_namespace)),
+        _ => None,
     }
 }
 

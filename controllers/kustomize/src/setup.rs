@@ -12,8 +12,7 @@ use crate::{
 use api::{kustomize::Kustomization, meta};
 use artifacts::{SourceKey, Trees};
 use cluster::{Resource, Selection};
-use runtime::{Controller, FeatureGates, Process, Settings, Store};
-use serde_json::Value;
+use runtime::{Controller, Process, Settings, Store};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use types::NamespacedName;
@@ -25,18 +24,8 @@ pub(crate) const STATUS_MANAGER: &str = "gotk-kustomize-controller";
 
 /// Runs the controller inside another program until `shutdown` is cancelled.
 pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), runtime::Error> {
-    let mut settings = Settings::embedded("kustomize-controller", kube);
-    let (gates, warnings) = FeatureGates::new(FEATURE_GATES, &options.feature_gates);
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    settings.gates = gates;
-    let process = Process::start(settings).await?;
-    set_up(process.clone(), options).await?;
-    let stopping = process.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopping.stop();
-    });
-    process.finish().await
+    let settings = Settings::embedded("kustomize-controller", kube).with_gates(FEATURE_GATES, &options.feature_gates);
+    runtime::program::embedded(settings, shutdown, |process| set_up(process, options)).await
 }
 
 fn kustomizations() -> Store<Kustomization> {
@@ -107,26 +96,9 @@ pub async fn set_up(process: Process, options: Options) -> Result<(), runtime::E
         });
         process.watch(kind, Selection::default());
     }
-    let (dependents, waker) = (store.clone(), handle.clone());
-    store.on_change(move |change| {
-        if change.differs(|this| (this.status.clone(), spec::generation(this))) {
-            dependents.by_index(BY_DEPENDENCY, &change.key.to_string()).iter().filter(|one| *one != change.key).for_each(|one| {
-                if dependents.get(one).is_some_and(|one| waits_for_dependency(&one)) {
-                    waker.trigger(one);
-                }
-            });
-        }
-    });
+    store.wake_dependents(BY_DEPENDENCY, &handle, |this| (this.status.clone(), spec::generation(this)), waits_for_dependency);
     if !gates.enabled("DisableConfigWatchers") {
-        for (kind, plural) in [("ConfigMap", "configmaps"), ("Secret", "secrets")] {
-            let configs = Store::<Value>::new(Resource::namespaced("", "v1", kind, plural));
-            let (users, handle) = (store.clone(), handle.clone());
-            configs.on_change(move |change| {
-                users.by_index(BY_CONFIG, &format!("{kind}/{}", change.key)).iter().for_each(|user| handle.trigger(user));
-            });
-            let labels = options.watch_configs_label_selector.clone();
-            process.watch(&configs, Selection { labels, metadata_only: true, ..Selection::default() });
-        }
+        process.wake_on_configs(&store, BY_CONFIG, &handle, &options.watch_configs_label_selector);
     }
     process.run(controller, process.settings().selection());
     Ok(())

@@ -36,8 +36,8 @@ pub use options::Options;
 
 use api::meta::{Conditions, FINALIZER, INCLUDE_UNAVAILABLE};
 use api::source::{GitRepository, HelmChart, HelmRepository};
+use artifacts::Served;
 use runtime::{Controller, Handle, Process, Settings};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use types::NamespacedName;
@@ -64,34 +64,15 @@ pub enum Error {
     Argument(#[from] types::Error),
 }
 
-/// What was set up.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// Where artifacts are served; known at once, unless this replica has yet to be elected.
-    pub storage_addr: Option<SocketAddr>,
-    /// How others reach them.
-    pub advertised: String,
-}
-
 /// Runs a source-controller until `shutdown` is cancelled.
 pub async fn run(options: Options, kube: kube::Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let process = Process::start(Settings::embedded(NAME, kube)).await?;
-    let stopped = process.clone();
-    tokio::spawn(async move {
-        shutdown.cancelled().await;
-        stopped.stop();
-    });
-    if let Err(error) = set_up(process.clone(), options).await {
-        process.stop();
-        process.finish().await?;
-        return Err(error);
-    }
-    Ok(process.finish().await?)
+    runtime::program::embedded(Settings::embedded(NAME, kube), shutdown, |process| set_up(process, options)).await
 }
 
 /// Puts the controllers of every kind, and the artifact server, into `process`.
-pub async fn set_up(process: Process, options: Options) -> Result<Running, Error> {
-    let artifacts::Served { store, storage_addr, advertised } = options.storage.serve(&process).await?;
+pub async fn set_up(process: Process, options: Options) -> Result<Served, Error> {
+    let served = options.storage.serve(&process).await?;
+    let store = served.store.clone();
     oci_repositories(&process, &options, store.clone())?;
     let http = http_client::Client::new(&http_client::Options { retry: http_client::Retry::NEVER, ..http_client::Options::default() })?;
     let repositories = git_repository::repositories();
@@ -123,7 +104,7 @@ pub async fn set_up(process: Process, options: Options) -> Result<Running, Error
     });
     helm(&process, &options, store, http, &repositories)?;
     process.run(controller, process.settings().selection());
-    Ok(Running { storage_addr, advertised })
+    Ok(served)
 }
 
 /// HelmRepositories, and the charts that are made of them and of other sources.

@@ -1,7 +1,6 @@
 use cluster::{Client, Discovery, Error, Resource, Selection};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use object::ObjectKey;
 use plan::{Entry, metadata};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -82,7 +81,7 @@ fn read(json: &str, resource: &Resource, manager: &str) -> Option<Labelled> {
     let ours = managed_fields.into_iter().filter(|one| one.manager == manager && one.operation == "Apply");
     let last = ours.max_by_key(|one| one.time)?;
     let version = last.api_version.rsplit('/').next().unwrap_or_default().to_owned();
-    let key = ObjectKey { group: resource.group.clone(), kind: resource.kind.clone(), namespace, name };
+    let key = resource.key(&namespace, &name);
     let owner = NamespacedName::new(labels.remove(metadata::NAMESPACE_LABEL)?, labels.remove(metadata::NAME_LABEL)?);
     Some(Labelled { owner, entry: Entry { key, version }, applied: last.time? })
 }

@@ -1,7 +1,7 @@
 use api::Artifact;
 use cluster::{Client, Resource};
 use runtime::Store;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, sync::Arc};
 use types::NamespacedName;
 
@@ -54,14 +54,19 @@ impl SourceKey {
     }
 }
 
-/// The sources of every kind that is watched.
-#[derive(Clone)]
-pub struct Sources {
-    stores: Arc<Vec<Store<Source>>>,
+/// The sources of every kind that is watched, as `S` reads them: what a consumer does not decode is not kept.
+pub struct Sources<S = Source> {
+    stores: Arc<Vec<Store<S>>>,
     client: Client,
 }
 
-impl Sources {
+impl<S> Clone for Sources<S> {
+    fn clone(&self) -> Self {
+        Self { stores: self.stores.clone(), client: self.client.clone() }
+    }
+}
+
+impl<S: DeserializeOwned + Send + Sync + 'static> Sources<S> {
     /// `kinds` are kinds of the source group.
     pub fn new<'k>(client: Client, kinds: impl IntoIterator<Item = &'k str>) -> Self {
         let store = |kind: &str| {
@@ -71,17 +76,17 @@ impl Sources {
         Self { stores: Arc::new(kinds.into_iter().map(store).collect()), client }
     }
 
-    pub fn stores(&self) -> &[Store<Source>] {
+    pub fn stores(&self) -> &[Store<S>] {
         &self.stores
     }
 
     /// The store of one kind, if it is watched.
-    pub fn store(&self, kind: &str) -> Option<&Store<Source>> {
+    pub fn store(&self, kind: &str) -> Option<&Store<S>> {
         self.stores.iter().find(|store| store.resource().kind == kind)
     }
 
     /// The source as it is known; one that the watch has not seen is asked for, since it may be new.
-    pub async fn get(&self, key: &SourceKey) -> Result<Option<Arc<Source>>, cluster::Error> {
+    pub async fn get(&self, key: &SourceKey) -> Result<Option<Arc<S>>, cluster::Error> {
         match self.store(&key.kind).and_then(|store| store.get(&key.name)) {
             Some(source) => Ok(Some(source)),
             None => self.read(key).await,
@@ -89,7 +94,7 @@ impl Sources {
     }
 
     /// The source as the API server has it, whatever the watch has seen.
-    pub async fn read(&self, key: &SourceKey) -> Result<Option<Arc<Source>>, cluster::Error> {
+    pub async fn read(&self, key: &SourceKey) -> Result<Option<Arc<S>>, cluster::Error> {
         let Some(store) = self.store(&key.kind) else { return Ok(None) };
         match self.client.get_opt(store.resource(), &key.name.namespace, &key.name.name).await? {
             Some(bytes) => serde_json::from_slice(&bytes).map(|source| Some(Arc::new(source))).map_err(cluster::Error::Decode),

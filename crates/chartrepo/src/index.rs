@@ -1,7 +1,7 @@
 //! index.yaml: read as strictly as Flux reads it, written as it stores it.
 
 use crate::{Entry, Listing, Time};
-use helm::Metadata;
+use helm::{Dependency, Maintainer, Metadata};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -68,28 +68,7 @@ fn time<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Er
 }
 
 const ROOT: &[&str] = &["serverInfo", "apiVersion", "generated", "entries", "publicKeys", "annotations"];
-const METADATA: &[&str] = &[
-    "name",
-    "home",
-    "sources",
-    "version",
-    "description",
-    "keywords",
-    "maintainers",
-    "icon",
-    "apiVersion",
-    "condition",
-    "tags",
-    "appVersion",
-    "deprecated",
-    "annotations",
-    "kubeVersion",
-    "dependencies",
-    "type",
-];
 const VERSION: &[&str] = &["urls", "created", "removed", "digest", "checksum", "engine", "tillerVersion", "url"];
-const MAINTAINER: &[&str] = &["name", "email", "url"];
-const DEPENDENCY: &[&str] = &["name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias"];
 
 /// A packed chart that an index is to list.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,8 +184,8 @@ impl Index {
 impl ChartVersion {
     fn decode(value: Value, strict: bool) -> Result<Self, String> {
         let Some(mut map) = object(value, "v1.ChartVersion")? else { return Ok(Self::default()) };
-        known(&map, METADATA, VERSION, strict)?;
-        for (key, names) in [("maintainers", MAINTAINER), ("dependencies", DEPENDENCY)] {
+        known(&map, Metadata::FIELDS, VERSION, strict)?;
+        for (key, names) in [("maintainers", Maintainer::FIELDS), ("dependencies", Dependency::FIELDS)] {
             for item in map.get(key).and_then(Value::as_array).into_iter().flatten() {
                 if let Value::Object(item) = item {
                     known(item, names, &[], strict)?;

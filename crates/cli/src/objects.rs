@@ -1,5 +1,6 @@
 //! Reading fields of objects as they came from the server.
 
+use object::{GroupVersionKind, ObjectKey};
 use serde_json::{Map, Value};
 
 /// The value at a path of keys; null when anything is missing.
@@ -19,6 +20,12 @@ pub fn name(object: &Value) -> &str {
 
 pub fn namespace(object: &Value) -> &str {
     text(object, &["metadata", "namespace"])
+}
+
+/// Which object it is; its `Kind/namespace/name` is how Flux shows it.
+pub fn key(object: &Value) -> ObjectKey {
+    let GroupVersionKind { group, kind, .. } = GroupVersionKind::from_api_version(text(object, &["apiVersion"]), text(object, &["kind"]));
+    ObjectKey { group, kind, namespace: namespace(object).to_owned(), name: name(object).to_owned() }
 }
 
 pub fn generation(object: &Value) -> i64 {

@@ -1,4 +1,4 @@
-use object::{GroupKind, GroupVersionKind, Object};
+use object::{GroupKind, GroupVersionKind, Object, ObjectKey};
 use std::fmt::{self, Write};
 
 /// A resource of an API server: what a kind is called in URLs.
@@ -26,6 +26,11 @@ impl Resource {
 
     pub fn group_kind(&self) -> GroupKind {
         GroupKind { group: self.group.clone(), kind: self.kind.clone() }
+    }
+
+    /// Names one object of this kind.
+    pub fn key(&self, namespace: &str, name: &str) -> ObjectKey {
+        ObjectKey { group: self.group.clone(), kind: self.kind.clone(), namespace: namespace.into(), name: name.into() }
     }
 
     pub fn api_version(&self) -> String {

@@ -306,7 +306,38 @@ fn sanitize(text: &mut String) {
     }
 }
 
+impl Maintainer {
+    /// The fields that Helm knows.
+    pub const FIELDS: &[&str] = &["name", "email", "url"];
+}
+
+impl Dependency {
+    /// The fields that Helm knows.
+    pub const FIELDS: &[&str] = &["name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias"];
+}
+
 impl Metadata {
+    /// The fields of Chart.yaml that Helm knows.
+    pub const FIELDS: &[&str] = &[
+        "name",
+        "home",
+        "sources",
+        "version",
+        "description",
+        "keywords",
+        "maintainers",
+        "icon",
+        "apiVersion",
+        "condition",
+        "tags",
+        "appVersion",
+        "deprecated",
+        "annotations",
+        "kubeVersion",
+        "dependencies",
+        "type",
+    ];
+
     pub fn is_library(&self) -> bool {
         self.kind.eq_ignore_ascii_case("library")
     }

@@ -75,10 +75,8 @@
 //!
 //! // As a program: runtime::program::run("greeting-controller", &args.flags, &[], set_up)
 //! // Inside another one:
-//! async fn embedded(kube: kube::Config) -> Result<(), runtime::Error> {
-//!     let process = Process::start(Settings::embedded("greeting-controller", kube)).await?;
-//!     set_up(process.clone()).await?;
-//!     process.finish().await                                                     // returns after process.stop()
+//! async fn embedded(kube: kube::Config, shutdown: tokio_util::sync::CancellationToken) -> Result<(), runtime::Error> {
+//!     runtime::program::embedded(Settings::embedded("greeting-controller", kube), shutdown, set_up).await
 //! }
 //! ```
 //!
@@ -115,6 +113,7 @@ mod report;
 mod server;
 mod slot;
 mod store;
+mod wake;
 mod writer;
 
 pub use backoff::{Backoff, Jitter};

@@ -72,9 +72,7 @@ impl Settings {
         settings.metrics_addr = address(&flags.metrics_addr)?;
         settings.health_addr = address(&flags.health_addr)?;
         settings.events_addr = (!flags.events_addr.is_empty()).then(|| flags.events_addr.clone());
-        let (gates, warnings) = FeatureGates::new(known_gates, &flags.feature_gates);
-        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-        settings.gates = gates;
+        settings = settings.with_gates(known_gates, &flags.feature_gates);
         settings.backoff = Backoff { min: flags.min_retry_delay.to_std(), max: flags.max_retry_delay.to_std() };
         settings.jitter = Jitter::new(flags.interval_jitter_percentage, rand::random());
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -117,6 +115,13 @@ impl Settings {
             instance: name.to_owned(),
             grace: Duration::from_secs(30),
         }
+    }
+
+    /// The gates that this controller knows, as `set` says; what has no effect is logged.
+    pub fn with_gates(self, known: &[(&str, bool)], set: &str) -> Self {
+        let (gates, warnings) = FeatureGates::new(known, set);
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        Self { gates, ..self }
     }
 
     /// Which objects of its own kinds the controller watches: its shard.

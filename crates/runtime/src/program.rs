@@ -1,8 +1,9 @@
 use crate::flags::Flags;
-use crate::process::{Process, Settings};
+use crate::process::{Error, Process, Settings};
 use std::future::Future;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// The `main` of a controller: log, client, servers, signals, and `set_up`, which says what is watched and run.
 ///
@@ -44,6 +45,27 @@ where
     // Blocking work of a run that was given up must not hold the process back.
     runtime.shutdown_background();
     code
+}
+
+/// The same inside another program: runs what `set_up` puts into a process until `shutdown` is cancelled.
+pub async fn embedded<T, E, Fut>(settings: Settings, shutdown: CancellationToken, set_up: impl FnOnce(Process) -> Fut) -> Result<(), E>
+where
+    E: From<Error>,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let process = Process::start(settings).await?;
+    let stopping = process.clone();
+    tokio::spawn(async move {
+        shutdown.cancelled().await;
+        stopping.stop();
+    });
+    if let Err(error) = set_up(process.clone()).await {
+        process.stop();
+        // The reason to stop is the one that is told.
+        let _ = process.finish().await;
+        return Err(error);
+    }
+    Ok(process.finish().await?)
 }
 
 fn stop_on_signals(process: &Process) -> std::io::Result<()> {

@@ -31,7 +31,7 @@ async fn apply_one(context: &Context, discovery: &Discovery, object: &Value) -> 
     let gvk = GroupVersionKind::from_api_version(objects::text(object, &["apiVersion"]), objects::text(object, &["kind"]));
     let resource = discovery.resolve(&gvk).await?;
     let (namespace, name) = (objects::namespace(object), objects::name(object));
-    let shown = if namespace.is_empty() { format!("{}/{name}", resource.kind) } else { format!("{}/{namespace}/{name}", resource.kind) };
+    let shown = resource.key(namespace, name);
     let before = context.find_resource(&resource, namespace, name).await?;
     let options = Apply { field_manager: FIELD_MANAGER, force: true, ..Apply::default() };
     let answer = context.client().await?.apply(&resource, namespace, name, object.to_string().into_bytes(), options).await;

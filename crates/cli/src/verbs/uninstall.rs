@@ -113,8 +113,7 @@ impl Undo<'_> {
     }
 
     async fn done(&self, resource: &Resource, namespace: &str, name: &str, what: &str, work: impl Future<Output = Outcome>) -> usize {
-        let shown =
-            if namespace.is_empty() { format!("{}/{name}", resource.kind) } else { format!("{}/{namespace}/{name}", resource.kind) };
+        let shown = resource.key(namespace, name);
         if self.dry_run {
             log::success(format!("{shown} {what} (dry run)"));
             return 0;

@@ -2,7 +2,7 @@
 
 use super::{Check, Findings, Place, Severity, text_of};
 use crate::{
-    metadata::{self, Metadata},
+    metadata::{self, Dependency, Maintainer, Metadata},
     values,
 };
 use tree::Kind;
@@ -48,29 +48,6 @@ pub(super) fn check(place: &Place<'_>, shown: &str, findings: &mut Findings) {
     rule(Severity::Warning, strict.map_err(|_| format!("version '{}' is not a valid SemVerV2", definition.version)));
 }
 
-/// Fields of Chart.yaml that Helm knows.
-const FIELDS: &[&str] = &[
-    "name",
-    "home",
-    "sources",
-    "version",
-    "description",
-    "keywords",
-    "maintainers",
-    "icon",
-    "apiVersion",
-    "condition",
-    "tags",
-    "appVersion",
-    "deprecated",
-    "annotations",
-    "kubeVersion",
-    "dependencies",
-    "type",
-];
-const MAINTAINER_FIELDS: &[&str] = &["name", "email", "url"];
-const DEPENDENCY_FIELDS: &[&str] = &["name", "version", "repository", "condition", "tags", "enabled", "import-values", "alias"];
-
 /// Reads once more, where keys may not come twice and unknown ones are refused.
 fn strict(text: &str) -> Result<(), String> {
     let value = yaml::to_json_strict(text, Dialect::Sigs)
@@ -84,9 +61,9 @@ fn strict(text: &str) -> Result<(), String> {
     keys.sort();
     for key in keys {
         let inner: &[&str] = match key.as_str() {
-            "maintainers" => MAINTAINER_FIELDS,
-            "dependencies" => DEPENDENCY_FIELDS,
-            key if FIELDS.iter().any(|known| known.eq_ignore_ascii_case(key)) => continue,
+            "maintainers" => Maintainer::FIELDS,
+            "dependencies" => Dependency::FIELDS,
+            key if Metadata::FIELDS.iter().any(|known| known.eq_ignore_ascii_case(key)) => continue,
             key => return Err(unknown_field(key)),
         };
         for item in object[key].as_array().into_iter().flatten().filter_map(serde_json::Value::as_object) {

@@ -213,9 +213,7 @@ async fn plan(context: &Context, wanted: &Wanted, tree: &dyn tree::Tree, install
         lines.push(format!("cluster  apply   Secret/{}/{secret}\n", context.namespace));
     }
     for object in install.iter().chain(&wanted.objects()) {
-        let (namespace, name) = (objects::namespace(object), objects::name(object));
-        let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-        lines.push(format!("cluster  apply   {}/{place}\n", objects::text(object, &["kind"])));
+        lines.push(format!("cluster  apply   {}\n", objects::key(object)));
     }
     if install.is_empty() {
         lines.push("cluster  the controllers upgrade themselves from the commit\n".to_owned());

@@ -2,7 +2,7 @@
 
 use kustomize::{LoadRestriction, Options};
 use serde_json::{Value, json};
-use tree::{Kind, MemoryTree, Tree, walk};
+use tree::{MemoryTree, Tree};
 
 /// Names of the three files, which other tools look for.
 const COMPONENTS: &str = "gotk-components.yaml";
@@ -99,16 +99,8 @@ impl Wanted {
     }
 
     /// What is installed first: the components with the changes that the repository's own kustomization.yaml makes to them.
-    pub fn installed(&self, tree: &dyn Tree) -> Result<Vec<Value>, String> {
-        let mut files = MemoryTree::new();
-        let copied = walk(tree, &mut |path, kind| {
-            let content = if kind == Kind::File { tree.read(path) } else { None };
-            if let Some(content) = content {
-                files.insert(path, content.into_owned(), tree.is_executable(path));
-            }
-            Ok::<(), String>(())
-        });
-        copied?;
+    pub fn installed(&self, tree: &MemoryTree) -> Result<Vec<Value>, String> {
+        let mut files = tree.clone();
         for (path, content) in self.component_files(tree).into_iter().chain(self.sync_files(tree)) {
             files.insert(&path, content.into_bytes(), false);
         }
