@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, condition, config, config_maps, end, eventually, kustomizations, writes};
+use common::{Lab, condition, config, config_maps, end, events_written, eventually, kustomizations, writes};
 use kustomize_controller::GuardRails;
 use serde_json::json;
 
@@ -30,26 +30,21 @@ async fn an_app_of_four_objects_costs_four_applies_and_a_visit_without_changes_c
     // Another application of the same kinds: their watches are shared, and open by now.
     lab.kustomization("warm", "app", json!({"namePrefix": "warm-"})).await;
     lab.ready("warm", "1").await;
-    eventually("its events are written", async || writes(&process).1 >= 2).await;
-    let (before, requests) = (writes(&process), process.client().counts().total());
+    eventually("its events are written", async || events_written(&process) >= 2).await;
+    let (before, told_before, requests) = (writes(&process), events_written(&process), process.client().counts().total());
     lab.kustomization("app", "app", json!({})).await;
     lab.ready("app", "1").await;
     assert_eq!(lab.inventory("app").await.len(), 4);
-    eventually("both events are written", async || writes(&process).1 >= before.1 + 2).await;
-    let (made, told) = writes(&process);
+    eventually("both events are written", async || events_written(&process) >= told_before + 2).await;
     // The finalizer, the four objects, the final status, and the two events that Flux writes.
-    assert_eq!(made - before.0, 1 + 4 + 1, "writes for an app of four objects");
-    assert_eq!(told - before.1, 2, "events for an app of four objects");
+    assert_eq!(writes(&process) - before, 1 + 4 + 1, "writes for an app of four objects");
+    assert_eq!(events_written(&process) - told_before, 2, "events for an app of four objects");
     assert_eq!(process.client().counts().total() - requests, 4 + 4, "requests: nothing is read that a watch does not bring");
 
     // Asked to look again: the request is answered by one status, and nothing is applied.
     let before = writes(&process);
-    lab.annotate("app", "reconcile.fluxcd.io/requestedAt", "now").await;
-    eventually("the request is answered", async || {
-        lab.read(&kustomizations(), "app").await.is_some_and(|app| app["status"]["lastHandledReconcileAt"] == "now")
-    })
-    .await;
-    assert_eq!(writes(&process).0 - before.0, 1, "one status");
+    lab.request(&kustomizations(), "app", "now").await;
+    assert_eq!(writes(&process) - before, 1, "one status");
     end(process).await;
 
     // After a restart everything is looked at, and nothing is written.
@@ -93,7 +88,7 @@ async fn an_object_dropped_from_the_source_goes_and_an_empty_build_is_held() {
     assert!(lab.read(&config_maps(), "one").await.is_some(), "held");
     assert_eq!(lab.inventory("app").await.len(), 1);
 
-    lab.annotate("app", "kustomize.sluice.dev/allow-prune", "main@sha1:3").await;
+    lab.annotate(&kustomizations(), "app", json!({"kustomize.sluice.dev/allow-prune": "main@sha1:3"})).await;
     lab.ready("app", "3").await;
     assert!(lab.read(&config_maps(), "one").await.is_none(), "let through");
     let app = lab.read(&kustomizations(), "app").await.expect("it exists");

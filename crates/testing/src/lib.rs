@@ -6,9 +6,12 @@
 //! git::Repository   commits and tags in a repository of such a server
 //! server()          a fresh embedded API server in memory and its client,
 //!                   or the cluster that SLUICE_TEST_KUBECONFIG names
+//! lab::Lab          a namespace of it for the tests of a controller, lab::Files  artifacts that a test writes
 //! ```
 
 pub mod git;
+#[cfg(feature = "lab")]
+pub mod lab;
 #[cfg(feature = "cluster")]
 mod server;
 pub mod sshd;
