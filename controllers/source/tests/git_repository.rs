@@ -2,58 +2,47 @@
 
 #![allow(clippy::unwrap_used)]
 
-use api::crd::Defined;
 use api::source::{GitRepository, GitRepositoryStatus};
 use api::{Condition, Conditions};
-use cluster::{Client, PatchKind, Resource};
+use cluster::Resource;
 use http_client::{Options as HttpOptions, Retry};
-use runtime::{Process, Settings};
+use runtime::Process;
 use serde_json::{Value, json};
 use source_controller::Options;
-use std::time::{Duration, Instant};
-use testing::TestServer;
+use std::ops::Deref;
+use std::time::Duration;
 use testing::git::{Behaviour, Server, basic};
+use testing::lab::{Lab, end, eventually};
 use types::Digest;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn repositories() -> Resource {
     Resource::namespaced("source.toolkit.fluxcd.io", "v1", "GitRepository", "gitrepositories")
 }
 
-/// An API server with the kind, a namespace, a Git server, and a folder for artifacts.
+/// A laboratory with a Git server, and a folder for artifacts.
 struct World {
-    _server: TestServer,
-    kube: kube::Config,
-    client: Client,
-    namespace: String,
+    lab: Lab,
     git: Server,
     state: tempfile::TempDir,
 }
 
+impl Deref for World {
+    type Target = Lab;
+
+    fn deref(&self) -> &Lab {
+        &self.lab
+    }
+}
+
 impl World {
-    async fn open() -> Self {
-        let server = testing::server().await.unwrap();
-        let file = kube::config::Kubeconfig::from_yaml(&server.kubeconfig).unwrap();
-        let kube = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
-        let client = Client::new(kube.clone()).unwrap();
-        let definitions = Resource::cluster_scoped("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
-        let definition = GitRepository::definition();
-        let body = definition.to_value().to_string().into_bytes();
-        match client.create(&definitions, "", "tester", body).await {
-            Ok(_) => {}
-            Err(error) => assert!(error.to_string().contains("already exists"), "{error}"),
-        }
-        let namespace = testing::namespace(&server.client, "source").await.unwrap();
-        let world = Self { _server: server, kube, client, namespace, git: Server::start(), state: tempfile::tempdir().unwrap() };
-        world.until("the kind to be served", async || world.client.list_page(&repositories(), &Default::default(), "").await.is_ok()).await;
-        world
+    async fn open(test: &str) -> Self {
+        let lab = Lab::open(&format!("source-{test}"), &["source.toolkit.fluxcd.io_gitrepositories"]).await;
+        Self { lab, git: Server::start(), state: tempfile::tempdir().unwrap() }
     }
 
     /// Starts a controller on the folder of this world.
     async fn controller(&self) -> Process {
-        let mut settings = Settings::embedded(source_controller::NAME, self.kube.clone());
-        settings.watch_namespace = self.namespace.clone();
+        let mut settings = self.settings(source_controller::NAME);
         settings.backoff = runtime::Backoff { min: Duration::from_millis(50), max: Duration::from_secs(1) };
         let process = Process::start(settings).await.unwrap();
         let mut options = Options::new(self.state.path().join("artifacts"));
@@ -67,13 +56,8 @@ impl World {
         self.client.create(&repositories(), &self.namespace, "tester", body.to_string().into_bytes()).await.unwrap();
     }
 
-    async fn merge(&self, name: &str, patch: Value) {
-        let body = patch.to_string().into_bytes();
-        self.client.patch(&repositories(), &self.namespace, name, "", PatchKind::Merge, "tester", body).await.unwrap();
-    }
-
     async fn ask(&self, name: &str, token: &str) {
-        self.merge(name, json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": token}}})).await;
+        self.annotate(&repositories(), name, json!({"reconcile.fluxcd.io/requestedAt": token})).await;
     }
 
     fn spec(&self, repository: &str) -> Value {
@@ -90,18 +74,10 @@ impl World {
         object["metadata"]["resourceVersion"].to_string()
     }
 
-    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        let start = Instant::now();
-        while !holds().await {
-            assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
     /// Waits for Ready with a status and, in its message, a text.
     async fn ready(&self, name: &str, status: &str, text: &str) -> GitRepositoryStatus {
         let mut last = GitRepositoryStatus::default();
-        self.until(&format!("{name} Ready={status} {text:?}"), async || {
+        eventually(&format!("{name} Ready={status} {text:?}"), async || {
             last = self.status(name).await.unwrap_or_default();
             last.conditions.condition("Ready").is_some_and(|c: &Condition| c.status == status && c.message.contains(text))
         })
@@ -110,7 +86,7 @@ impl World {
     }
 
     async fn answered(&self, name: &str, token: &str) -> GitRepositoryStatus {
-        self.until("the request to be answered", async || self.status(name).await.is_some_and(|s| s.last_handled_reconcile_at == token))
+        eventually("the request to be answered", async || self.status(name).await.is_some_and(|s| s.last_handled_reconcile_at == token))
             .await;
         self.status(name).await.unwrap()
     }
@@ -124,14 +100,9 @@ impl World {
     }
 }
 
-async fn stop(process: Process) {
-    process.stop();
-    process.finish().await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_becomes_an_artifact_and_the_next_one_takes_its_place() {
-    let world = World::open().await;
+    let world = World::open("one").await;
     let repository = world.git.repository("app");
     let one = repository.commit("main", &[("deploy/app.yaml", "1"), ("pic.png", "x")], "one");
     let process = world.controller().await;
@@ -150,67 +121,63 @@ async fn a_commit_becomes_an_artifact_and_the_next_one_takes_its_place() {
     let status = world.ready("app", "True", &two).await;
     assert_eq!(world.files(&status).await, ["deploy/app.yaml", "more.yaml"]);
 
-    world.merge("app", json!({"spec": {"ignore": "more.yaml"}})).await;
-    world.until("another artifact", async || world.status("app").await.is_some_and(|s| s.observed_generation == 2)).await;
+    world.merge(&repositories(), "app", "", json!({"spec": {"ignore": "more.yaml"}})).await;
+    eventually("another artifact", async || world.status("app").await.is_some_and(|s| s.observed_generation == 2)).await;
     assert_eq!(world.files(&world.status("app").await.unwrap()).await, ["deploy/app.yaml"]);
 
     world.client.delete(&repositories(), &world.namespace, "app", Default::default()).await.unwrap();
-    world.until("the object to go", async || world.client.get_opt(&repositories(), &world.namespace, "app").await.unwrap().is_none()).await;
+    eventually("the object to go", async || world.client.get_opt(&repositories(), &world.namespace, "app").await.unwrap().is_none()).await;
     assert!(!world.state.path().join(format!("artifacts/gitrepository/{}/app", world.namespace)).exists());
-    stop(process).await;
+    end(process).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_with_everything_in_place_writes_nothing_and_a_lost_storage_is_filled_again() {
-    let world = World::open().await;
+    let world = World::open("rest").await;
     let id = world.git.repository("app").commit("main", &[("a.yaml", "1")], "one");
     let process = world.controller().await;
     // A fixed address, as a Service has one: the artifact's URL must not change with the port.
     world.create("app", world.spec("app")).await;
     let before = world.ready("app", "True", &id).await;
-    stop(process).await;
+    end(process).await;
     let version = world.version("app").await;
 
     world.git.take_seen();
-    let mut settings = Settings::embedded(source_controller::NAME, world.kube.clone());
-    settings.watch_namespace = world.namespace.clone();
-    let process = Process::start(settings).await.unwrap();
+    let process = world.process(source_controller::NAME).await;
     let mut options = Options::new(world.state.path().join("artifacts"));
     options.storage.address = "127.0.0.1:0".into();
     let url = before.artifact.as_ref().unwrap().url.clone();
     options.storage.advertised_address = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
     source_controller::set_up(process.clone(), options).await.unwrap();
     let mut seen = 0;
-    world
-        .until("the repository to be looked at", async || {
-            seen += world.git.take_seen().len();
-            seen >= 2
-        })
-        .await;
-    stop(process.clone()).await;
+    eventually("the repository to be looked at", async || {
+        seen += world.git.take_seen().len();
+        seen >= 2
+    })
+    .await;
+    end(process.clone()).await;
     assert_eq!((process.client().counts().writes(), world.version("app").await), (0, version));
 
     std::fs::remove_dir_all(world.state.path().join("artifacts")).unwrap();
     let process = world.controller().await;
-    world
-        .until("the artifact to be back", async || {
-            let path = world.state.path().join("artifacts").join(&before.artifact.as_ref().unwrap().path);
-            path.exists() && world.status("app").await.is_some_and(|s| s.artifact.is_some_and(|a| a.url != url))
-        })
-        .await;
+    eventually("the artifact to be back", async || {
+        let path = world.state.path().join("artifacts").join(&before.artifact.as_ref().unwrap().path);
+        path.exists() && world.status("app").await.is_some_and(|s| s.artifact.is_some_and(|a| a.url != url))
+    })
+    .await;
     assert_eq!(world.files(&world.ready("app", "True", &id).await).await, ["a.yaml"]);
-    stop(process).await;
+    end(process).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_wrong_is_told_keeps_the_artifact_and_shows_no_secret() {
-    let world = World::open().await;
+    let world = World::open("bad").await;
     let id = world.git.repository("app").commit("main", &[("a.yaml", "1")], "one");
     let process = world.controller().await;
     world.create("app", world.spec("app")).await;
     world.ready("app", "True", &id).await;
 
-    world.merge("app", json!({"spec": {"ref": {"branch": "nope"}}})).await;
+    world.merge(&repositories(), "app", "", json!({"spec": {"ref": {"branch": "nope"}}})).await;
     let status = world.ready("app", "False", "couldn't find remote ref \"refs/heads/nope\"").await;
     assert_eq!(world.files(&status).await, ["a.yaml"], "the last artifact stays");
     assert_eq!(status.observed_generation, 1);
@@ -219,7 +186,7 @@ async fn what_goes_wrong_is_told_keeps_the_artifact_and_shows_no_secret() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "creds"}, "stringData": {"username": "bob", "password": "hunter2"}});
     let secrets = Resource::namespaced("", "v1", "Secret", "secrets");
     world.client.create(&secrets, &world.namespace, "tester", secret.to_string().into_bytes()).await.unwrap();
-    world.merge("app", json!({"spec": {"ref": {"branch": "main"}, "secretRef": {"name": "creds"}}})).await;
+    world.merge(&repositories(), "app", "", json!({"spec": {"ref": {"branch": "main"}, "secretRef": {"name": "creds"}}})).await;
     let status = world.ready("app", "False", "authentication required").await;
     assert!(!serde_json::to_string(&status).unwrap().contains("hunter2"));
     let events = Resource::namespaced("", "v1", "Event", "events");
@@ -227,21 +194,20 @@ async fn what_goes_wrong_is_told_keeps_the_artifact_and_shows_no_secret() {
     let events = world.client.list(&events, &selection).await.unwrap();
     assert!(!events.is_empty() && events.iter().all(|event| !event.get().contains("hunter2")));
 
-    let right = json!({"stringData": {"password": "right"}}).to_string().into_bytes();
-    world.client.patch(&secrets, &world.namespace, "creds", "", PatchKind::Merge, "tester", right).await.unwrap();
+    world.merge(&secrets, "creds", "", json!({"stringData": {"password": "right"}})).await;
     world.ready("app", "True", &id).await;
 
-    world.merge("app", json!({"spec": {"secretRef": {"name": "absent"}}})).await;
+    world.merge(&repositories(), "app", "", json!({"spec": {"secretRef": {"name": "absent"}}})).await;
     world.ready("app", "False", "secrets \"absent\" not found").await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    world.merge("app", json!({"spec": {"secretRef": null, "url": format!("http://127.0.0.1:{port}/x.git")}})).await;
+    world.merge(&repositories(), "app", "", json!({"spec": {"secretRef": null, "url": format!("http://127.0.0.1:{port}/x.git")}})).await;
     world.ready("app", "False", "connection refused").await;
-    stop(process).await;
+    end(process).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_include_is_waited_for_and_laid_in_as_soon_as_it_is_there() {
-    let world = World::open().await;
+    let world = World::open("include").await;
     world.git.repository("app").commit("main", &[("a.yaml", "1")], "one");
     let process = world.controller().await;
     let mut spec = world.spec("app");
@@ -254,5 +220,5 @@ async fn an_include_is_waited_for_and_laid_in_as_soon_as_it_is_there() {
     let status = world.ready("app", "True", "stored artifact").await;
     assert_eq!(world.files(&status).await, ["a.yaml", "vendor/lib/c.yaml"]);
     assert_eq!(status.included_artifacts.len(), 1);
-    stop(process).await;
+    end(process).await;
 }

@@ -126,13 +126,18 @@ impl Lab {
         condition(&object, "Ready").and_then(|ready| ready["message"].as_str()).unwrap_or_default().to_owned()
     }
 
-    /// A controller's process over this namespace; it has no controller yet.
-    pub async fn process(&self, name: &str) -> Process {
+    /// A process of a controller that sees this namespace only, and keeps to the interval.
+    pub fn settings(&self, name: &str) -> Settings {
         let mut settings = Settings::embedded(name, self.kube.clone());
         settings.jitter = Jitter::new(0, 1);
         settings.watch_namespace = self.namespace.clone();
         settings.grace = Duration::from_secs(5);
-        Process::start(settings).await.expect("the process starts")
+        settings
+    }
+
+    /// Such a process; it has no controller yet.
+    pub async fn process(&self, name: &str) -> Process {
+        Process::start(self.settings(name)).await.expect("the process starts")
     }
 
     /// Leaves nothing behind in a cluster that is not ours: objects of `kinds` go even if nobody finalizes them.
@@ -184,6 +189,7 @@ pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 #[derive(Clone)]
 pub struct Files {
     files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+    asked: Arc<Mutex<HashMap<String, usize>>>,
     address: String,
 }
 
@@ -191,7 +197,7 @@ impl Files {
     pub async fn serve() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
         let address = listener.local_addr().expect("its address").to_string();
-        let this = Self { files: Arc::default(), address };
+        let this = Self { files: Arc::default(), asked: Arc::default(), address };
         tokio::spawn(this.clone().answer(listener));
         this
     }
@@ -199,17 +205,27 @@ impl Files {
     /// Offers a file, and tells its URL.
     pub fn add(&self, path: &str, bytes: Vec<u8>) -> String {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), bytes);
+        self.url(path)
+    }
+
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// How often a path was asked for.
+    pub fn times(&self, path: &str) -> usize {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or_default()
     }
 
     async fn answer(self, listener: TcpListener) {
         while let Ok((mut socket, _)) = listener.accept().await {
-            let files = self.files.clone();
+            let (files, asked) = (self.files.clone(), self.asked.clone());
             tokio::spawn(async move {
                 let mut buffer = vec![0; 4096];
                 let Ok(read) = socket.read(&mut buffer).await else { return };
                 let line = String::from_utf8_lossy(&buffer[..read]).into_owned();
                 let path = line.split(' ').nth(1).unwrap_or("");
+                *asked.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_default() += 1;
                 let body = files.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
                 let (status, body) = body.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
                 let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
