@@ -94,9 +94,10 @@ fn run(input: &Input, runtime: &tokio::runtime::Handle, target: &Arc<apply::Targ
         _ => Strategy::Combined,
     };
     let (hooks, manifests) = post_rendered(&input.this, rendered.hooks, rendered.manifests, strategy)?;
+    let crds = rendered.crds.iter().map(|crd| (crd.path.clone(), crd.text().into_owned())).collect();
     let mut manifest = String::new();
     manifests.iter().for_each(|one| helm::push_document(&mut manifest, &one.path, &one.content));
-    Ok(Output { manifest, hooks, notes: rendered.notes, crds: rendered.crds, warnings: rendered.warnings })
+    Ok(Output { manifest, hooks, notes: rendered.notes, crds, warnings: rendered.warnings })
 }
 
 /// Manifests that are no YAML are found out by what reads them first: the merge before the post-renderers.

@@ -48,8 +48,8 @@ impl kustomize::Charts for Engine {
 fn text(rendered: &Rendered, wanted: &kustomize::Chart) -> String {
     let mut out = String::new();
     if wanted.include_crds {
-        for (path, text) in &rendered.crds {
-            helm::push_document(&mut out, path, text);
+        for crd in &rendered.crds {
+            helm::push_document(&mut out, &crd.path, &crd.text());
         }
     }
     let _ = write!(out, "{}", rendered.manifest());

@@ -1,7 +1,7 @@
 //! The syntax tree, ready to run: variables are slots, functions are entries of a table, text is a range of the source.
 
 use crate::{Str, number};
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 /// One template file: where positions and text point into.
 pub(crate) struct Source {
@@ -14,7 +14,7 @@ pub(crate) struct Source {
 pub(crate) struct Template {
     pub name: Arc<str>,
     pub source: Arc<Source>,
-    pub body: Vec<Node>,
+    pub body: Box<[Node]>,
     /// How many variables can be alive at once, `$` included.
     pub slots: usize,
 }
@@ -32,8 +32,8 @@ pub(crate) enum Node {
 
 pub(crate) struct Branch {
     pub pipe: Pipe,
-    pub body: Vec<Node>,
-    pub otherwise: Option<Vec<Node>>,
+    pub body: Box<[Node]>,
+    pub otherwise: Option<Box<[Node]>>,
 }
 
 pub(crate) struct Call {
@@ -44,9 +44,9 @@ pub(crate) struct Call {
 
 pub(crate) struct Pipe {
     pub position: u32,
-    pub variables: Vec<Variable>,
+    pub variables: Box<[Variable]>,
     pub assigns: bool,
-    pub commands: Vec<Command>,
+    pub commands: Box<[Command]>,
 }
 
 /// A variable that a pipeline sets.
@@ -58,7 +58,7 @@ pub(crate) struct Variable {
 
 pub(crate) struct Command {
     pub position: u32,
-    pub words: Vec<Word>,
+    pub words: Box<[Word]>,
 }
 
 pub(crate) struct Word {
@@ -71,7 +71,8 @@ pub(crate) enum WordKind {
     Dot,
     Nil,
     Number(Box<Number>),
-    String { value: Str, literal: Arc<str> },
+    /// A literal, and where it ends in the source; it begins at the word's position.
+    String { value: Str, end: u32 },
     Field(Box<[Arc<str>]>),
     Variable { name: Arc<str>, slot: u32, fields: Box<[Arc<str>]> },
     Function { name: Arc<str>, index: u32 },
@@ -81,7 +82,8 @@ pub(crate) enum WordKind {
 
 /// A number literal with every reading it has.
 pub(crate) struct Number {
-    pub text: Arc<str>,
+    /// Where it ends in the source; it begins at the word's position.
+    pub end: u32,
     pub int: Option<i64>,
     pub uint: Option<u64>,
     pub float: Option<f64>,
@@ -92,8 +94,8 @@ pub(crate) struct Number {
 
 impl Number {
     /// Reads a literal as Go's parser does; `None` when it is no number.
-    pub fn parse(text: &str, char_constant: bool) -> Option<Self> {
-        let mut number = Self { text: text.into(), int: None, uint: None, float: None, is_float_literal: false, complex: false };
+    pub fn parse(text: &str, char_constant: bool, end: u32) -> Option<Self> {
+        let mut number = Self { end, int: None, uint: None, float: None, is_float_literal: false, complex: false };
         if char_constant {
             let code = number::unquote_char(text)?;
             number.int = Some(code);
@@ -135,79 +137,103 @@ impl Number {
     }
 }
 
-impl fmt::Display for Pipe {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Part of a tree as errors show it.
+pub(crate) trait Shown {
+    /// Writes it at the end of `out`; `text` is the source that it was parsed from.
+    fn show(&self, text: &str, out: &mut String);
+
+    fn shown(&self, text: &str) -> String {
+        let mut out = String::new();
+        self.show(text, &mut out);
+        out
+    }
+}
+
+impl Shown for Pipe {
+    fn show(&self, text: &str, out: &mut String) {
         for (at, variable) in self.variables.iter().enumerate() {
             if at > 0 {
-                out.write_str(", ")?;
+                out.push_str(", ");
             }
-            out.write_str(&variable.name)?;
+            out.push_str(&variable.name);
         }
         if !self.variables.is_empty() {
-            out.write_str(if self.assigns { " = " } else { " := " })?;
+            out.push_str(if self.assigns { " = " } else { " := " });
         }
         for (at, command) in self.commands.iter().enumerate() {
             if at > 0 {
-                out.write_str(" | ")?;
+                out.push_str(" | ");
             }
-            write!(out, "{command}")?;
+            command.show(text, out);
         }
-        Ok(())
     }
 }
 
-impl fmt::Display for Command {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Shown for Command {
+    fn show(&self, text: &str, out: &mut String) {
         for (at, word) in self.words.iter().enumerate() {
             if at > 0 {
-                out.write_str(" ")?;
+                out.push(' ');
             }
-            match &word.kind {
-                WordKind::Pipe(pipe) => write!(out, "({pipe})")?,
-                _ => write!(out, "{word}")?,
-            }
+            word.show_within(text, out);
         }
-        Ok(())
     }
 }
 
-impl fmt::Display for Word {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Word {
+    /// As a part of something larger: pipelines get their parentheses.
+    fn show_within(&self, text: &str, out: &mut String) {
         match &self.kind {
-            WordKind::Bool(value) => write!(out, "{value}"),
-            WordKind::Dot => out.write_str("."),
-            WordKind::Nil => out.write_str("nil"),
-            WordKind::Number(number) => out.write_str(&number.text),
-            WordKind::String { literal, .. } => out.write_str(literal),
+            WordKind::Pipe(pipe) => {
+                out.push('(');
+                pipe.show(text, out);
+                out.push(')');
+            }
+            _ => self.show(text, out),
+        }
+    }
+}
+
+impl Shown for Word {
+    fn show(&self, text: &str, out: &mut String) {
+        let literal = |end: u32| text.get(self.position as usize..end as usize).unwrap_or_default();
+        match &self.kind {
+            WordKind::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            WordKind::Dot => out.push('.'),
+            WordKind::Nil => out.push_str("nil"),
+            WordKind::Number(number) => out.push_str(literal(number.end)),
+            WordKind::String { end, .. } => out.push_str(literal(*end)),
             WordKind::Field(names) => fields(out, names),
             WordKind::Variable { name, fields: names, .. } => {
-                out.write_str(name)?;
-                fields(out, names)
+                out.push_str(name);
+                fields(out, names);
             }
-            WordKind::Function { name, .. } => out.write_str(name),
+            WordKind::Function { name, .. } => out.push_str(name),
             WordKind::Chain(word, names) => {
-                match &word.kind {
-                    WordKind::Pipe(pipe) => write!(out, "({pipe})")?,
-                    _ => write!(out, "{word}")?,
-                }
-                fields(out, names)
+                word.show_within(text, out);
+                fields(out, names);
             }
-            WordKind::Pipe(pipe) => write!(out, "{pipe}"),
+            WordKind::Pipe(pipe) => pipe.show(text, out),
         }
     }
 }
 
-fn fields(out: &mut fmt::Formatter<'_>, names: &[Arc<str>]) -> fmt::Result {
-    names.iter().try_for_each(|name| write!(out, ".{name}"))
+fn fields(out: &mut String, names: &[Arc<str>]) {
+    for name in names {
+        out.push('.');
+        out.push_str(name);
+    }
 }
 
-impl fmt::Display for Call {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{{{{template {}", number::quote(self.name.as_bytes()))?;
+impl Shown for Call {
+    fn show(&self, text: &str, out: &mut String) {
+        out.push_str("{{template ");
+        out.push_str(&number::quote(self.name.as_bytes()));
         if let Some(pipe) = &self.pipe {
-            write!(out, " {pipe}")?;
+            out.push(' ');
+            pipe.show(text, out);
         }
-        out.write_str("}}")
+        out.push_str("}}");
     }
 }
 

@@ -50,8 +50,13 @@ pub struct Layer {
 }
 
 /// Why a template, or a function called in it, failed. The text is Go's, to the letter.
+///
+/// Results are small where nothing failed, so what is known of a failure is kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
+pub struct Failure(Box<Known>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
     /// Innermost first.
     layers: Vec<Layer>,
     limit: Option<Limit>,
@@ -60,42 +65,48 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(text: impl Into<String>) -> Self {
-        Self { layers: vec![Layer { text: text.into(), location: None }], limit: None, missing: None }
+        Self::of(Layer { text: text.into(), location: None })
+    }
+
+    fn of(layer: Layer) -> Self {
+        Self(Box::new(Known { layers: vec![layer], limit: None, missing: None }))
     }
 
     pub fn limit(limit: Limit) -> Self {
-        Self { limit: Some(limit), ..Self::new(limit.to_string()) }
+        let mut failure = Self::new(limit.to_string());
+        failure.0.limit = Some(limit);
+        failure
     }
 
     /// Puts `text` before this error.
     pub fn wrap(mut self, text: impl Into<String>) -> Self {
-        self.layers.push(Layer { text: text.into(), location: None });
+        self.0.layers.push(Layer { text: text.into(), location: None });
         self
     }
 
     pub(crate) fn wrap_at(mut self, text: String, location: Location) -> Self {
-        self.layers.push(Layer { text, location: Some(location) });
+        self.0.layers.push(Layer { text, location: Some(location) });
         self
     }
 
     pub(crate) fn missing(mut self, path: String) -> Self {
-        self.missing = Some(path);
+        self.0.missing = Some(path);
         self
     }
 
     /// The layers, outermost first.
     pub fn layers(&self) -> impl ExactSizeIterator<Item = &Layer> {
-        self.layers.iter().rev()
+        self.0.layers.iter().rev()
     }
 
     /// The budget that ran out, if one did.
     pub fn exceeded(&self) -> Option<Limit> {
-        self.limit
+        self.0.limit
     }
 
     /// The path of the value that was not there, where that is what went wrong.
     pub fn missing_path(&self) -> Option<&str> {
-        self.missing.as_deref()
+        self.0.missing.as_deref()
     }
 }
 
@@ -115,6 +126,6 @@ impl From<Limit> for Failure {
 
 impl Failure {
     pub(crate) fn at(text: String, location: Location) -> Self {
-        Self { layers: vec![Layer { text, location: Some(location) }], limit: None, missing: None }
+        Self::of(Layer { text, location: Some(location) })
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     Failure, Function, Kind, Limit, Location, Map, Method, Object, ParseError, Set, Str, Type, Value,
-    ast::{Branch, Call, Command, Node, Pipe, Template, Word, WordKind},
+    ast::{Branch, Call, Command, Node, Pipe, Shown, Template, Word, WordKind},
     builtins, fmt,
     function::{AND, CALL, OR},
+    names::Names,
     number::quote,
     parse::{RED_ZONE, STACK, UNDECLARED},
     set::{Snippet, Templates},
@@ -59,6 +60,7 @@ pub struct Run<'a> {
     /// Definitions made by running `tpl` texts, innermost last.
     overlays: Vec<Arc<Templates>>,
     snippets: HashMap<Arc<str>, Rc<Snippet>>,
+    names: Option<Names>,
     extensions: Vec<(TypeId, Rc<dyn Any>)>,
     /// Maps that were given containers; emptied at the end so that cycles do not leak.
     touched: Vec<WeakMap>,
@@ -135,6 +137,7 @@ impl<'a> Run<'a> {
             variables: Vec::new(),
             overlays: Vec::new(),
             snippets: HashMap::new(),
+            names: None,
             extensions: Vec::new(),
             touched: Vec::new(),
             trace: None,
@@ -220,7 +223,7 @@ impl<'a> Run<'a> {
             Some(snippet) => snippet.clone(),
             None => {
                 self.charge(source.len() as u64 / 16)?;
-                let parsed = Snippet::parse(name, &source, &self.set.functions).map_err(|error: ParseError| {
+                let parsed = Snippet::parse(name, &source, &self.set.functions, self.names.get_or_insert_default()).map_err(|error: ParseError| {
                     Failure::new(error.to_string()).wrap(format!("cannot parse template {}: ", quote(source.as_bytes())))
                 })?;
                 let parsed = Rc::new(parsed);
@@ -504,7 +507,7 @@ impl<'a> Run<'a> {
         interface: bool,
     ) -> Result<Flow> {
         self.charge(1)?;
-        match &*branch.pipe.variables {
+        match &branch.pipe.variables[..] {
             [] => {}
             [only] => self.set(state, only, item.clone(), interface)?,
             [first, second, ..] => {
@@ -563,7 +566,7 @@ impl<'a> Run<'a> {
             value = Some(if matches!(result, Value::Nil) { Value::Invalid } else { result });
         }
         let value = value.unwrap_or(Value::Invalid);
-        for variable in &pipe.variables {
+        for variable in &pipe.variables[..] {
             self.set(state, variable, value.clone(), false)?;
         }
         Ok(Some(value))
@@ -611,7 +614,7 @@ impl<'a> Run<'a> {
 
     fn no_arguments(&self, state: &State<'_>, words: &[Word], value: &Final) -> Result<()> {
         if words.len() > 1 || value.is_some() {
-            return Err(self.error(state, format!("can't give argument to non-function {}", words[0])));
+            return Err(self.error(state, format!("can't give argument to non-function {}", words[0].shown(&state.template.source.text))));
         }
         Ok(())
     }
@@ -623,16 +626,17 @@ impl<'a> Run<'a> {
             WordKind::Bool(value) => Ok(Value::Bool(*value)),
             WordKind::String { value, .. } => Ok(Value::String(value.clone())),
             WordKind::Number(number) => {
+                let shown = || word.shown(&state.template.source.text);
                 if number.complex {
-                    return Err(self.error(state, format!("complex number {} is not supported", number.text)));
+                    return Err(self.error(state, format!("complex number {} is not supported", shown())));
                 }
                 match (number.is_float_literal, number.int, number.float) {
                     (true, _, Some(value)) => Ok(Value::Float(value)),
                     (_, Some(value), _) => Ok(Value::Int(value)),
-                    _ => Err(self.error(state, format!("{} overflows int", number.text))),
+                    _ => Err(self.error(state, format!("{} overflows int", shown()))),
                 }
             }
-            _ => Err(self.error(state, format!("can't handle assignment of {word} to empty interface argument"))),
+            _ => Err(self.error(state, format!("can't handle assignment of {} to empty interface argument", word.shown(&state.template.source.text)))),
         }
     }
 
@@ -649,7 +653,7 @@ impl<'a> Run<'a> {
     ) -> Result<Value> {
         state.at = At::Word(word);
         if matches!(inner.kind, WordKind::Nil) {
-            return Err(self.error(state, format!("indirection through explicit nil in {word}")));
+            return Err(self.error(state, format!("indirection through explicit nil in {}", word.shown(&state.template.source.text))));
         }
         let receiver = self.argument(state, dot, interface, Type::Reflect, inner)?;
         self.field_chain(state, dot, interface, receiver, false, word, names, words, value)
@@ -742,7 +746,7 @@ impl<'a> Run<'a> {
                 return Ok(Value::Invalid);
             }
             Value::Nil => {
-                return Err(self.error(state, format!("nil pointer evaluating interface {{}}.{name}")).missing(path(word, names, at)));
+                return Err(self.error(state, format!("nil pointer evaluating interface {{}}.{name}")).missing(path(&state.template.source.text, word, names, at)));
             }
             Value::Map(map) => {
                 if has_arguments {
@@ -795,7 +799,7 @@ impl<'a> Run<'a> {
         }
         if let (CALL, [_, called, ..]) = (index, words) {
             let found = self.argument(state, dot, interface, Type::Reflect, called)?;
-            let failure = Failure::new(builtins::not_callable(&called.to_string(), &found));
+            let failure = Failure::new(builtins::not_callable(&called.shown(&state.template.source.text), &found));
             state.at = node;
             return Err(self.place(state, failure, format!("error calling {name}: ")));
         }
@@ -914,7 +918,8 @@ impl<'a> Run<'a> {
 
     /// A literal where a type is asked for.
     fn literal<'t>(&self, state: &mut State<'t>, wanted: Type, word: &'t Word, literal: &WordKind) -> Result<Value> {
-        let expected = |what: &str| Err(self.error(state, format!("expected {what}; found {word}")));
+        let shown = || word.shown(&state.template.source.text);
+        let expected = |what: &str| Err(self.error(state, format!("expected {what}; found {}", shown())));
         match (wanted, literal) {
             (Type::Any | Type::Reflect, _) => self.constant(state, word),
             (Type::Bool, WordKind::Bool(value)) => Ok(Value::Bool(*value)),
@@ -929,7 +934,7 @@ impl<'a> Run<'a> {
             (Type::Float, WordKind::Number(number)) if number.float.is_some() => Ok(Value::Float(number.float.unwrap_or(0.0))),
             (Type::Float, _) => expected("float"),
             (Type::Map | Type::List | Type::Named(_), _) => {
-                Err(self.error(state, format!("can't handle {word} for arg of type {}", wanted.name())))
+                Err(self.error(state, format!("can't handle {} for arg of type {}", shown(), wanted.name())))
             }
         }
     }
@@ -963,12 +968,13 @@ impl Drop for Run<'_> {
 /// `template: file:1:2: executing "name" at <node>: `, and where that is.
 fn context(state: &State<'_>) -> (String, Location) {
     let template = state.template;
+    let text = &template.source.text;
     let (position, node) = match state.at {
         At::Nothing => (0, String::new()),
-        At::Pipe(pipe) => (pipe.position, pipe.to_string()),
-        At::Word(word) => (word.position, word.to_string()),
-        At::Command(command) => (command.position, command.to_string()),
-        At::Call(call) => (call.position, call.to_string()),
+        At::Pipe(pipe) => (pipe.position, pipe.shown(text)),
+        At::Word(word) => (word.position, word.shown(text)),
+        At::Command(command) => (command.position, command.shown(text)),
+        At::Call(call) => (call.position, call.shown(text)),
     };
     let before = &template.source.text.as_bytes()[..position as usize];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
@@ -995,10 +1001,10 @@ fn variable_name(word: &Word) -> &str {
 }
 
 /// The path up to the name at `at`, as the template wrote it.
-fn path(word: &Word, names: &[Arc<str>], at: usize) -> String {
+fn path(text: &str, word: &Word, names: &[Arc<str>], at: usize) -> String {
     let start = match &word.kind {
         WordKind::Variable { name, .. } => name.to_string(),
-        WordKind::Chain(inner, _) => format!("({inner})"),
+        WordKind::Chain(inner, _) => format!("({})", inner.shown(text)),
         _ => String::new(),
     };
     names[..at].iter().fold(start, |path, name| path + "." + name)

@@ -1,5 +1,5 @@
-use crate::{Failure, Run, Value, builtins};
-use std::collections::HashMap;
+use crate::{Failure, Run, Value, builtins, names::Fnv};
+use std::{collections::HashMap, hash::BuildHasherDefault};
 
 /// The type of a function's parameter, checked before the call as Go's reflection does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +103,7 @@ impl Function {
 #[derive(Clone)]
 pub struct Functions {
     list: Vec<Function>,
-    index: HashMap<&'static str, u32>,
+    index: HashMap<&'static str, u32, BuildHasherDefault<Fnv>>,
 }
 
 /// `and` and `or` evaluate their arguments one by one; the executor knows them by these places.
@@ -114,7 +114,7 @@ pub(crate) const CALL: u32 = 3;
 impl Functions {
     /// Go's own functions.
     pub fn builtins() -> Self {
-        let mut functions = Self { list: Vec::new(), index: HashMap::new() };
+        let mut functions = Self { list: Vec::new(), index: HashMap::default() };
         functions.add(builtins::ALL);
         functions
     }

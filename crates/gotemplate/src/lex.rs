@@ -1,5 +1,6 @@
 //! Cuts a template into tokens, as `text/template/parse/lex.go` does.
 
+use memchr::{memchr, memchr_iter, memmem::Finder};
 use std::ops::Range;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,22 +64,26 @@ impl Kind {
     }
 }
 
-#[derive(Clone, Debug)]
+/// A piece of the source. Sources are shorter than 4 GiB, so that tokens stay small.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Token {
     pub kind: Kind,
-    pub range: Range<usize>,
-    pub line: usize,
-    /// What an error token says.
-    pub message: Option<String>,
+    pub start: u32,
+    pub end: u32,
+    pub line: u32,
 }
 
 impl Token {
-    /// The token as error messages show it.
-    pub fn describe(&self, source: &str) -> String {
-        let text = &source[self.range.clone()];
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// The token as error messages show it; `problem` is what the lexer stopped at.
+    pub fn describe(self, source: &str, problem: &str) -> String {
+        let text = &source[self.range()];
         match self.kind {
             Kind::Eof => "EOF".to_owned(),
-            Kind::Error => self.message.clone().unwrap_or_default(),
+            Kind::Error => problem.to_owned(),
             kind if kind.is_keyword() => format!("<{text}>"),
             _ if text.len() > 10 => {
                 let head: String = text.chars().take(10).collect();
@@ -98,32 +103,43 @@ pub(crate) struct Lexer<'a> {
     paren_depth: usize,
     inside: bool,
     done: bool,
+    opening: Finder<'static>,
+    /// What an error token says.
+    problem: String,
 }
 
 const LEFT: &str = "{{";
 const RIGHT: &str = "}}";
 
-fn is_space(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\r' | '\n')
+fn is_space(c: u8) -> bool {
+    matches!(c, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn is_alphanumeric(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-fn has_left_trim(rest: &str) -> bool {
-    let mut chars = rest.chars();
-    chars.next() == Some('-') && chars.next().is_some_and(is_space)
+fn has_left_trim(rest: &[u8]) -> bool {
+    matches!(rest, [b'-', space, ..] if is_space(*space))
 }
 
-fn has_right_trim(rest: &str) -> bool {
-    let mut chars = rest.chars();
-    chars.next().is_some_and(is_space) && chars.next() == Some('-')
+fn has_right_trim(rest: &[u8]) -> bool {
+    matches!(rest, [space, b'-', ..] if is_space(*space))
+}
+
+fn count_spaces(text: &[u8]) -> usize {
+    text.iter().take_while(|c| is_space(**c)).count()
 }
 
 impl<'a> Lexer<'a> {
     pub fn new(source: &'a str) -> Self {
-        Self { source, position: 0, start: 0, line: 1, start_line: 1, paren_depth: 0, inside: false, done: false }
+        let opening = Finder::new(LEFT);
+        let problem = String::new();
+        Self { source, position: 0, start: 0, line: 1, start_line: 1, paren_depth: 0, inside: false, done: false, opening, problem }
+    }
+
+    pub fn problem(&self) -> &str {
+        &self.problem
     }
 
     pub fn next(&mut self) -> Token {
@@ -135,64 +151,66 @@ impl<'a> Lexer<'a> {
         if self.inside { self.inside_action() } else { self.text() }
     }
 
-    fn rest(&self) -> &'a str {
-        &self.source[self.position..]
+    fn rest(&self) -> &'a [u8] {
+        &self.source.as_bytes()[self.position..]
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.source.as_bytes().get(self.position).copied()
     }
 
     fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
-    }
-
-    fn bump(&mut self) -> Option<char> {
-        let c = self.peek()?;
-        self.position += c.len_utf8();
-        if c == '\n' {
-            self.line += 1;
-        }
-        Some(c)
+        self.source[self.position..].chars().next()
     }
 
     fn emit(&mut self, kind: Kind) -> Token {
-        let token = Token { kind, range: self.start..self.position, line: self.start_line, message: None };
+        let token = self.token(kind);
         self.start = self.position;
         self.start_line = self.line;
         token
     }
 
-    fn fail(&mut self, message: impl Into<String>) -> Token {
+    fn token(&self, kind: Kind) -> Token {
+        Token { kind, start: self.start as u32, end: self.position as u32, line: self.start_line as u32 }
+    }
+
+    fn fail(&mut self, problem: impl Into<String>) -> Token {
         self.done = true;
-        Token { kind: Kind::Error, range: self.start..self.position, line: self.start_line, message: Some(message.into()) }
+        self.problem = problem.into();
+        self.token(Kind::Error)
     }
 
     /// Skips what lies between `start` and `position`, counting its lines.
     fn ignore(&mut self) {
-        self.line += count_lines(&self.source[self.start..self.position]);
+        self.line += count_lines(&self.source.as_bytes()[self.start..self.position]);
         self.start = self.position;
         self.start_line = self.line;
     }
 
     fn text(&mut self) -> Token {
         loop {
-            let Some(at) = self.rest().find(LEFT) else {
+            let Some(at) = self.opening.find(self.rest()) else {
                 self.position = self.source.len();
-                if self.position > self.start {
-                    self.line += count_lines(&self.source[self.start..]);
-                    let token = self.emit(Kind::Text);
-                    self.done = true;
-                    return token;
-                }
                 self.done = true;
+                if self.position > self.start {
+                    self.line += count_lines(&self.source.as_bytes()[self.start..]);
+                    return self.emit(Kind::Text);
+                }
                 return self.emit(Kind::Eof);
             };
             let delimiter = self.position + at;
-            let after = &self.source[delimiter + LEFT.len()..];
-            let text = &self.source[self.start..delimiter];
-            let kept = if has_left_trim(after) { text.trim_end_matches(is_space) } else { text };
-            if !kept.is_empty() {
-                self.position = self.start + kept.len();
-                self.line += count_lines(kept);
-                let token = self.emit(Kind::Text);
-                return token;
+            let mut text = &self.source.as_bytes()[self.start..delimiter];
+            if has_left_trim(&self.source.as_bytes()[delimiter + LEFT.len()..]) {
+                while let [before @ .., space] = text
+                    && is_space(*space)
+                {
+                    text = before;
+                }
+            }
+            if !text.is_empty() {
+                self.position = self.start + text.len();
+                self.line += count_lines(text);
+                return self.emit(Kind::Text);
             }
             self.position = delimiter;
             self.ignore();
@@ -204,9 +222,9 @@ impl<'a> Lexer<'a> {
 
     /// Past text: a comment is skipped (`None`), anything else opens an action.
     fn left_delimiter(&mut self) -> Option<Token> {
-        let after = &self.source[self.position + LEFT.len()..];
+        let after = &self.source.as_bytes()[self.position + LEFT.len()..];
         let trim = if has_left_trim(after) { 2 } else { 0 };
-        if after[trim..].starts_with("/*") {
+        if after[trim..].starts_with(b"/*") {
             self.position += LEFT.len() + trim;
             self.ignore();
             return self.comment();
@@ -222,7 +240,7 @@ impl<'a> Lexer<'a> {
 
     fn comment(&mut self) -> Option<Token> {
         self.position += 2;
-        let Some(at) = self.rest().find("*/") else {
+        let Some(at) = memchr::memmem::find(self.rest(), b"*/") else {
             return Some(self.fail("unclosed comment"));
         };
         self.position += at + 2;
@@ -232,7 +250,7 @@ impl<'a> Lexer<'a> {
         }
         self.position += if trims { 2 } else { 0 } + RIGHT.len();
         if trims {
-            self.position += self.rest().len() - self.rest().trim_start_matches(is_space).len();
+            self.position += count_spaces(self.rest());
         }
         self.ignore();
         None
@@ -240,10 +258,10 @@ impl<'a> Lexer<'a> {
 
     fn at_right_delimiter(&self) -> (bool, bool) {
         let rest = self.rest();
-        if has_right_trim(rest) && rest[2..].starts_with(RIGHT) {
+        if has_right_trim(rest) && rest[2..].starts_with(RIGHT.as_bytes()) {
             return (true, true);
         }
-        (rest.starts_with(RIGHT), false)
+        (rest.starts_with(RIGHT.as_bytes()), false)
     }
 
     fn right_delimiter(&mut self, trims: bool) -> Token {
@@ -254,7 +272,7 @@ impl<'a> Lexer<'a> {
         self.position += RIGHT.len();
         let token = self.emit(Kind::RightDelim);
         if trims {
-            self.position += self.rest().len() - self.rest().trim_start_matches(is_space).len();
+            self.position += count_spaces(self.rest());
             self.ignore();
         }
         self.inside = false;
@@ -269,62 +287,68 @@ impl<'a> Lexer<'a> {
             }
             return self.fail("unclosed left paren");
         }
-        let Some(c) = self.bump() else {
+        let Some(c) = self.byte() else {
             return self.fail("unclosed action");
         };
+        self.position += 1;
         match c {
-            c if is_space(c) => self.space(),
-            '=' => self.emit(Kind::Assign),
-            ':' => {
-                if self.bump() != Some('=') {
+            c if is_space(c) => self.space(c),
+            b'=' => self.emit(Kind::Assign),
+            b':' => {
+                if self.byte() != Some(b'=') {
                     return self.fail("expected :=");
                 }
+                self.position += 1;
                 self.emit(Kind::Declare)
             }
-            '|' => self.emit(Kind::Pipe),
-            '"' => self.quoted('"', Kind::String, "unterminated quoted string"),
-            '`' => self.raw_quoted(),
-            '$' => self.field_or_variable(Kind::Variable),
-            '\'' => self.quoted('\'', Kind::CharConstant, "unterminated character constant"),
-            '.' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => self.field_or_variable(Kind::Field),
-            '.' | '+' | '-' | '0'..='9' => {
+            b'|' => self.emit(Kind::Pipe),
+            b'"' => self.quoted(b'"', Kind::String, "unterminated quoted string"),
+            b'`' => self.raw_quoted(),
+            b'$' => self.field_or_variable(Kind::Variable),
+            b'\'' => self.quoted(b'\'', Kind::CharConstant, "unterminated character constant"),
+            b'.' if !self.byte().is_some_and(|c| c.is_ascii_digit()) => self.field_or_variable(Kind::Field),
+            b'.' | b'+' | b'-' | b'0'..=b'9' => {
                 self.position = self.start;
                 self.number()
             }
-            c if is_alphanumeric(c) => self.identifier(),
-            '(' => {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => self.identifier(),
+            b'(' => {
                 self.paren_depth += 1;
                 self.emit(Kind::LeftParen)
             }
-            ')' => {
+            b')' => {
                 if self.paren_depth == 0 {
                     return self.fail("unexpected right paren");
                 }
                 self.paren_depth -= 1;
                 self.emit(Kind::RightParen)
             }
-            ' '..='~' => self.emit(Kind::Char),
-            c => self.fail(format!("unrecognized character in action: {}", unicode(c))),
+            b' '..=b'~' => self.emit(Kind::Char),
+            _ => {
+                self.position = self.start;
+                match self.peek() {
+                    Some(c) if is_alphanumeric(c) => self.identifier(),
+                    c => {
+                        self.position += c.map_or(0, char::len_utf8);
+                        self.fail(format!("unrecognized character in action: {}", c.map(unicode).unwrap_or_default()))
+                    }
+                }
+            }
         }
     }
 
-    fn space(&mut self) -> Token {
+    fn space(&mut self, first: u8) -> Token {
         // The space before a trimming right delimiter belongs to the delimiter.
-        let mut spaces = 1;
-        while let Some(c) = self.peek().filter(|c| is_space(*c)) {
-            self.position += c.len_utf8();
-            if c == '\n' {
-                self.line += 1;
-            }
-            spaces += 1;
-        }
-        let last = &self.source[self.position - 1..];
-        if has_right_trim(last) && last[2..].starts_with(RIGHT) {
+        let more = count_spaces(self.rest());
+        self.line += usize::from(first == b'\n') + count_lines(&self.rest()[..more]);
+        self.position += more;
+        let last = &self.source.as_bytes()[self.position - 1..];
+        if has_right_trim(last) && last[2..].starts_with(RIGHT.as_bytes()) {
             self.position -= 1;
-            if last.starts_with('\n') {
+            if last.starts_with(b"\n") {
                 self.line -= 1;
             }
-            if spaces == 1 {
+            if more == 0 {
                 if self.paren_depth > 0 {
                     return self.fail("unclosed left paren");
                 }
@@ -334,10 +358,21 @@ impl<'a> Lexer<'a> {
         self.emit(Kind::Space)
     }
 
-    fn identifier(&mut self) -> Token {
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.bump();
+    /// Goes past letters, digits and underscores.
+    fn skip_word(&mut self) {
+        while let Some(c) = self.byte() {
+            if c.is_ascii_alphanumeric() || c == b'_' {
+                self.position += 1;
+            } else if let Some(c) = self.peek().filter(|c| !c.is_ascii() && is_alphanumeric(*c)) {
+                self.position += c.len_utf8();
+            } else {
+                return;
+            }
         }
+    }
+
+    fn identifier(&mut self) -> Token {
+        self.skip_word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -352,9 +387,7 @@ impl<'a> Lexer<'a> {
         if self.at_terminator() {
             return self.emit(if kind == Kind::Variable { Kind::Variable } else { Kind::Dot });
         }
-        while self.peek().is_some_and(is_alphanumeric) {
-            self.bump();
-        }
+        self.skip_word();
         if !self.at_terminator() {
             return self.bad_character();
         }
@@ -367,23 +400,26 @@ impl<'a> Lexer<'a> {
     }
 
     fn at_terminator(&self) -> bool {
-        match self.peek() {
+        match self.byte() {
             None => true,
             Some(c) if is_space(c) => true,
-            Some('.' | ',' | '|' | ':' | ')' | '(') => true,
-            Some(_) => self.rest().starts_with(RIGHT),
+            Some(b'.' | b',' | b'|' | b':' | b')' | b'(') => true,
+            Some(_) => self.rest().starts_with(RIGHT.as_bytes()),
         }
     }
 
-    fn quoted(&mut self, mark: char, kind: Kind, unterminated: &str) -> Token {
+    fn quoted(&mut self, mark: u8, kind: Kind, unterminated: &str) -> Token {
         loop {
-            match self.bump() {
-                Some('\\') => {
-                    if matches!(self.bump(), None | Some('\n')) {
+            let c = self.byte();
+            self.position += usize::from(c.is_some());
+            match c {
+                Some(b'\\') => {
+                    if matches!(self.byte(), None | Some(b'\n')) {
                         return self.fail(unterminated);
                     }
+                    self.position += self.peek().map_or(0, char::len_utf8);
                 }
-                None | Some('\n') => return self.fail(unterminated),
+                None | Some(b'\n') => return self.fail(unterminated),
                 Some(c) if c == mark => return self.emit(kind),
                 Some(_) => {}
             }
@@ -391,20 +427,20 @@ impl<'a> Lexer<'a> {
     }
 
     fn raw_quoted(&mut self) -> Token {
-        loop {
-            match self.bump() {
-                None => return self.fail("unterminated raw quoted string"),
-                Some('`') => return self.emit(Kind::RawString),
-                Some(_) => {}
-            }
-        }
+        let Some(length) = memchr(b'`', self.rest()) else {
+            self.position = self.source.len();
+            return self.fail("unterminated raw quoted string");
+        };
+        self.line += count_lines(&self.rest()[..length]);
+        self.position += length + 1;
+        self.emit(Kind::RawString)
     }
 
     fn number(&mut self) -> Token {
         if !self.scan_number() {
             return self.bad_number();
         }
-        if matches!(self.peek(), Some('+' | '-')) {
+        if matches!(self.byte(), Some(b'+' | b'-')) {
             if !self.scan_number() || !self.source[..self.position].ends_with('i') {
                 return self.bad_number();
             }
@@ -419,7 +455,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn accept(&mut self, set: &str) -> bool {
-        if self.peek().is_some_and(|c| set.contains(c)) {
+        if self.byte().is_some_and(|c| set.as_bytes().contains(&c)) {
             self.position += 1;
             return true;
         }
@@ -453,16 +489,16 @@ impl<'a> Lexer<'a> {
             self.accept_run("0123456789_");
         }
         self.accept("i");
-        if self.peek().is_some_and(is_alphanumeric) {
-            self.bump();
+        if let Some(c) = self.peek().filter(|c| is_alphanumeric(*c)) {
+            self.position += c.len_utf8();
             return false;
         }
         true
     }
 }
 
-fn count_lines(text: &str) -> usize {
-    text.bytes().filter(|b| *b == b'\n').count()
+fn count_lines(text: &[u8]) -> usize {
+    memchr_iter(b'\n', text).count()
 }
 
 /// Go's `%#U`.

@@ -18,6 +18,7 @@ mod exec;
 pub mod fmt;
 mod function;
 mod lex;
+mod names;
 pub mod number;
 mod parse;
 mod set;

@@ -2,10 +2,12 @@
 
 use crate::{
     Functions, Str,
-    ast::{Branch, Call, Command, Node, Number, Pipe, Source, Template, Variable, Word, WordKind, is_empty},
+    ast::{Branch, Call, Command, Node, Number, Pipe, Shown, Source, Template, Variable, Word, WordKind, is_empty},
     lex::{Kind, Lexer, Token},
+    names::Names,
     number,
 };
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Why a template could not be parsed. The text is Go's.
@@ -23,7 +25,7 @@ const MAX_DEPTH: usize = 1_000;
 const MAX_SIZE: usize = 1 << 30;
 
 /// Parses one text into the templates it defines; the file's own template comes last.
-pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec<Template>> {
+pub(crate) fn parse(name: &str, text: &str, functions: &Functions, names: &mut Names) -> Result<Vec<Template>> {
     let source = Arc::new(Source { name: name.into(), text: text.into() });
     if text.len() > MAX_SIZE {
         return Err(ParseError { template: name.to_owned(), line: 1, message: format!("text of {} bytes is too long", text.len()) });
@@ -31,9 +33,11 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec
     let text = source.text.clone();
     let mut parser = Parser {
         source: source.clone(),
+        text: &text,
         lexer: Lexer::new(&text),
         functions,
-        pushed: Vec::new(),
+        names,
+        pushed: SmallVec::new(),
         line: 0,
         action_line: 0,
         scope: Scope::new(),
@@ -41,8 +45,10 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec
         depth: 0,
         templates: Vec::new(),
         pending: Vec::new(),
+        nodes: Vec::new(),
+        commands: Vec::new(),
+        words: Vec::new(),
     };
-    let mut body = Vec::new();
     loop {
         match parser.peek().kind {
             Kind::Eof => break,
@@ -59,21 +65,24 @@ pub(crate) fn parse(name: &str, text: &str, functions: &Functions) -> Result<Vec
             _ => {}
         }
         match parser.text_or_action()? {
-            Item::Node(node) => body.push(node),
+            Item::Node(node) => parser.nodes.push(node),
             Item::End => return Err(parser.error("unexpected {{end}}")),
             Item::Else => return Err(parser.error("unexpected {{else}}")),
         }
     }
     let slots = parser.scope.most;
+    let body = parser.nodes.drain(..).collect();
     parser.add(name.into(), body, slots)?;
     Ok(parser.templates)
 }
 
 struct Parser<'a> {
     source: Arc<Source>,
+    text: &'a str,
     lexer: Lexer<'a>,
     functions: &'a Functions,
-    pushed: Vec<Token>,
+    names: &'a mut Names,
+    pushed: SmallVec<[Token; 4]>,
     /// The line of the last token read, where errors are placed.
     line: usize,
     action_line: usize,
@@ -83,7 +92,13 @@ struct Parser<'a> {
     templates: Vec<Template>,
     /// Variables whose pipelines are being parsed.
     pending: Vec<Arc<str>>,
+    /// What is being put together, from the outside in; what is complete is taken from the end.
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    words: Vec<Word>,
 }
+
+type Declared = SmallVec<[Arc<str>; 2]>;
 
 /// The slot of a variable that is not there yet.
 pub(crate) const UNDECLARED: u32 = u32::MAX;
@@ -97,16 +112,16 @@ struct Scope {
 
 impl Scope {
     fn new() -> Self {
-        Self { names: vec![("$".into(), 0)], declared: 1, most: 1 }
+        Self { names: Vec::new(), declared: 1, most: 1 }
     }
 
     fn find(&self, name: &str) -> Option<u32> {
-        let mut found = None;
+        let mut found = (name == "$").then_some(0);
         for (_, slot) in self.names.iter().rev().filter(|(known, _)| **known == *name) {
             if *slot != UNDECLARED {
                 return Some(*slot);
             }
-            found = Some(UNDECLARED);
+            found = found.or(Some(UNDECLARED));
         }
         found
     }
@@ -144,13 +159,13 @@ enum Item {
 
 type Result<T> = std::result::Result<T, ParseError>;
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn next(&mut self) -> Token {
         if let Some(token) = self.pushed.pop() {
             return token;
         }
         let token = self.lexer.next();
-        self.line = token.line;
+        self.line = token.line as usize;
         token
     }
 
@@ -160,7 +175,7 @@ impl Parser<'_> {
 
     fn peek(&mut self) -> Token {
         let token = self.next();
-        self.push_back(token.clone());
+        self.push_back(token);
         token
     }
 
@@ -175,23 +190,23 @@ impl Parser<'_> {
 
     fn peek_non_space(&mut self) -> Token {
         let token = self.next_non_space();
-        self.push_back(token.clone());
+        self.push_back(token);
         token
     }
 
-    fn text_of(&self, token: &Token) -> &str {
-        &self.source.text[token.range.clone()]
+    fn text_of(&self, token: Token) -> &'a str {
+        &self.text[token.range()]
     }
 
     fn error(&self, message: impl Into<String>) -> ParseError {
         ParseError { template: self.source.name.to_string(), line: self.line, message: message.into() }
     }
 
-    fn unexpected(&self, token: &Token, context: &str) -> ParseError {
-        let described = token.describe(&self.source.text);
+    fn unexpected(&self, token: Token, context: &str) -> ParseError {
+        let described = token.describe(self.text, self.lexer.problem());
         if token.kind == Kind::Error {
             let mut extra = String::new();
-            if self.action_line != 0 && self.action_line != token.line {
+            if self.action_line != 0 && self.action_line != token.line as usize {
                 extra = format!(" in action started at {}:{}", self.source.name, self.action_line);
                 if described.ends_with(" action") {
                     extra = extra[" in action".len()..].to_owned();
@@ -204,7 +219,7 @@ impl Parser<'_> {
 
     fn expect(&mut self, kind: Kind, context: &str) -> Result<Token> {
         let token = self.next_non_space();
-        if token.kind == kind { Ok(token) } else { Err(self.unexpected(&token, context)) }
+        if token.kind == kind { Ok(token) } else { Err(self.unexpected(token, context)) }
     }
 
     fn deeper(&mut self) -> Result<()> {
@@ -215,13 +230,13 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn add(&mut self, name: Arc<str>, body: Vec<Node>, slots: usize) -> Result<()> {
-        let text = self.source.text.clone();
+    fn add(&mut self, name: Arc<str>, body: Box<[Node]>, slots: usize) -> Result<()> {
+        let text = self.text;
         let template = Template { name: name.clone(), source: self.source.clone(), body, slots };
         match self.templates.iter_mut().find(|t| t.name == name) {
             None => self.templates.push(template),
-            Some(old) if is_empty(&old.body, &text) => *old = template,
-            Some(_) if is_empty(&template.body, &text) => {}
+            Some(old) if is_empty(&old.body, text) => *old = template,
+            Some(_) if is_empty(&template.body, text) => {}
             Some(_) => {
                 return Err(self.error(format!("template: multiple definition of template {}", number::quote(name.as_bytes()))));
             }
@@ -229,7 +244,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn string(&self, token: &Token) -> Result<Str> {
+    fn string(&mut self, token: Token) -> Result<Str> {
+        let literal = self.text_of(token);
+        let special = if token.kind == Kind::RawString { b'\r' } else { b'\\' };
+        if memchr::memchr(special, literal.as_bytes()).is_none() && literal.len() >= 2 {
+            return Ok(Str::Text(self.names.get(&literal[1..literal.len() - 1])));
+        }
         number::unquote(self.text_of(token)).map(Str::from_bytes).ok_or_else(|| self.error("invalid syntax"))
     }
 
@@ -251,17 +271,20 @@ impl Parser<'_> {
     fn template_name(&mut self, context: &str) -> Result<Arc<str>> {
         let token = self.next_non_space();
         match token.kind {
-            Kind::String | Kind::RawString => Ok(self.string(&token)?.text().into()),
-            _ => Err(self.unexpected(&token, context)),
+            Kind::String | Kind::RawString => match self.string(token)? {
+                Str::Text(text) => Ok(text),
+                raw => Ok(raw.text().into()),
+            },
+            _ => Err(self.unexpected(token, context)),
         }
     }
 
-    fn item_list(&mut self) -> Result<(Vec<Node>, Item)> {
-        let mut list = Vec::new();
+    fn item_list(&mut self) -> Result<(Box<[Node]>, Item)> {
+        let mark = self.nodes.len();
         while self.peek_non_space().kind != Kind::Eof {
             match self.text_or_action()? {
-                Item::Node(node) => list.push(node),
-                end => return Ok((list, end)),
+                Item::Node(node) => self.nodes.push(node),
+                end => return Ok((self.nodes.drain(mark..).collect(), end)),
             }
         }
         Err(self.error("unexpected EOF"))
@@ -270,14 +293,14 @@ impl Parser<'_> {
     fn text_or_action(&mut self) -> Result<Item> {
         let token = self.next_non_space();
         match token.kind {
-            Kind::Text => Ok(Item::Node(Node::Text { start: token.range.start as u32, end: token.range.end as u32 })),
+            Kind::Text => Ok(Item::Node(Node::Text { start: token.start, end: token.end })),
             Kind::LeftDelim => {
-                self.action_line = token.line;
+                self.action_line = token.line as usize;
                 let item = self.action();
                 self.action_line = 0;
                 item
             }
-            _ => Err(self.unexpected(&token, "input")),
+            _ => Err(self.unexpected(token, "input")),
         }
     }
 
@@ -310,7 +333,7 @@ impl Parser<'_> {
     fn jump(&mut self, word: &str, node: Node) -> Result<Item> {
         let token = self.next_non_space();
         if token.kind != Kind::RightDelim {
-            return Err(self.unexpected(&token, &format!("{{{{{word}}}}}")));
+            return Err(self.unexpected(token, &format!("{{{{{word}}}}}")));
         }
         if self.range_depth == 0 {
             return Err(self.error(format!("{{{{{word}}}}} outside {{{{range}}}}")));
@@ -344,7 +367,7 @@ impl Parser<'_> {
             if kind != Kind::Range && chained.kind == kind {
                 self.next();
                 let branch = self.control(kind)?;
-                otherwise = Some(vec![if kind == Kind::If { Node::If(branch) } else { Node::With(branch) }]);
+                otherwise = Some([if kind == Kind::If { Node::If(branch) } else { Node::With(branch) }].into());
             } else {
                 let (list, next) = self.item_list()?;
                 if !matches!(next, Item::End) {
@@ -359,7 +382,7 @@ impl Parser<'_> {
 
     fn block(&mut self) -> Result<Item> {
         const CONTEXT: &str = "block clause";
-        let position = self.peek_non_space().range.start as u32;
+        let position = self.peek_non_space().start;
         let name = self.template_name(CONTEXT)?;
         let pipe = self.pipeline(CONTEXT, Kind::RightDelim)?;
         let outer = std::mem::replace(&mut self.scope, Scope::new());
@@ -376,7 +399,7 @@ impl Parser<'_> {
 
     fn template(&mut self) -> Result<Item> {
         const CONTEXT: &str = "template clause";
-        let position = self.peek_non_space().range.start as u32;
+        let position = self.peek_non_space().start;
         let name = self.template_name(CONTEXT)?;
         let token = self.next_non_space();
         let pipe = if token.kind == Kind::RightDelim {
@@ -389,19 +412,19 @@ impl Parser<'_> {
     }
 
     fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
-        let position = self.peek_non_space().range.start as u32;
-        let mut pipe = Pipe { position, variables: Vec::new(), assigns: false, commands: Vec::new() };
-        let names = self.declarations(&mut pipe, context)?;
+        let position = self.peek_non_space().start;
+        let (names, assigns) = self.declarations(context)?;
         let pending = self.pending.len();
         self.pending.extend(names.iter().cloned());
+        let mark = self.commands.len();
         loop {
             let token = self.next_non_space();
             match token.kind {
                 kind if kind == end => {
-                    self.check_pipeline(&pipe, context)?;
+                    let commands: Box<[Command]> = self.commands.drain(mark..).collect();
+                    self.check_pipeline(&commands, context)?;
                     self.pending.truncate(pending);
-                    self.declare(&mut pipe, names);
-                    return Ok(pipe);
+                    return Ok(Pipe { position, variables: self.declare(names, assigns), assigns, commands });
                 }
                 Kind::Bool
                 | Kind::CharConstant
@@ -417,16 +440,16 @@ impl Parser<'_> {
                 | Kind::LeftParen => {
                     self.push_back(token);
                     let command = self.command()?;
-                    pipe.commands.push(command);
+                    self.commands.push(command);
                 }
-                _ => return Err(self.unexpected(&token, context)),
+                _ => return Err(self.unexpected(token, context)),
             }
         }
     }
 
     /// `$x :=`, `$x =`, and for range `$i, $x :=`.
-    fn declarations(&mut self, pipe: &mut Pipe, context: &str) -> Result<Vec<Arc<str>>> {
-        let mut names: Vec<Arc<str>> = Vec::new();
+    fn declarations(&mut self, context: &str) -> Result<(Declared, bool)> {
+        let (mut names, mut assigns) = (Declared::new(), false);
         loop {
             let variable = self.next_non_space();
             if variable.kind != Kind::Variable {
@@ -435,15 +458,15 @@ impl Parser<'_> {
             }
             let after = self.next();
             let (space, next) = if after.kind == Kind::Space { (Some(after), self.next_non_space()) } else { (None, after) };
-            let name: Arc<str> = self.text_of(&variable).into();
+            let name = self.text_of(variable);
             match next.kind {
                 Kind::Assign | Kind::Declare => {
-                    pipe.assigns = next.kind == Kind::Assign;
-                    names.push(name);
+                    assigns = next.kind == Kind::Assign;
+                    names.push(self.names.get(name));
                     break;
                 }
-                Kind::Char if self.text_of(&next) == "," => {
-                    names.push(name);
+                Kind::Char if self.text_of(next) == "," => {
+                    names.push(self.names.get(name));
                     if context == "range" && names.len() < 2 {
                         match self.peek_non_space().kind {
                             Kind::Variable | Kind::RightDelim | Kind::RightParen => continue,
@@ -460,13 +483,13 @@ impl Parser<'_> {
                 }
             }
         }
-        Ok(names)
+        Ok((names, assigns))
     }
 
     /// Variables exist from the end of their pipeline on: in `$x := append $x 1` the second `$x` is the one before.
-    fn declare(&mut self, pipe: &mut Pipe, names: Vec<Arc<str>>) {
-        for name in names {
-            let slot = if pipe.assigns {
+    fn declare(&mut self, names: Declared, assigns: bool) -> Box<[Variable]> {
+        let declared = names.into_iter().map(|name| {
+            let slot = if assigns {
                 self.scope.find(&name).filter(|slot| *slot != UNDECLARED)
             } else {
                 Some(self.scope.declare(name.clone()))
@@ -475,15 +498,16 @@ impl Parser<'_> {
                 // Go's parser lets a later use of an undeclared variable pass; running it stops at the assignment.
                 self.scope.names.push((name.clone(), 0));
             }
-            pipe.variables.push(Variable { name, slot });
-        }
+            Variable { name, slot }
+        });
+        declared.collect()
     }
 
-    fn check_pipeline(&self, pipe: &Pipe, context: &str) -> Result<()> {
-        if pipe.commands.is_empty() {
+    fn check_pipeline(&self, commands: &[Command], context: &str) -> Result<()> {
+        if commands.is_empty() {
             return Err(self.error(format!("missing value for {context}")));
         }
-        for (at, command) in pipe.commands.iter().enumerate().skip(1) {
+        for (at, command) in commands.iter().enumerate().skip(1) {
             if let Some(WordKind::Bool(_) | WordKind::Dot | WordKind::Nil | WordKind::Number(_) | WordKind::String { .. }) =
                 command.words.first().map(|word| &word.kind)
             {
@@ -494,65 +518,77 @@ impl Parser<'_> {
     }
 
     fn command(&mut self) -> Result<Command> {
-        let mut command = Command { position: self.peek_non_space().range.start as u32, words: Vec::new() };
+        let position = self.peek_non_space().start;
+        let mark = self.words.len();
         loop {
             self.peek_non_space();
             if let Some(word) = self.operand()? {
-                command.words.push(word);
+                self.words.push(word);
             }
             let token = self.next();
             match token.kind {
                 Kind::Space => continue,
                 Kind::RightDelim | Kind::RightParen => self.push_back(token),
                 Kind::Pipe => {}
-                _ => return Err(self.unexpected(&token, "operand")),
+                _ => return Err(self.unexpected(token, "operand")),
             }
             break;
         }
-        if command.words.is_empty() {
+        let words: Box<[Word]> = self.words.drain(mark..).collect();
+        if words.is_empty() {
             return Err(self.error("empty command"));
         }
-        Ok(command)
+        Ok(Command { position, words })
     }
 
     fn operand(&mut self) -> Result<Option<Word>> {
-        let Some(mut word) = self.term()? else { return Ok(None) };
-        let first = self.peek();
-        if first.kind != Kind::Field {
-            return Ok(Some(word));
+        let mut names: SmallVec<[Arc<str>; 8]> = SmallVec::new();
+        let first = self.next_non_space();
+        let mut word = None;
+        if first.kind == Kind::Field {
+            names.push(self.names.get(&self.text[first.start as usize + 1..first.end as usize]));
+        } else {
+            self.push_back(first);
+            word = self.term()?;
+            if word.is_none() {
+                return Ok(None);
+            }
         }
-        let mut names: Vec<Arc<str>> = Vec::new();
-        while self.peek().kind == Kind::Field {
+        // What has further names stands where the first of them does.
+        let mut position = None;
+        loop {
             let token = self.next();
-            names.push(self.text_of(&token)[1..].into());
-        }
-        let position = first.range.start as u32;
-        match word.kind {
-            WordKind::Field(old) => word.kind = WordKind::Field(old.iter().cloned().chain(names).collect()),
-            WordKind::Variable { name, slot, fields } => {
-                word.kind = WordKind::Variable { name, slot, fields: fields.iter().cloned().chain(names).collect() };
+            if token.kind != Kind::Field {
+                self.push_back(token);
+                break;
             }
+            position = position.or(Some(token.start));
+            names.push(self.names.get(&self.text[token.start as usize + 1..token.end as usize]));
+        }
+        let Some(word) = word else {
+            return Ok(Some(Word { position: position.unwrap_or(first.start), kind: WordKind::Field(names.into_iter().collect()) }));
+        };
+        let Some(position) = position else { return Ok(Some(word)) };
+        let fields: Box<[Arc<str>]> = names.into_iter().collect();
+        let kind = match word.kind {
+            WordKind::Variable { name, slot, .. } => WordKind::Variable { name, slot, fields },
             WordKind::Bool(_) | WordKind::String { .. } | WordKind::Number(_) | WordKind::Nil | WordKind::Dot => {
-                return Err(self.error(format!("unexpected . after term {}", number::quote(word.to_string().as_bytes()))));
+                return Err(self.error(format!("unexpected . after term {}", number::quote(word.shown(self.text).as_bytes()))));
             }
-            kind => {
-                let inner = Word { position: word.position, kind };
-                word.kind = WordKind::Chain(Box::new(inner), names.into());
-            }
-        }
-        word.position = position;
-        Ok(Some(word))
+            _ => WordKind::Chain(Box::new(word), fields),
+        };
+        Ok(Some(Word { position, kind }))
     }
 
     fn term(&mut self) -> Result<Option<Word>> {
         let token = self.next_non_space();
-        let text = self.text_of(&token);
+        let text = self.text_of(token);
         let kind = match token.kind {
             Kind::Identifier => {
                 let Some(index) = self.functions.index(text) else {
                     return Err(self.error(format!("function {} not defined", number::quote(text.as_bytes()))));
                 };
-                WordKind::Function { name: text.into(), index }
+                WordKind::Function { name: self.names.get(text), index }
             }
             Kind::Dot => WordKind::Dot,
             Kind::Nil => WordKind::Nil,
@@ -562,11 +598,10 @@ impl Parser<'_> {
                 let Some(slot) = self.scope.find(text).or_else(declaring) else {
                     return Err(self.error(format!("undefined variable {}", number::quote(text.as_bytes()))));
                 };
-                WordKind::Variable { name: text.into(), slot, fields: Box::default() }
+                WordKind::Variable { name: self.names.get(text), slot, fields: Box::default() }
             }
-            Kind::Field => WordKind::Field(Box::new([text[1..].into()])),
             Kind::Bool => WordKind::Bool(text == "true"),
-            Kind::CharConstant | Kind::Complex | Kind::Number => match Number::parse(text, token.kind == Kind::CharConstant) {
+            Kind::CharConstant | Kind::Complex | Kind::Number => match Number::parse(text, token.kind == Kind::CharConstant, token.end) {
                 Some(number) => WordKind::Number(Box::new(number)),
                 None if token.kind == Kind::CharConstant => {
                     return Err(self.error(format!("malformed character constant: {text}")));
@@ -583,8 +618,7 @@ impl Parser<'_> {
                 WordKind::Pipe(Box::new(pipe?))
             }
             Kind::String | Kind::RawString => {
-                let literal = text.into();
-                WordKind::String { value: self.string(&token)?, literal }
+WordKind::String { value: self.string(token)?, end: token.end }
             }
             _ => {
                 self.push_back(token);
@@ -594,7 +628,7 @@ impl Parser<'_> {
         let position = match &kind {
             // A parenthesised pipeline stands where its content starts.
             WordKind::Pipe(pipe) => pipe.position,
-            _ => token.range.start as u32,
+            _ => token.start,
         };
         Ok(Some(Word { position, kind }))
     }

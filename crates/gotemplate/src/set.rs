@@ -1,6 +1,7 @@
 use crate::{
     Functions, ParseError,
     ast::{Template, is_empty},
+    names::Names,
     parse::parse,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -12,18 +13,50 @@ pub(crate) type Templates = HashMap<Arc<str>, Arc<Template>>;
 pub struct Set {
     pub(crate) functions: Arc<Functions>,
     pub(crate) templates: Templates,
+    names: Names,
 }
 
 impl Set {
     pub fn new(functions: Arc<Functions>) -> Self {
-        Self { functions, templates: Templates::new() }
+        Self { functions, templates: Templates::new(), names: Names::default() }
     }
 
     /// Parses a text under a name and adds what it defines. A definition replaces an earlier one of the same name,
     /// unless it is nothing but white space.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
-        for template in parse(name, text, &self.functions)? {
+        for template in parse(name, text, &self.functions, &mut self.names)? {
             install(&mut self.templates, template, None);
+        }
+        Ok(())
+    }
+
+    /// Parses texts, each under its name, as [`Set::parse`] one after the other does; much text on two threads.
+    pub fn parse_all(&mut self, files: &[(&str, &str)]) -> Result<(), ParseError> {
+        let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
+        if bytes < PARALLEL {
+            return files.iter().try_for_each(|(name, text)| self.parse(name, text));
+        }
+        let mut half = 0;
+        let in_first = |(_, text): &&(&str, &str)| {
+            half += text.len();
+            half <= bytes / 2
+        };
+        let first = files.iter().take_while(in_first).count();
+        let (first, second) = files.split_at(first);
+        let functions = &*self.functions;
+        let parse_each = |files: &[(&str, &str)], names: &mut Names| -> Vec<Result<Vec<Template>, ParseError>> {
+            files.iter().map(|(name, text)| parse(name, text, functions, names)).collect()
+        };
+        let names = &mut self.names;
+        let (first, second) = std::thread::scope(|scope| {
+            let second = scope.spawn(|| parse_each(second, &mut Names::default()));
+            (parse_each(first, names), second.join())
+        });
+        let second = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for templates in first.into_iter().chain(second) {
+            for template in templates? {
+                install(&mut self.templates, template, None);
+            }
         }
         Ok(())
     }
@@ -37,6 +70,9 @@ impl Set {
         self.templates.keys().map(|name| &**name)
     }
 }
+
+/// Bytes of templates from which on a second thread is worth its start.
+const PARALLEL: usize = 256 << 10;
 
 /// Adds a template; an empty one never replaces what can already be seen, here or in `below`.
 pub(crate) fn install(templates: &mut Templates, template: Template, below: Option<&dyn Fn(&str) -> bool>) {
@@ -54,10 +90,10 @@ pub(crate) struct Snippet {
 
 impl Snippet {
     /// The body keeps running even where it is empty; only definitions are installed.
-    pub fn parse(name: &str, text: &str, functions: &Functions) -> Result<Self, ParseError> {
+    pub fn parse(name: &str, text: &str, functions: &Functions, names: &mut Names) -> Result<Self, ParseError> {
         let mut defined = Templates::new();
         let mut body = None;
-        for template in parse(name, text, functions)? {
+        for template in parse(name, text, functions, names)? {
             let template = Arc::new(template);
             if *template.name == *name {
                 body = Some(template);
@@ -67,7 +103,7 @@ impl Snippet {
         }
         let body = body.unwrap_or_else(|| {
             let source = Arc::new(crate::ast::Source { name: name.into(), text: "".into() });
-            Arc::new(Template { name: name.into(), source, body: Vec::new(), slots: 1 })
+            Arc::new(Template { name: name.into(), source, body: Box::default(), slots: 1 })
         });
         Ok(Self { body, defined: Arc::new(defined) })
     }

@@ -243,7 +243,7 @@ pub(crate) fn words_with_fields<'p>(pipe: &'p Pipe, visit: &mut dyn FnMut(&'p Wo
             _ => false,
         }
     }
-    pipe.commands.iter().flat_map(|command| &command.words).any(|one| word(one, visit))
+    pipe.commands.iter().flat_map(|command| &command.words[..]).any(|one| word(one, visit))
 }
 
 /// Whether a pipeline prints YAML of a value as it is.

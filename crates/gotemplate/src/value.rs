@@ -516,6 +516,11 @@ impl Map {
         self.0.entries.borrow().iter().map(|(key, _)| key.clone()).collect()
     }
 
+    /// Looks at the entries without copying them. `look` must not change this map.
+    pub fn with_entries<R>(&self, look: impl FnOnce(&[(Arc<str>, Value)]) -> R) -> R {
+        look(&self.0.entries.borrow())
+    }
+
     /// Runs over the entries without copying them. `each` must not change this map.
     pub fn visit<E>(&self, mut each: impl FnMut(&Arc<str>, &Value) -> Result<(), E>) -> Result<(), E> {
         self.0.entries.borrow().iter().try_for_each(|(key, value)| each(key, value))

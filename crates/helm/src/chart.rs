@@ -87,7 +87,7 @@ impl Chart {
             return Err(Error::Load(format!("charts are nested deeper than {} levels", limits.depth)));
         }
         let mut chart = Self::default();
-        let text = |file: &File| String::from_utf8_lossy(&file.data).into_owned();
+        let text = |file: &File| crate::text_of(&file.data).into_owned();
         let mut found = false;
         for file in files.iter().filter(|file| &*file.name == "Chart.yaml") {
             chart.metadata = metadata::read(&text(file)).map_err(|why| Error::Load(format!("cannot load Chart.yaml: {why}")))?;
@@ -194,8 +194,6 @@ impl Chart {
     }
 
     fn crds_under(&self, path: &str) -> Vec<(String, Bytes)> {
-        let is_crd =
-            |name: &str| name.starts_with("crds/") && [".yaml", ".yml", ".json"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
         let own = self.files.iter().filter(|file| is_crd(&file.name));
         let mut all: Vec<(String, Bytes)> = own.map(|file| (format!("{path}/{}", file.name), file.data.clone())).collect();
         for dependency in &self.dependencies {
@@ -203,6 +201,12 @@ impl Chart {
         }
         all
     }
+}
+
+/// Whether a chart's file holds CRDs.
+pub(crate) fn is_crd(name: &str) -> bool {
+    let end = name.rsplit('.').next().unwrap_or_default();
+    name.starts_with("crds/") && name.contains('.') && ["yaml", "yml", "json"].iter().any(|known| end.eq_ignore_ascii_case(known))
 }
 
 fn collect(
@@ -225,14 +229,14 @@ fn collect(
         match tree.kind(&at(&path)) {
             Some(Kind::Dir) if !rules.ignores(&path, true) => collect(tree, root, &path, rules, limits, total, files)?,
             Some(Kind::File) if !rules.ignores(&path, false) => {
-                let Some(data) = tree.read(&at(&path)) else { continue };
+                let Some(data) = tree.bytes(&at(&path)) else { continue };
                 if data.len() as u64 > limits.file {
                     let name = path.rsplit('/').next().unwrap_or(&path);
                     return Err(Error::Load(format!("chart file {name:?} is larger than the maximum file size {}", limits.file)));
                 }
                 *total += data.len() as u64;
                 check_totals(*total, files.len(), limits)?;
-                files.push(File { name: path.into(), data: without_bom(Bytes::from(data.into_owned())) });
+                files.push(File { name: path.into(), data: without_bom(data) });
             }
             _ => {}
         }

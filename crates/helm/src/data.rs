@@ -1,5 +1,6 @@
 use serde_json::{Number, Value};
 use std::sync::Arc;
+use yaml::{Dialect, Json, Node};
 
 /// Values of charts: shared, copied only where they are changed. Numbers are floats, as Helm reads them; `--set` makes integers.
 #[derive(Clone, PartialEq)]
@@ -160,6 +161,25 @@ impl Data {
                 Self::Table(Table::from_entries(map.iter().map(|(key, value)| (key.as_str().into(), Self::from_json(value))).collect()))
             }
         }
+    }
+
+    /// A document as [`Data::from_json`] would read its JSON, which is not made first.
+    pub fn from_yaml(node: &Node, dialect: Dialect) -> Result<Self, yaml::Error> {
+        Ok(match &node.data {
+            yaml::Data::List(items) => {
+                Self::List(Arc::new(items.iter().map(|item| Self::from_yaml(item, dialect)).collect::<Result<_, _>>()?))
+            }
+            yaml::Data::Map(map) => {
+                let entry = |entry: &yaml::Entry| Ok((entry.key.as_str().into(), Self::from_yaml(&entry.value, dialect)?));
+                Self::Table(Table::from_entries(map.entries.iter().map(entry).collect::<Result<_, _>>()?))
+            }
+            yaml::Data::Scalar(_) => match yaml::scalar_view(node, dialect).transpose()? {
+                None | Some(Json::Null) => Self::Null,
+                Some(Json::Bool(b)) => Self::Bool(b),
+                Some(Json::Number(n)) => Self::Float(n.as_f64().unwrap_or(f64::NAN)),
+                Some(Json::Str(text)) => Self::String(text.into()),
+            },
+        })
     }
 
     /// Whole floats are written as integers where JSON writes them so.

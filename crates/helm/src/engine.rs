@@ -13,7 +13,7 @@ use crate::{
 use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, Origin, ParseError, Run, Set, Value};
 use serde_json::Value as Json;
 use sprig::Environment;
-use std::{cmp::Reverse, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cmp::Reverse, rc::Rc, sync::Arc};
 
 /// A template file of one part of a rendering.
 struct Template<'c> {
@@ -116,10 +116,9 @@ fn compile(
         return Ok(held);
     }
     let mut set = Set::new(functions(profile));
-    for template in templates {
-        let text = String::from_utf8_lossy(template.text);
-        set.parse(&template.name, &text).map_err(|error| parse_error(&error))?;
-    }
+    let texts: Vec<Cow<'_, str>> = templates.iter().map(|template| crate::text_of(template.text)).collect();
+    let files: Vec<(&str, &str)> = templates.iter().zip(&texts).map(|(template, text)| (template.name.as_str(), &**text)).collect();
+    set.parse_all(&files).map_err(|error| parse_error(&error))?;
     let compiled = Arc::new(Compiled { set, key });
     if let Some(Ok(mut held)) = cache.map(std::sync::Mutex::lock) {
         *held = Some(compiled.clone());

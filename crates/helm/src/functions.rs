@@ -56,8 +56,7 @@ const ALL: &[Function] = &[
         run.write(text.as_bytes())
     }),
     Function::new("mustToYaml", &[A], |run, args| {
-        let json = to_json(&args[0], 0).map_err(Failure::new)?;
-        let text = emit(run, &json)?;
+        let text = emit(run, &args[0])?.map_err(Failure::new)?;
         Ok(Value::string(text))
     }),
     Function::new("toYamlPretty", &[A], |run, args| {
@@ -283,9 +282,7 @@ pub(crate) fn from_json(json: &Json, integers: bool, depth: usize) -> Result<Val
 
 /// Template values as JSON. The error is Go's.
 pub(crate) fn to_json(value: &Value, depth: usize) -> Result<Json, String> {
-    if depth > MAX_DEPTH {
-        return Err(format!("json: unsupported value: encountered a cycle via {}", value.type_name()));
-    }
+    nested(value, depth)?;
     Ok(match value {
         Value::Invalid | Value::Nil | Value::NilSlice(_) => Json::Null,
         Value::Bool(b) => Json::Bool(*b),
@@ -321,23 +318,81 @@ fn items_to_json(value: &Value, depth: usize) -> Result<Json, String> {
     Ok(Json::Array(items.collect::<Result<_, _>>()?))
 }
 
-fn emit(run: &mut Run<'_>, json: &Json) -> Result<String, Failure> {
-    let mut text = yaml::emit(json);
+/// The YAML of a value. What JSON cannot hold is Go's error of it.
+fn emit(run: &mut Run<'_>, value: &Value) -> Result<Result<String, String>, Failure> {
+    let mut text = String::new();
+    let mut writer = yaml::Writer::new(&mut text);
+    if let Err(why) = write_yaml(&mut writer, value, 0) {
+        return Ok(Err(why));
+    }
+    writer.end();
     run.charge(text.len() as u64 / 16)?;
     run.reserve(text.len())?;
     if text.ends_with('\n') {
         text.pop();
     }
-    Ok(text)
+    Ok(Ok(text))
+}
+
+/// Writes a value as the YAML of its JSON.
+fn write_yaml(writer: &mut yaml::Writer<'_>, value: &Value, depth: usize) -> Result<(), String> {
+    match value {
+        Value::Invalid | Value::Nil | Value::NilSlice(_) => writer.null(),
+        Value::Bool(b) => writer.bool(*b),
+        Value::String(text) => writer.string(&text.text()),
+        Value::List(list) | Value::Lists(list) => {
+            nested(value, depth)?;
+            writer.list(list.items.iter(), |writer, item| write_yaml(writer, item, depth + 1))?;
+        }
+        Value::Strings(list) => writer.list(list.iter(), |writer, text| {
+            writer.string(&text.text());
+            Ok::<(), String>(())
+        })?,
+        Value::Map(map) => {
+            nested(value, depth)?;
+            map.with_entries(|entries| {
+                let entries = entries.iter().map(|(key, value)| (&**key, value)).collect();
+                writer.map(entries, |writer, value| write_yaml(writer, value, depth + 1))
+            })?;
+        }
+        // Rare ones, and numbers, which become JSON in many ways.
+        other => match to_json(other, depth)? {
+            Json::Number(number) => writer.number(&number),
+            json => write_json(writer, &json),
+        },
+    }
+    Ok(())
+}
+
+fn write_json(writer: &mut yaml::Writer<'_>, json: &Json) {
+    let done: Result<(), std::convert::Infallible> = match json {
+        Json::Null => Ok(writer.null()),
+        Json::Bool(b) => Ok(writer.bool(*b)),
+        Json::Number(number) => Ok(writer.number(number)),
+        Json::String(text) => Ok(writer.string(text)),
+        Json::Array(items) => writer.list(items.iter(), |writer, item| Ok(write_json(writer, item))),
+        Json::Object(map) => {
+            writer.map(map.iter().map(|(key, value)| (key.as_str(), value)).collect(), |writer, value| Ok(write_json(writer, value)))
+        }
+    };
+    match done {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
+}
+
+/// Refuses what is nested too deeply, and so what holds itself.
+fn nested(value: &Value, depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("json: unsupported value: encountered a cycle via {}", value.type_name()));
+    }
+    Ok(())
 }
 
 /// Helm's `toYaml`: an error gives nothing.
 pub(crate) fn to_yaml(run: &mut Run<'_>, value: &Value) -> Result<String, Failure> {
     run.charge(weight(value))?;
-    match to_json(value, 0) {
-        Ok(json) => emit(run, &json),
-        Err(_) => Ok(String::new()),
-    }
+    Ok(emit(run, value)?.unwrap_or_default())
 }
 
 fn to_toml(run: &mut Run<'_>, value: &Value) -> Result<Result<String, String>, Failure> {

@@ -3,9 +3,8 @@
 /// Go's `filepath.Match`: `*` and `?` stop at slashes. `None` for a pattern that is malformed.
 pub fn matches(pattern: &str, name: &str) -> Option<bool> {
     let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
     check(&pattern)?;
-    Some(matches_at(&pattern, &name))
+    Some(matches_at(&pattern, &name.chars().collect::<Vec<char>>()))
 }
 
 /// A class: whether it holds the character, and how long the class is. `None` when malformed.
@@ -88,14 +87,43 @@ fn matches_at(pattern: &[char], name: &[char]) -> bool {
 }
 
 struct Rule {
-    pattern: String,
+    pattern: Vec<char>,
+    /// A pattern that is nothing but a text before or after a star, or a text alone, needs no machinery.
+    simple: Option<Simple>,
     negated: bool,
     directories: bool,
     /// With a slash inside the whole path is matched, else the last part.
     whole: bool,
 }
 
-pub(crate) struct Rules(Vec<Rule>);
+enum Simple {
+    Text(String),
+    After(String),
+    Before(String),
+}
+
+impl Simple {
+    fn of(pattern: &str) -> Option<Self> {
+        let plain = |text: &str| !text.is_empty() && !text.contains(['*', '?', '[', '\\']);
+        match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+            _ if plain(pattern) => Some(Self::Text(pattern.to_owned())),
+            (Some(end), _) if plain(end) => Some(Self::After(end.to_owned())),
+            (_, Some(start)) if plain(start) => Some(Self::Before(start.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn fits(&self, name: &str) -> bool {
+        match self {
+            Self::Text(text) => name == text,
+            Self::After(end) => name.strip_suffix(end.as_str()).is_some_and(|starred| !starred.contains('/')),
+            Self::Before(start) => name.strip_prefix(start.as_str()).is_some_and(|starred| !starred.contains('/')),
+        }
+    }
+}
+
+/// What of a directory is no part of a chart.
+pub struct Rules(Vec<Rule>);
 
 impl Rules {
     /// The error is Helm's.
@@ -123,14 +151,22 @@ impl Rules {
         let (directories, rule) = rule.strip_suffix('/').map_or((false, rule), |rule| (true, rule));
         let (rooted, rule) = rule.strip_prefix('/').map_or((false, rule), |rule| (true, rule));
         let whole = rooted || rule.contains('/');
-        self.0.push(Rule { pattern: rule.to_owned(), negated, directories, whole });
+        self.0.push(Rule { pattern: rule.chars().collect(), simple: Simple::of(rule), negated, directories, whole });
         Ok(())
     }
 
     pub fn ignores(&self, path: &str, is_directory: bool) -> bool {
+        let base = path.rsplit('/').next().unwrap_or(path);
+        let mut characters: Option<Vec<char>> = None;
         for rule in &self.0 {
-            let subject = if rule.whole { path } else { path.rsplit('/').next().unwrap_or(path) };
-            let fits = matches(&rule.pattern, subject).unwrap_or(false);
+            let fits = match (&rule.simple, rule.whole) {
+                (Some(simple), whole) => simple.fits(if whole { path } else { base }),
+                (None, true) => check(&rule.pattern).is_some() && matches_at(&rule.pattern, &path.chars().collect::<Vec<char>>()),
+                (None, false) => {
+                    let characters = characters.get_or_insert_with(|| base.chars().collect());
+                    check(&rule.pattern).is_some() && matches_at(&rule.pattern, characters)
+                }
+            };
             if rule.negated {
                 if rule.directories && !is_directory || !fits {
                     return true;

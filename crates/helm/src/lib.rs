@@ -32,6 +32,7 @@ mod pretty;
 mod release;
 mod render;
 mod schema;
+mod skim;
 mod sources;
 mod strvals;
 mod toml;
@@ -54,11 +55,16 @@ pub use metadata::{Dependency, Lock, Maintainer, Metadata};
 pub use names::{check_release_name, name_from_template};
 pub use post_render::{PostRender, PostRenderStrategy};
 pub use release::{Info, SYSTEM_LABELS, StoredChart, StoredFile, StoredRelease};
-pub use render::{Options, Release, Rendered, push_document, render, render_files};
+pub use render::{Crd, Options, Release, Rendered, push_document, render, render_files};
 pub use sources::ValueSources;
 pub use sprig::{Environment, SeededRandom, SystemRandom};
 pub use strvals::{Mode as SetMode, set, set_file, set_json, set_literal};
 pub use values::{merge_over, read as read_values, read_table as read_values_document};
+
+/// Text in bytes; what is no UTF-8 is replaced. Most texts are fine, which is checked faster than they are repaired.
+pub(crate) fn text_of(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Into::into)
+}
 
 /// A value as Go's `%v` prints it, for warnings. What may be long or secret is not shown.
 pub(crate) fn data_text(data: &Data) -> String {

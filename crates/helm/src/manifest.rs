@@ -1,6 +1,6 @@
 //! What templates wrote, cut into documents and put in order: manifests and hooks.
 
-use crate::{error::Error, metadata::stringly};
+use crate::{error::Error, metadata::stringly, skim};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -182,25 +182,26 @@ pub fn sort_hooks_for_running(hooks: &mut [Hook]) {
 /// Cuts a text at lines that start with `---`, whatever follows on them. With each document the line it starts at.
 pub fn split(text: &str) -> Vec<(usize, &str)> {
     let mut documents = Vec::new();
+    // Lines are counted on from the last document.
+    let (mut counted, mut line) = (0, 1);
     let mut push = |from: usize, to: usize| {
-        let whole = &text[from..to];
-        let document = whole.trim_start();
+        let document = text[from..to].trim_start();
         if !document.is_empty() {
             let start = to - document.len();
-            documents.push((1 + text[..start].matches('\n').count(), document));
+            line += memchr::memchr_iter(b'\n', &text.as_bytes()[counted..start]).count();
+            counted = start;
+            documents.push((line, document));
         }
     };
-    let skipped = text.len() - text.trim_start().len();
-    let mut from = skipped;
-    let mut at = skipped;
-    while at < text.len() {
-        let line_end = text[at..].find('\n').map_or(text.len(), |end| at + end + 1);
-        if text[at..].starts_with("---") {
-            push(from, at);
-            let after = at + 3;
-            from = after + (text[after..].len() - text[after..].trim_start_matches([' ', '\t']).len());
+    let first = text.len() - text.trim_start().len();
+    let mut from = first;
+    for at in memchr::memmem::find_iter(text.as_bytes(), b"---") {
+        if at != first && (at < first || text.as_bytes()[at - 1] != b'\n') {
+            continue;
         }
-        at = line_end;
+        push(from, at);
+        let after = at + 3;
+        from = after + (text[after..].len() - text[after..].trim_start_matches([' ', '\t']).len());
     }
     push(from, text.len());
     documents
@@ -272,6 +273,15 @@ fn hook(head: &Head, events: &str, path: &str, line: usize, document: &str) -> O
 
 /// Reads the head of a manifest. The whole document must be YAML. The error is Helm's.
 fn head(document: &str) -> Result<Head, String> {
+    // Where the document is YAML at a glance, its head alone is read. Errors are told of the whole.
+    let skimmed = skim::entries(document, &["apiVersion", "kind", "metadata"]);
+    match skimmed.map(|entries| whole_head(&entries)) {
+        Some(Ok(head)) => Ok(head),
+        _ => whole_head(document),
+    }
+}
+
+fn whole_head(document: &str) -> Result<Head, String> {
     let value = yaml::to_json(document, yaml::Dialect::Sigs)
         .map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(yaml::Dialect::Sigs)))?;
     let cannot = |value: &Value, place: &str| {

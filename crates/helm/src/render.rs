@@ -2,7 +2,7 @@
 
 use crate::{
     Capabilities, Profile,
-    chart::Chart,
+    chart::{self, Chart},
     data::Table,
     dependencies::{Part, fits},
     engine::{self, Cache, Context},
@@ -12,9 +12,10 @@ use crate::{
     post_render::{self, PostRender},
     schema,
 };
+use bytes::Bytes;
 use gotemplate::{Limits, Origin};
 use sprig::Environment;
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 /// What templates see as `.Release`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,9 +85,23 @@ pub struct Rendered {
     pub values: Table,
     /// What was odd on the way; Helm logs these.
     pub warnings: Vec<String>,
-    /// CRDs of the charts that took part: path, text. Helm installs them before everything else.
-    pub crds: Vec<(String, String)>,
+    /// CRDs of the charts that took part. Helm installs them before everything else.
+    pub crds: Vec<Crd>,
     origins: Origins,
+}
+
+/// A file of CRDs: nothing that is rendered, and often much. It is shared with its chart until its text is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Crd {
+    /// The path with the charts' names.
+    pub path: String,
+    data: Bytes,
+}
+
+impl Crd {
+    pub fn text(&self) -> Cow<'_, str> {
+        crate::text_of(&self.data)
+    }
 }
 
 /// Origins of the lines of each template file.
@@ -214,12 +229,9 @@ fn prepare_and_run(chart: &Arc<Chart>, values: &Table, options: &Options<'_>, wa
     Ok(Prepared { part, values: all, files, origins })
 }
 
-fn collect_crds(part: &Part, path: &str, crds: &mut Vec<(String, String)>) {
-    for file in part.chart.files.iter() {
-        let lower = file.name.to_ascii_lowercase();
-        if file.name.starts_with("crds/") && [".yaml", ".yml", ".json"].iter().any(|end| lower.ends_with(end)) {
-            crds.push((format!("{path}/{}", file.name), String::from_utf8_lossy(&file.data).into_owned()));
-        }
+fn collect_crds(part: &Part, path: &str, crds: &mut Vec<Crd>) {
+    for file in part.chart.files.iter().filter(|file| chart::is_crd(&file.name)) {
+        crds.push(Crd { path: format!("{path}/{}", file.name), data: file.data.clone() });
     }
     for child in &part.parts {
         collect_crds(child, &format!("{path}/charts/{}", child.name), crds);

@@ -20,17 +20,21 @@ pub(crate) trait Defaults {
 pub fn read(text: &str) -> Result<Table, String> {
     let mut values = Table::new();
     for document in split_documents(text) {
-        let table = read_table(&document).map_err(|why| format!("cannot unmarshal yaml document: {why}"))?;
+        let table = read_table(document).map_err(|why| format!("cannot unmarshal yaml document: {why}"))?;
         merge_over(&mut values, &table);
     }
     Ok(values)
 }
 
+fn read_document(text: &str) -> Result<Data, yaml::Error> {
+    let node = yaml::node(text, Dialect::Sigs, yaml::Limits::default(), 0)?;
+    node.map_or(Ok(Data::Null), |node| Data::from_yaml(&node, Dialect::Sigs))
+}
+
 /// Reads one YAML document that is a table or nothing. The error is that of `sigs.k8s.io/yaml`.
 pub fn read_table(text: &str) -> Result<Table, String> {
-    let value = yaml::to_json(text, Dialect::Sigs)
-        .map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(Dialect::Sigs)))?;
-    match Data::from_json(&value) {
+    let value = read_document(text).map_err(|error| format!("error converting YAML to JSON: {}", error.go_message(Dialect::Sigs)))?;
+    match value {
         Data::Table(table) => Ok(table),
         Data::Null => Ok(Table::new()),
         other => {
@@ -48,17 +52,20 @@ pub fn read_table(text: &str) -> Result<Table, String> {
 }
 
 /// Cuts a text at lines that start with `---`, as the YAML reader of Kubernetes does.
-fn split_documents(text: &str) -> Vec<String> {
-    let mut documents = vec![String::new()];
+fn split_documents(text: &str) -> Vec<&str> {
+    let mut documents = Vec::new();
+    let (mut start, mut at) = (0, 0);
     for line in text.split_inclusive('\n') {
-        let separator = line.starts_with("---") && line[3..].trim().is_empty();
-        match documents.last_mut() {
-            Some(document) if separator && !document.is_empty() => documents.push(String::new()),
-            Some(_) if separator => {}
-            Some(document) => document.push_str(line),
-            None => {}
+        let end = at + line.len();
+        if line.starts_with("---") && line[3..].trim().is_empty() {
+            if start < at {
+                documents.push(&text[start..at]);
+            }
+            start = end;
         }
+        at = end;
     }
+    documents.push(&text[start..]);
     documents
 }
 

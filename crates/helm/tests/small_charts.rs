@@ -78,8 +78,8 @@ fn template(case: &Value) -> Result<String, String> {
     let traced = helm::render(&chart, &values, &Options { provenance: true, ..options }).map_err(plain)?;
     assert_eq!(traced.manifest(), rendered.manifest());
     let mut manifests = String::new();
-    for (path, text) in rendered.crds.iter().filter(|_| flags.include_crds) {
-        helm::push_document(&mut manifests, path, text);
+    for crd in rendered.crds.iter().filter(|_| flags.include_crds) {
+        helm::push_document(&mut manifests, &crd.path, &crd.text());
     }
     manifests.push_str(&rendered.manifest());
     let mut out = manifests.trim().to_owned() + "\n";

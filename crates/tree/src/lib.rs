@@ -19,6 +19,7 @@ pub use memory::{Entry, MemoryTree};
 pub use path::{clean, join, parent};
 pub use walk::walk;
 
+use bytes::Bytes;
 use std::borrow::Cow;
 
 /// What a path names.
@@ -35,6 +36,11 @@ pub trait Tree: Send + Sync {
 
     /// The content of the file at `path`; `None` where there is no file.
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>>;
+
+    /// The content of the file at `path`, shared with the tree where it can be.
+    fn bytes(&self, path: &str) -> Option<Bytes> {
+        self.read(path).map(|content| content.into_owned().into())
+    }
 
     /// The names (not paths) in the directory at `path` in byte order; `None` where there is no directory.
     fn list(&self, path: &str) -> Option<Vec<String>>;

@@ -81,14 +81,6 @@ impl MemoryTree {
         self.entries.get(path)
     }
 
-    /// The bytes of a file, shared.
-    pub fn bytes(&self, path: &str) -> Option<Bytes> {
-        match self.entries.get(path) {
-            Some(Entry::File { bytes, .. }) => Some(bytes.clone()),
-            _ => None,
-        }
-    }
-
     /// Bytes of all files together.
     pub fn size(&self) -> usize {
         self.entries.values().map(|e| if let Entry::File { bytes, .. } = e { bytes.len() } else { 0 }).sum()
@@ -112,6 +104,13 @@ impl Tree for MemoryTree {
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         match self.entries.get(path) {
             Some(Entry::File { bytes, .. }) => Some(Cow::Borrowed(bytes)),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self, path: &str) -> Option<Bytes> {
+        match self.entries.get(path) {
+            Some(Entry::File { bytes, .. }) => Some(bytes.clone()),
             _ => None,
         }
     }

@@ -172,6 +172,11 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
     })
 }
 
+/// A scalar as JSON would hold it.
+pub fn scalar_view(node: &Node, dialect: Dialect) -> Option<Result<Json<'_>, Error>> {
+    node.as_scalar().map(|value| scalar(value, node, dialect))
+}
+
 /// A scalar of kyaml as JSON would hold it.
 pub fn scalar_json_view(node: &Node) -> Option<Result<Json<'_>, Error>> {
     node.as_scalar().map(|value| scalar(value, node, Dialect::Kyaml))

@@ -30,6 +30,76 @@ pub fn emit_node(node: &Node, out: &mut String) -> Result<(), Error> {
     result
 }
 
+/// [`emit`] for values that are not JSON: whoever has them walks through them and says what each is.
+pub struct Writer<'a> {
+    emitter: Emitter<'a>,
+    /// Where the next value stands.
+    place: Place,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(out: &'a mut String) -> Self {
+        Self { emitter: Emitter::new(out), place: Place::Root }
+    }
+
+    pub fn end(mut self) {
+        self.emitter.end();
+    }
+
+    pub fn null(&mut self) {
+        self.emitter.text("null", self.place);
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        self.emitter.text(if value { "true" } else { "false" }, self.place);
+    }
+
+    pub fn number(&mut self, number: &serde_json::Number) {
+        self.emitter.number(number, self.place);
+    }
+
+    pub fn string(&mut self, text: &str) {
+        self.emitter.string(text, self.place);
+    }
+
+    /// A list, each of whose items `write` writes.
+    pub fn list<T, E>(
+        &mut self,
+        items: impl ExactSizeIterator<Item = T>,
+        mut write: impl FnMut(&mut Self, T) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if items.len() == 0 {
+            self.emitter.indicator("[]", true, false, false);
+            return Ok(());
+        }
+        let indent = self.emitter.begin_list(self.place);
+        for item in items {
+            self.emitter.begin_item();
+            self.place = Place::Item;
+            write(self, item)?;
+        }
+        self.emitter.indent = indent;
+        Ok(())
+    }
+
+    /// A map of entries in any order, each of whose values `write` writes.
+    pub fn map<T, E>(&mut self, mut entries: Vec<(&str, T)>, mut write: impl FnMut(&mut Self, T) -> Result<(), E>) -> Result<(), E> {
+        if entries.is_empty() {
+            self.emitter.indicator("{}", true, false, false);
+            return Ok(());
+        }
+        entries.sort_by(|a, b| compare_keys(a.0, b.0));
+        let indent = self.emitter.deepen();
+        for (key, value) in entries {
+            self.emitter.key(key);
+            self.place = Place::Value;
+            write(self, value)?;
+        }
+        self.emitter.indent = indent;
+        Ok(())
+    }
+}
+
 const WIDTH: usize = 80;
 const STEP: isize = 2;
 

@@ -24,8 +24,8 @@ mod order;
 mod resolve;
 mod scan;
 
-pub use decode::{Json, from_json, scalar_json_view};
-pub use emit::{emit, emit_into, emit_node};
+pub use decode::{Json, from_json, scalar_json_view, scalar_view};
+pub use emit::{Writer, emit, emit_into, emit_node};
 pub use error::{Error, GoPlace};
 pub use node::{Data, Entry, Map, Node, Notes, Place, Scalar, Tag};
 pub use order::compare_keys;

@@ -3,7 +3,7 @@
 use super::{REPOSITORY, accepted, arguments, dependency, options, place, values};
 use crate::shell::{Context, Failure, Flags as _, Outcome, files, flags, output};
 use clap::{ArgMatches, Command};
-use helm::{Chart, Error, Options, Release, Rendered, Table, ValueSources};
+use helm::{Chart, Crd, Error, Options, Release, Rendered, Table, ValueSources};
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -184,8 +184,8 @@ fn explained(
     Ok(Failure::new(text))
 }
 
-/// CRDs where they are asked for, with their path and text.
-fn crds<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> &'r [(String, String)] {
+/// CRDs where they are asked for.
+fn crds<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> &'r [Crd] {
     if matches.is_set("include-crds") { &rendered.crds } else { &[] }
 }
 
@@ -196,8 +196,8 @@ fn hooks<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> impl Iterator<Item
 
 fn printed(rendered: &Rendered, matches: &ArgMatches) -> String {
     let mut manifests = String::new();
-    for (path, text) in crds(rendered, matches) {
-        helm::push_document(&mut manifests, path, text);
+    for crd in crds(rendered, matches) {
+        helm::push_document(&mut manifests, &crd.path, &crd.text());
     }
     manifests.push_str(&rendered.manifest());
     let mut out = manifests.trim().to_owned();
@@ -216,9 +216,9 @@ fn write_files(rendered: &Rendered, directory: &str, release: &str, matches: &Ar
     let below =
         if matches.is_set("release-name") { format!("{}/{release}", directory.trim_end_matches('/')) } else { directory.to_owned() };
     let mut written = BTreeSet::new();
-    for (path, text) in crds(rendered, matches) {
-        let again = !written.insert((directory, path));
-        write_file(directory, path, text, again)?;
+    for crd in crds(rendered, matches) {
+        let again = !written.insert((directory, &crd.path));
+        write_file(directory, &crd.path, &crd.text(), again)?;
     }
     for manifest in &rendered.manifests {
         let again = !written.insert((&below, &manifest.path));
