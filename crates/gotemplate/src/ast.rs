@@ -72,10 +72,20 @@ pub(crate) enum WordKind {
     Nil,
     Number(Box<Number>),
     /// A literal, and where it ends in the source; it begins at the word's position.
-    String { value: Str, end: u32 },
+    String {
+        value: Str,
+        end: u32,
+    },
     Field(Box<[Arc<str>]>),
-    Variable { name: Arc<str>, slot: u32, fields: Box<[Arc<str>]> },
-    Function { name: Arc<str>, index: u32 },
+    Variable {
+        name: Arc<str>,
+        slot: u32,
+        fields: Box<[Arc<str>]>,
+    },
+    Function {
+        name: Arc<str>,
+        index: u32,
+    },
     Chain(Box<Word>, Box<[Arc<str>]>),
     Pipe(Box<Pipe>),
 }

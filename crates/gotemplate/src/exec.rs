@@ -223,9 +223,11 @@ impl<'a> Run<'a> {
             Some(snippet) => snippet.clone(),
             None => {
                 self.charge(source.len() as u64 / 16)?;
-                let parsed = Snippet::parse(name, &source, &self.set.functions, self.names.get_or_insert_default()).map_err(|error: ParseError| {
-                    Failure::new(error.to_string()).wrap(format!("cannot parse template {}: ", quote(source.as_bytes())))
-                })?;
+                let parsed = Snippet::parse(name, &source, &self.set.functions, self.names.get_or_insert_default()).map_err(
+                    |error: ParseError| {
+                        Failure::new(error.to_string()).wrap(format!("cannot parse template {}: ", quote(source.as_bytes())))
+                    },
+                )?;
                 let parsed = Rc::new(parsed);
                 self.snippets.insert(source.clone(), parsed.clone());
                 parsed
@@ -636,7 +638,10 @@ impl<'a> Run<'a> {
                     _ => Err(self.error(state, format!("{} overflows int", shown()))),
                 }
             }
-            _ => Err(self.error(state, format!("can't handle assignment of {} to empty interface argument", word.shown(&state.template.source.text)))),
+            _ => Err(self.error(
+                state,
+                format!("can't handle assignment of {} to empty interface argument", word.shown(&state.template.source.text)),
+            )),
         }
     }
 
@@ -746,7 +751,12 @@ impl<'a> Run<'a> {
                 return Ok(Value::Invalid);
             }
             Value::Nil => {
-                return Err(self.error(state, format!("nil pointer evaluating interface {{}}.{name}")).missing(path(&state.template.source.text, word, names, at)));
+                return Err(self.error(state, format!("nil pointer evaluating interface {{}}.{name}")).missing(path(
+                    &state.template.source.text,
+                    word,
+                    names,
+                    at,
+                )));
             }
             Value::Map(map) => {
                 if has_arguments {

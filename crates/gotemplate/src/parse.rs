@@ -489,11 +489,8 @@ impl<'a> Parser<'a> {
     /// Variables exist from the end of their pipeline on: in `$x := append $x 1` the second `$x` is the one before.
     fn declare(&mut self, names: Declared, assigns: bool) -> Box<[Variable]> {
         let declared = names.into_iter().map(|name| {
-            let slot = if assigns {
-                self.scope.find(&name).filter(|slot| *slot != UNDECLARED)
-            } else {
-                Some(self.scope.declare(name.clone()))
-            };
+            let slot =
+                if assigns { self.scope.find(&name).filter(|slot| *slot != UNDECLARED) } else { Some(self.scope.declare(name.clone())) };
             if slot.is_none() {
                 // Go's parser lets a later use of an undeclared variable pass; running it stops at the assignment.
                 self.scope.names.push((name.clone(), 0));
@@ -617,9 +614,7 @@ impl<'a> Parser<'a> {
                 self.depth -= 1;
                 WordKind::Pipe(Box::new(pipe?))
             }
-            Kind::String | Kind::RawString => {
-WordKind::String { value: self.string(token)?, end: token.end }
-            }
+            Kind::String | Kind::RawString => WordKind::String { value: self.string(token)?, end: token.end },
             _ => {
                 self.push_back(token);
                 return Ok(None);

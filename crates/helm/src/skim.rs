@@ -114,7 +114,11 @@ impl Skim {
         // The indentation of the last dash or key of the line.
         let mut parent = indent;
         while line[at..].starts_with(b"- ") {
-            if first { self.place_dash(at)? } else { self.push(at, true)? }
+            if first {
+                self.place_dash(at)?
+            } else {
+                self.push(at, true)?
+            }
             self.open = Open::Nothing;
             (parent, first) = (at, false);
             at += 1 + line[at + 1..].iter().take_while(|c| **c == b' ').count();
@@ -124,7 +128,11 @@ impl Skim {
             // Nothing but a list may begin without a key.
             return if first { None } else { value(rest).map(|block| block.then_some(parent)) };
         };
-        if first { self.place_key(at)? } else { self.push(at, false)? }
+        if first {
+            self.place_key(at)?
+        } else {
+            self.push(at, false)?
+        }
         let after = &rest[length..];
         let after = &after[after.iter().take_while(|c| **c == b' ').count()..];
         if matches!(after.first(), None | Some(b'#')) {
@@ -290,9 +298,41 @@ mod tests {
     #[test]
     fn what_is_recognised_is_yaml() {
         let pieces = [
-            "a: 1\n", "b:\n", "  c: x\n", "  - y\n", "- z\n", "    d: |\n", "      text\n", "   odd\n", "e: 'q'\n", "f: \"q\n", "\n", "# c\n",
-            "  g: [1]\n", "- - h: 1\n", "    - i\n", "j: .nan\n", "k: {}\n", "  l: >-\n", "m: 1e999\n", " \n", "      \n", "\tn: 1\n", "o: a: b\n",
-            "p: x #c\n", "- q:\n", "  r:\n", "---\n", "s: *a\n", "t: &a x\n", "  - |\n", "null: 1\n", "u: é\n", "v: \"\\q\"\n", "w: '''\n", "x: -\n",
+            "a: 1\n",
+            "b:\n",
+            "  c: x\n",
+            "  - y\n",
+            "- z\n",
+            "    d: |\n",
+            "      text\n",
+            "   odd\n",
+            "e: 'q'\n",
+            "f: \"q\n",
+            "\n",
+            "# c\n",
+            "  g: [1]\n",
+            "- - h: 1\n",
+            "    - i\n",
+            "j: .nan\n",
+            "k: {}\n",
+            "  l: >-\n",
+            "m: 1e999\n",
+            " \n",
+            "      \n",
+            "\tn: 1\n",
+            "o: a: b\n",
+            "p: x #c\n",
+            "- q:\n",
+            "  r:\n",
+            "---\n",
+            "s: *a\n",
+            "t: &a x\n",
+            "  - |\n",
+            "null: 1\n",
+            "u: é\n",
+            "v: \"\\q\"\n",
+            "w: '''\n",
+            "x: -\n",
         ];
         let mut seed = 7u64;
         let mut recognised = 0;
