@@ -81,6 +81,14 @@ impl MemoryTree {
         self.entries.get(path)
     }
 
+    /// The bytes of a file, shared.
+    pub fn bytes(&self, path: &str) -> Option<Bytes> {
+        match self.entries.get(path) {
+            Some(Entry::File { bytes, .. }) => Some(bytes.clone()),
+            _ => None,
+        }
+    }
+
     /// Bytes of all files together.
     pub fn size(&self) -> usize {
         self.entries.values().map(|e| if let Entry::File { bytes, .. } = e { bytes.len() } else { 0 }).sum()
@@ -109,10 +117,7 @@ impl Tree for MemoryTree {
     }
 
     fn bytes(&self, path: &str) -> Option<Bytes> {
-        match self.entries.get(path) {
-            Some(Entry::File { bytes, .. }) => Some(bytes.clone()),
-            _ => None,
-        }
+        Self::bytes(self, path)
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {
