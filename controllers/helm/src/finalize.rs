@@ -22,7 +22,7 @@ pub(crate) async fn finalize(reconciler: &Reconciler, this: &HelmRelease, contex
         if !reconciler.actions.is_uninstalling(key) {
             reconciler.actions.cancel(key);
         }
-        return Report::new(Visit::Never);
+        return Report::under_way();
     }
     if this.spec.suspend {
         return Report::new(Visit::Never).release();

@@ -60,7 +60,7 @@ impl runtime::Reconciler for Reconciler {
         }
         // Its end leads back here.
         if self.actions.is_running(context.key()) {
-            return Report::new(Visit::Never);
+            return Report::under_way();
         }
         self.visit(&this, context).await
     }

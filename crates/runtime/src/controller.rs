@@ -327,6 +327,7 @@ impl<R: Reconciler> Core<R> {
                 }
             }
         } else if !report.release
+            && !report.under_way
             && !matches!(report.visit, Visit::Now | Visit::Backoff)
             && let Err(error) = slot.take_back(|| known_status::<R::Resource>(entry)).await
         {

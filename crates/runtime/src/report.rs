@@ -13,6 +13,7 @@ pub struct Report {
     pub(crate) events: Vec<Event>,
     pub(crate) visit: Visit,
     pub(crate) failed: bool,
+    pub(crate) under_way: bool,
 }
 
 /// How soon a status has to be seen.
@@ -41,7 +42,20 @@ pub enum Visit {
 
 impl Report {
     pub fn new(visit: Visit) -> Self {
-        Self { status: None, urgency: Urgency::Now, release: false, events: Vec::new(), visit, failed: visit == Visit::Backoff }
+        Self {
+            status: None,
+            urgency: Urgency::Now,
+            release: false,
+            events: Vec::new(),
+            visit,
+            failed: visit == Visit::Backoff,
+            under_way: false,
+        }
+    }
+
+    /// Work that an earlier visit began goes on by itself: what was shown of it stays, and its end leads to the next visit.
+    pub fn under_way() -> Self {
+        Self { under_way: true, ..Self::new(Visit::Never) }
     }
 
     /// The whole new status. Nothing is written when it says what is stored already.

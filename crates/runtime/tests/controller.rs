@@ -174,6 +174,34 @@ async fn a_panic_and_a_hang_cost_their_own_object_a_back_off_and_nothing_else() 
 }
 
 #[tokio::test]
+async fn a_visit_during_work_that_goes_on_leaves_what_was_shown_of_it() {
+    let lab = Lab::open("under-way").await;
+    lab.widget("slow", json!({"size": 1})).await;
+    let calls = Arc::new(AtomicUsize::new(0));
+    let bench = Bench::new(move |_, _| {
+        let call = calls.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let working = json!({"conditions": [{"type": "Reconciling", "status": "True", "reason": "Progressing", "message": "at work", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+            if call == 0 { Report::new(Visit::Never).status_soon(&working) } else { Report::under_way() }
+        }
+        .boxed()
+    });
+    let running = lab.start(&bench).await;
+    eventually("the first visit is over", async || bench.calls_of("slow") == 1).await;
+    // Before the state is shown, and after.
+    running.handle.trigger(&key("slow", &lab.namespace));
+    let shown = async || lab.read("slow").await.is_some_and(|object| condition(&object, "Reconciling").is_some());
+    eventually("the state on the way is shown", async || bench.calls_of("slow") >= 2 && shown().await).await;
+    let before = bench.calls_of("slow");
+    running.handle.trigger(&key("slow", &lab.namespace));
+    eventually("it was looked at again", async || bench.calls_of("slow") > before).await;
+    eventually("the visit is over", async || !running.handle.is_running(&key("slow", &lab.namespace))).await;
+    assert!(shown().await, "the state is still shown");
+    running.end().await;
+    lab.close().await;
+}
+
+#[tokio::test]
 async fn one_object_never_runs_twice_at_a_time_and_others_run_beside_it() {
     let lab = Lab::open("serial").await;
     for name in ["a", "b", "c"] {

@@ -14,11 +14,15 @@ pub struct Options {
     pub guard_rails: &'static str,
     /// Gates of kustomize- and helm-controller.
     pub feature_gates: &'static str,
+    /// As clusters with tenants have it: every object is applied with an account of its own namespace, and takes only what lies in it.
+    pub lockdown: bool,
+    /// Each controller comes with the token of its own ServiceAccount, which must be there when it starts; else all are administrators.
+    pub own_accounts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { guard_rails: "enforce", feature_gates: "" }
+        Self { guard_rails: "enforce", feature_gates: "", lockdown: false, own_accounts: false }
     }
 }
 
@@ -48,6 +52,13 @@ impl House {
         house.install();
         house.start_source();
         house.start_kustomize();
+        house
+    }
+
+    /// The definitions and the namespace of the controllers, but no controller yet.
+    pub fn empty(options: Options) -> Self {
+        let house = Self::cluster_alone(options);
+        house.install();
         house
     }
 
@@ -102,9 +113,24 @@ impl House {
         let mut command = Command::new(binary(name));
         command
             .args(["--metrics-addr", ANY_PORT, "--health-addr", ANY_PORT])
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECONFIG", if self.options.own_accounts { self.account(name) } else { self.kubeconfig.clone() })
             .env("RUNTIME_NAMESPACE", "flux-system");
+        if self.options.own_accounts {
+            command.arg("--enable-leader-election");
+        }
         command
+    }
+
+    /// A kubeconfig with the token of the ServiceAccount of a controller.
+    fn account(&self, controller: &str) -> PathBuf {
+        let account = if controller == "artifact-controller" { "source-watcher" } else { controller };
+        let token = self.kubectl(&["create", "token", account, "-n", "flux-system"]);
+        let config = self.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]);
+        let mut config: Value = serde_json::from_str(&config).expect("kubectl prints JSON");
+        config["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+        let path = self.state.path().join(format!("{account}.kubeconfig"));
+        fs::write(&path, config.to_string()).expect("the folder is ours");
+        path
     }
 
     /// One that makes artifacts, and keeps and serves them itself.
@@ -121,6 +147,9 @@ impl House {
     fn applying_controller(&self, name: &str) -> Command {
         let mut command = self.controller(name);
         command.args(["--requeue-dependency", "1s"]).arg(format!("--feature-gates={}", self.options.feature_gates));
+        if self.options.lockdown {
+            command.args(["--no-cross-namespace-refs=true", "--default-service-account=default"]);
+        }
         command
     }
 
@@ -137,6 +166,9 @@ impl House {
     pub fn start_kustomize(&mut self) {
         let mut command = self.applying_controller("kustomize-controller");
         command.arg(format!("--guard-rails={}", self.options.guard_rails));
+        if self.options.lockdown {
+            command.arg("--no-remote-bases=true");
+        }
         self.kustomize = Some(Process::start("kustomize-controller", self.state.path(), &mut command));
     }
 
@@ -205,12 +237,23 @@ impl House {
         let started = Instant::now();
         for kind in [
             "kustomizations.kustomize.toolkit.fluxcd.io",
+            "artifactgenerators.source.extensions.fluxcd.io",
             "gitrepositories.source.toolkit.fluxcd.io",
             "ocirepositories.source.toolkit.fluxcd.io",
         ] {
             let _ = self.try_kubectl(&["delete", kind, "-A", "--all", "--timeout=60s"], None);
         }
         assert!(started.elapsed() < PATIENCE * 2, "cleaning took too long");
+    }
+}
+
+/// What is not ready, and why: what a person would look at first after a failed test.
+impl Drop for House {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let kinds = "gitrepositories,ocirepositories,helmrepositories,helmcharts,artifactgenerators,externalartifacts,kustomizations,helmreleases";
+            println!("{}", self.try_kubectl(&["get", kinds, "-A"], None).unwrap_or_else(|why| why));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the end-to-end tests stand on: real processes, a real Git server, the real kubectl.
 //!
 //! ```text
-//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), the four controllers }   GitServer   Registry
+//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), the four controllers }   GitServer   Registry   ChartRepository
 //! Up { sluice up: all of it in one process }
 //!     kubectl(...)  what a person would type
 //!     until(...)    waits for a condition, with a deadline and a reason
@@ -9,6 +9,7 @@
 //!     Pods          tells pods as ready on a cluster without nodes
 //! ```
 
+mod charts;
 mod git_server;
 mod house;
 mod kubectl;
@@ -18,6 +19,7 @@ mod random;
 mod registry;
 mod up;
 
+pub use charts::ChartRepository;
 pub use git_server::{GitServer, Repository, unpack};
 pub use house::{House, Options, condition};
 pub use kubectl::kubectl;
@@ -30,7 +32,7 @@ pub use up::{Up, edit, example, up_once};
 use std::time::{Duration, Instant};
 
 /// How long a thing that should happen may take before a test fails; generous, since machines differ.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `check` gives something; panics with the last reason after [`PATIENCE`].
 pub fn until<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {

@@ -7,6 +7,7 @@ use std::{
 };
 use tree::MemoryTree;
 
+const CHART_CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// bcrypt of `pass` at the lowest cost.
 const HTPASSWD: &str = "user:$2b$04$/aJCpHG6aY5Ol0Ooknwk7.ZAXfW5gPdbPnU46NekfkVWsoKe4o7Xm\n";
 
@@ -65,15 +66,28 @@ impl Registry {
 
     /// Pushes a tree as `flux push artifact` does; returns the digest of its manifest.
     pub fn push(&self, path: &str, tree: &MemoryTree) -> types::Digest {
+        let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab12".to_owned())].into();
+        self.push_layer(path, media_type::FLUX_CONFIG, (media_type::FLUX_CONTENT, archive(tree)), annotations)
+    }
+
+    /// Pushes a packed chart as `helm push` does.
+    pub fn push_chart(&self, path: &str, packed: Vec<u8>) -> types::Digest {
+        self.push_layer(path, "application/vnd.cncf.helm.config.v1+json", (CHART_CONTENT, packed), Default::default())
+    }
+
+    fn push_layer(
+        &self,
+        path: &str,
+        config: &str,
+        (media_type, content): (&str, Vec<u8>),
+        annotations: std::collections::BTreeMap<String, String>,
+    ) -> types::Digest {
         let client = self.client(Credentials::Anonymous);
         let reference = self.reference(path);
-        let archive = archive(tree);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
         runtime.block_on(async {
-            let config =
-                client.push_blob(&reference, media_type::FLUX_CONFIG, b"{}".as_slice().into()).await.expect("the registry is ours");
-            let layer = client.push_blob(&reference, media_type::FLUX_CONTENT, archive.into()).await.expect("the registry is ours");
-            let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab12".to_owned())].into();
+            let config = client.push_blob(&reference, config, b"{}".as_slice().into()).await.expect("the registry is ours");
+            let layer = client.push_blob(&reference, media_type, content.into()).await.expect("the registry is ours");
             let manifest = Manifest {
                 config,
                 layers: vec![layer],
