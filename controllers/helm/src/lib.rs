@@ -16,6 +16,7 @@
 //!   storage           one Secret a revision, as Helm 3 and 4 read it
 //!
 //! waits               the table of actions that are under way: a wait holds no place, watches wake it
+//! preview             what would be released, for the command line
 //! drift, watch        objects that are not as they were released; watches tell, no polling
 //! ```
 
@@ -30,6 +31,7 @@ mod objects;
 mod observe;
 mod operation;
 mod options;
+pub mod preview;
 mod reconcile;
 mod render;
 mod setup;

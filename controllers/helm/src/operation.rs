@@ -228,14 +228,13 @@ impl Work<'_> {
             revision,
             upgrade: job.operation == Operation::Upgrade,
             capabilities,
-            client: job.access.client.clone(),
             now: job.clock.now(),
             helm3_defaults: job.helm3_defaults,
         };
         let target = job.access.target.clone();
         let asked = render::capabilities(&job.access.client, &target.discovery).await;
         let mut capabilities = asked.map_err(|why| Stop::Failed(format!("could not get server version from Kubernetes: {why}")))?;
-        let mut output = render::render(input(capabilities.clone()), target.clone()).await;
+        let mut output = render::render(input(capabilities.clone()), job.access.client.clone(), target.clone()).await;
         if !chart.chart.crds().is_empty() {
             // Of charts that do not render yet all definitions count: they may be what is missing.
             let crds = match &output {
@@ -245,7 +244,7 @@ impl Work<'_> {
             let changed = crds::apply(self, &crds).await?;
             if changed {
                 capabilities = render::capabilities(&job.access.client, &target.discovery).await.map_err(Stop::Failed)?;
-                output = render::render(input(capabilities.clone()), target).await;
+                output = render::render(input(capabilities.clone()), job.access.client.clone(), target).await;
             }
         }
         let output = output?;

@@ -3,7 +3,7 @@
 use crate::{charts::Loaded, spec};
 use api::{helm::HelmRelease, meta};
 use cluster::{Client, Discovery, Selection};
-use helm::{Capabilities, Environment, Hook, KubeVersion, Manifest, Profile, Release, StoredRelease, SystemRandom, Table};
+use helm::{Capabilities, Environment, Hook, KubeVersion, Lookup, Manifest, Profile, Release, StoredRelease, SystemRandom, Table};
 use jiff::Timestamp;
 use kustomize::flux;
 use object::GroupVersionKind;
@@ -24,7 +24,6 @@ pub(crate) struct Input {
     pub revision: i64,
     pub upgrade: bool,
     pub capabilities: Capabilities,
-    pub client: Client,
     pub now: Timestamp,
     /// As Helm 3: hooks are not sent through the post-renderers unless the spec says so.
     pub helm3_defaults: bool,
@@ -54,9 +53,14 @@ pub(crate) async fn capabilities(client: &Client, discovery: &Discovery) -> Resu
 }
 
 /// Renders on a thread of its own: a template may take long, and `lookup` waits for the server.
-pub(crate) async fn render(input: Input, discovery: Arc<apply::Target>) -> Result<Output, String> {
+pub(crate) async fn render(input: Input, client: Client, discovery: Arc<apply::Target>) -> Result<Output, String> {
     let runtime = tokio::runtime::Handle::current();
-    let work = tokio::task::spawn_blocking(move || run(&input, &runtime, &discovery));
+    let work = tokio::task::spawn_blocking(move || {
+        let lookup: Lookup = Rc::new(move |api_version: &str, kind: &str, namespace: &str, name: &str| {
+            runtime.block_on(look_up(&client, &discovery.discovery, api_version, kind, namespace, name))
+        });
+        run(&input, Some(lookup))
+    });
     match work.await {
         Ok(result) => result,
         Err(error) if error.is_panic() => Err("the rendering met a defect of its own; the log has the details".to_owned()),
@@ -64,7 +68,8 @@ pub(crate) async fn render(input: Input, discovery: Arc<apply::Target>) -> Resul
     }
 }
 
-fn run(input: &Input, runtime: &tokio::runtime::Handle, target: &Arc<apply::Target>) -> Result<Output, String> {
+/// Renders here and now. Without a lookup, templates find no object of the cluster.
+pub(crate) fn run(input: &Input, lookup: Option<Lookup>) -> Result<Output, String> {
     let release = Release {
         name: input.name.clone(),
         namespace: spec::release_namespace(&input.this).to_owned(),
@@ -81,10 +86,7 @@ fn run(input: &Input, runtime: &tokio::runtime::Handle, target: &Arc<apply::Targ
     } else {
         input.this.spec.install.as_ref().is_some_and(|one| one.disable_schema_validation)
     };
-    let (client, target, runtime) = (input.client.clone(), target.clone(), runtime.clone());
-    options.lookup = Some(Rc::new(move |api_version: &str, kind: &str, namespace: &str, name: &str| {
-        runtime.block_on(look_up(&client, &target, api_version, kind, namespace, name))
-    }));
+    options.lookup = lookup;
     let values = Table::from_json(&Value::Object(input.values.clone())).unwrap_or_default();
     let rendered = helm::render(&input.chart.chart, &values, &options).map_err(|error| in_words_of_helm(&error))?;
     let strategy = match input.this.spec.post_render_strategy.as_str() {
@@ -111,15 +113,15 @@ fn in_words_of_helm(error: &helm::Error) -> String {
     }
 }
 
-async fn look_up(
+pub(crate) async fn look_up(
     client: &Client,
-    target: &apply::Target,
+    discovery: &Discovery,
     api_version: &str,
     kind: &str,
     namespace: &str,
     name: &str,
 ) -> Result<Option<Value>, String> {
-    let resource = match target.discovery.resolve(&GroupVersionKind::from_api_version(api_version, kind)).await {
+    let resource = match discovery.resolve(&GroupVersionKind::from_api_version(api_version, kind)).await {
         Ok(resource) => resource,
         Err(cluster::Error::NoMatch { .. }) => return Ok(None),
         Err(error) => return Err(error.chain()),

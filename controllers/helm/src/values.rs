@@ -10,18 +10,46 @@ const DEFAULT_KEY: &str = "values.yaml";
 
 /// Reads every reference and merges the values. The text of an error is shown on the HelmRelease; it holds no value.
 pub(crate) async fn compose(client: &Client, this: &HelmRelease, namespace: &str) -> Result<Map<String, Value>, String> {
-    let mut parts = Vec::with_capacity(this.spec.values_from.len());
+    let mut objects = Vec::with_capacity(this.spec.values_from.len());
     for reference in &this.spec.values_from {
+        let resource = if reference.kind == "Secret" {
+            Resource::namespaced("", "v1", "Secret", "secrets")
+        } else {
+            Resource::namespaced("", "v1", "ConfigMap", "configmaps")
+        };
+        objects.push(match client.get_as(&resource, namespace, &reference.name).await {
+            Ok(object) => Found::Object(object),
+            Err(error) if error.is_not_found() => Found::Nothing(error.chain()),
+            Err(error) => Found::Failed(error.chain()),
+        });
+    }
+    of_objects(this, namespace, &objects)
+}
+
+/// What there is behind a reference.
+pub(crate) enum Found {
+    Object(Value),
+    /// There is none, in the words of whoever was asked.
+    Nothing(String),
+    Failed(String),
+}
+
+/// The same, once the object behind each reference is known.
+pub(crate) fn of_objects(this: &HelmRelease, namespace: &str, objects: &[Found]) -> Result<Map<String, Value>, String> {
+    let mut parts = Vec::with_capacity(objects.len());
+    for (reference, found) in this.spec.values_from.iter().zip(objects) {
         let key = key_of(reference);
-        let failed = |why: &dyn std::fmt::Display| {
+        let failed = |why: &str| {
             format!("could not resolve {} chart values reference '{namespace}/{}' with key '{key}': {why}", reference.kind, reference.name)
         };
-        match read(client, reference, namespace).await {
-            Ok(Some(text)) => parts.push((reference, text)),
-            Ok(None) if reference.optional => {}
-            Ok(None) => return Err(failed(&"key not found")),
-            Err(error) if error.is_not_found() && reference.optional => {}
-            Err(error) => return Err(failed(&error.chain())),
+        match found {
+            Found::Object(object) => match text_of(reference, object) {
+                Some(text) => parts.push((reference, text)),
+                None if reference.optional => {}
+                None => return Err(failed("key not found")),
+            },
+            Found::Nothing(_) if reference.optional => {}
+            Found::Nothing(why) | Found::Failed(why) => return Err(failed(why)),
         }
     }
     merged(&parts, this.spec.values.as_ref(), namespace)
@@ -31,19 +59,16 @@ fn key_of(reference: &ValuesReference) -> &str {
     if reference.values_key.is_empty() { DEFAULT_KEY } else { &reference.values_key }
 }
 
-/// The text behind a reference; `None` when the object has no such key.
-async fn read(client: &Client, reference: &ValuesReference, namespace: &str) -> Result<Option<Vec<u8>>, cluster::Error> {
-    let secret = reference.kind == "Secret";
-    let resource = if secret {
-        Resource::namespaced("", "v1", "Secret", "secrets")
-    } else {
-        Resource::namespaced("", "v1", "ConfigMap", "configmaps")
-    };
-    let object: Value = client.get_as(&resource, namespace, &reference.name).await?;
+/// The text that a reference means in its object; `None` when that has no such key.
+fn text_of(reference: &ValuesReference, object: &Value) -> Option<Vec<u8>> {
     let key = key_of(reference);
-    let Some(text) = object.get("data").and_then(|data| data.get(key)).and_then(Value::as_str) else { return Ok(None) };
-    // What a Secret holds was encoded by the server.
-    Ok(if secret { BASE64_STANDARD.decode(text).ok() } else { Some(text.as_bytes().to_vec()) })
+    let under = |part: &str| object.get(part).and_then(|data| data.get(key)).and_then(Value::as_str);
+    if reference.kind != "Secret" {
+        return under("data").map(|text| text.as_bytes().to_vec());
+    }
+    // What a Secret holds was encoded by the server; one of a file may hold it in the clear.
+    let clear = under("stringData").map(|text| text.as_bytes().to_vec());
+    clear.or_else(|| under("data").and_then(|text| BASE64_STANDARD.decode(text).ok()))
 }
 
 fn merged(parts: &[(&ValuesReference, Vec<u8>)], inline: Option<&Value>, namespace: &str) -> Result<Map<String, Value>, String> {

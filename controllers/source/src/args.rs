@@ -52,9 +52,11 @@ pub const GATES: [(&str, bool); 2] = [("CacheSecretsAndConfigMaps", false), (cra
 
 impl Args {
     /// The options that the arguments spell out.
-    pub fn options(&self) -> Result<Options, types::Error> {
+    pub fn options(&self) -> Result<Options, runtime::Error> {
         let mut options = Options::new(self.storage.storage_path.clone());
-        options.storage = self.storage.storage()?;
+        let wrong = |error: &dyn std::fmt::Display| runtime::Error::Flag(error.to_string());
+        options.storage = self.storage.storage().map_err(|error| wrong(&error))?;
+        options.ssh_algorithms = git::Algorithms::only(&self.ssh_kex_algos, &self.ssh_hostkey_algos).map_err(|error| wrong(&error))?;
         if let Some(path) = &self.git_cache_path {
             options.git_cache = path.clone();
         }
@@ -93,7 +95,8 @@ mod tests {
             "--helm-cache-ttl=60m",
             "--artifact-retention-ttl=90s",
             "--artifact-digest-algo=blake3",
-            "--ssh-kex-algos=a,b",
+            "--ssh-kex-algos=curve25519-sha256,diffie-hellman-group14-sha256",
+            "--ssh-hostkey-algos=ssh-ed25519",
             "--concurrent=7",
         ])
         .unwrap();
@@ -101,6 +104,13 @@ mod tests {
         assert_eq!((options.concurrent, options.storage.retention.ttl.as_secs()), (7, 90));
         assert_eq!(options.storage.digest_algorithm, types::Algorithm::Blake3);
         assert_eq!(options.git_cache, PathBuf::from("/data/.tmp-git-cache"));
+    }
+
+    #[test]
+    fn an_unknown_algorithm_is_refused_with_the_known_ones() {
+        let args = Args::try_parse_from(["source-controller", "--ssh-hostkey-algos=ssh-dss"]).unwrap();
+        let told = args.options().unwrap_err().to_string();
+        assert!(told.contains("ssh-dss") && told.contains("ssh-ed25519"), "{told}");
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod visit;
 pub use crate::helm::Limits as HelmLimits;
 pub use args::{Args, GATES};
 pub use artifacts::Storage;
+pub use helm_chart::with_values_files;
 pub use options::Options;
 
 use api::meta::{Conditions, FINALIZER, INCLUDE_UNAVAILABLE};
@@ -78,7 +79,9 @@ pub async fn set_up(process: Process, options: Options) -> Result<Served, Error>
     let repositories = git_repository::repositories();
     let beats = git_repository::Beats {
         client: process.client().clone(),
-        git: Arc::new(git::Client::new(tokio::runtime::Handle::current(), options.git_cache.clone())),
+        git: Arc::new(
+            git::Client::new(tokio::runtime::Handle::current(), options.git_cache.clone()).with_algorithms(options.ssh_algorithms.clone()),
+        ),
         store: store.clone(),
         http: http.clone(),
         repositories: repositories.clone(),

@@ -14,6 +14,8 @@ pub struct Options {
     pub git_cache: PathBuf,
     /// What one fetch may cost.
     pub git_limits: git::Limits,
+    /// What connections over SSH may agree on.
+    pub ssh_algorithms: git::Algorithms,
     /// How much Helm repositories may send.
     pub helm_limits: crate::HelmLimits,
 }
@@ -28,6 +30,7 @@ impl Options {
             concurrent: 8,
             requeue_dependency: Duration::from_secs(30),
             git_limits: git::Limits::default(),
+            ssh_algorithms: git::Algorithms::default(),
             helm_limits: crate::HelmLimits::default(),
         }
     }

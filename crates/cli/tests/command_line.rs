@@ -38,6 +38,77 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 #[test]
+fn a_helm_release_is_built_without_a_cluster() {
+    let release = "apiVersion: helm.toolkit.fluxcd.io/v2
+kind: HelmRelease
+metadata: {name: web, namespace: apps}
+spec:
+  interval: 1m
+  chart: {spec: {chart: charts/web, sourceRef: {kind: GitRepository, name: repo, namespace: flux-system}, valuesFiles: [charts/web/values.yaml, values-prod.yaml]}}
+  valuesFrom:
+  - {kind: ConfigMap, name: given}
+  - {kind: Secret, name: token, valuesKey: text, targetPath: token}
+  values: {colour: inline}
+  commonMetadata: {labels: {team: a}}
+  postRenderers:
+  - kustomize: {patches: [{target: {kind: ConfigMap}, patch: '[{\"op\": \"add\", \"path\": \"/data/patched\", \"value\": \"yes\"}]'}]}
+";
+    let values = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: given, namespace: apps}
+data: {values.yaml: 'size: large'}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: token, namespace: apps}
+stringData: {text: hidden}
+";
+    let template = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: {{ .Release.Name }}-{{ .Release.Namespace }}}
+data: {values: '{{ .Values.colour }} {{ .Values.size }} {{ .Values.stage }} {{ .Values.token }} {{ .Values.base }}'}
+";
+    let files = folder(&[
+        ("release.yaml", release),
+        ("values.yaml", values),
+        ("values-prod.yaml", "stage: prod\n"),
+        ("charts/web/Chart.yaml", "apiVersion: v2\nname: web\nversion: 1.0.0\n"),
+        ("charts/web/values.yaml", "base: default\ncolour: red\n"),
+        ("charts/web/templates/config.yaml", template),
+    ]);
+    let line = "build helmrelease web -f release.yaml,values.yaml --local-sources GitRepository/flux-system/repo=. --dry-run";
+    let answer = sluice(files.path(), line);
+    assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""));
+    assert_eq!(
+        answer.out,
+        "---
+# Source: web/templates/config.yaml
+apiVersion: v1
+data:
+  patched: \"yes\"
+  values: inline large prod hidden default
+kind: ConfigMap
+metadata:
+  labels:
+    helm.toolkit.fluxcd.io/name: web
+    helm.toolkit.fluxcd.io/namespace: apps
+    team: a
+  name: web-apps
+"
+    );
+    let told = |line: &str| {
+        let answer = sluice(files.path(), line);
+        assert_eq!(answer.code, Some(1), "{line}");
+        answer.err
+    };
+    let err = told("build hr web -f release.yaml --chart charts/web --dry-run");
+    assert!(err.contains("values file found at path") || err.contains("configmaps \"given\" not found"), "{err}");
+    assert!(told("build hr web -f release.yaml,values.yaml --dry-run").contains("--chart"));
+    assert!(told("build hr web --dry-run").contains("--file or --path"));
+    assert!(told("build hr other -f release.yaml --dry-run").contains("no HelmRelease \"other\""));
+}
+
+#[test]
 fn complaints_have_the_words_of_flux() {
     let empty = folder(&[]);
     for (line, code, err) in [

@@ -4,7 +4,7 @@ use crate::{
     http::Clients,
     reference::best_tags,
     session::{Service, Session, Shared, transport},
-    ssh::Login,
+    ssh::{Algorithms, Login},
     submodules,
 };
 use gix::{ObjectId, protocol::handshake::Ref, remote::Direction, remote::fetch::Shallow};
@@ -53,12 +53,19 @@ pub struct Client {
     runtime: tokio::runtime::Handle,
     pub(crate) cache: Cache,
     clients: Clients,
+    algorithms: Algorithms,
 }
 
 impl Client {
     /// `cache` is a folder of this client alone; it may be empty or missing, and may be deleted while nothing runs.
     pub fn new(runtime: tokio::runtime::Handle, cache: PathBuf) -> Self {
-        Self { runtime, cache: Cache::new(cache), clients: Clients::default() }
+        Self { runtime, cache: Cache::new(cache), clients: Clients::default(), algorithms: Algorithms::default() }
+    }
+
+    /// The same with other algorithms for SSH.
+    #[must_use]
+    pub fn with_algorithms(self, algorithms: Algorithms) -> Self {
+        Self { algorithms, ..self }
     }
 
     /// What `reference` points at now; `None` when the server has no such reference. Transfers references only.
@@ -162,7 +169,7 @@ impl Client {
 
     pub(crate) fn session(&self, address: &Address, access: &Access, timeout: Duration, limits: &Limits) -> Result<Shared, Error> {
         let login = match address.scheme() {
-            Scheme::Ssh => Some(Login::new(address, access.credentials.as_ref())?),
+            Scheme::Ssh => Some(Login::new(address, access.credentials.as_ref(), self.algorithms.clone())?),
             Scheme::Http | Scheme::Https => None,
         };
         Ok(Rc::new(RefCell::new(Session {

@@ -46,6 +46,8 @@ pub enum Error {
     Proxy(String),
     #[error("unable to construct auth method with options: {0}")]
     SshKey(String),
+    #[error("{0}")]
+    SshAlgorithm(String),
     /// gix or this crate panicked on what it read.
     #[error("internal error while reading the repository; please report it")]
     Internal,

@@ -42,4 +42,5 @@ pub use checkout::{Checkout, Commit, Signature, Tag};
 pub use client::{Client, FetchOptions, Limits};
 pub use error::{Cause, Error};
 pub use reference::{DEFAULT_BRANCH, Reference, Target};
+pub use ssh::Algorithms;
 pub use tree::GitTree;

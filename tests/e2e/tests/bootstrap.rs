@@ -4,16 +4,22 @@
 
 use e2e::{GitServer, House, Options, Repository, binary};
 use std::process::{Command, Output};
+use testing::sshd::Sshd;
 
 struct Bootstrap<'a> {
     house: &'a House,
     url: String,
+    /// Flags of every run.
+    flags: Vec<String>,
 }
 
 impl Bootstrap<'_> {
     fn run(&self, more: &[&str]) -> Output {
         let mut command = Command::new(binary("sluice"));
-        command.args(["bootstrap", "git", "--url", &self.url, "--timeout", "60s", "--author-email", "flux@example.com"]).args(more);
+        command
+            .args(["bootstrap", "git", "--url", &self.url, "--timeout", "60s", "--author-email", "flux@example.com"])
+            .args(&self.flags)
+            .args(more);
         command.env("KUBECONFIG", &self.house.kubeconfig).env("GIT_PASSWORD", "s3cret-pass").output().unwrap()
     }
 
@@ -32,6 +38,15 @@ impl Bootstrap<'_> {
     }
 }
 
+/// Deployments become ready only where nodes are simulated.
+fn without_nodes() -> bool {
+    let without = std::env::var_os("SLUICE_TEST_KUBECONFIG").is_some();
+    if without {
+        println!("SKIPPED: Deployments become ready only where nodes are simulated");
+    }
+    without
+}
+
 fn commits(repository: &Repository) -> Vec<String> {
     repository.git(&["fetch", "-q", "origin", "main"]);
     repository.git(&["log", "--format=%s", "FETCH_HEAD"]).lines().map(str::to_owned).collect()
@@ -39,8 +54,7 @@ fn commits(repository: &Repository) -> Vec<String> {
 
 #[test]
 fn a_repository_is_bootstrapped_once_and_a_second_time_makes_no_commit() {
-    if std::env::var_os("SLUICE_TEST_KUBECONFIG").is_some() {
-        println!("SKIPPED: Deployments become ready only where nodes are simulated");
+    if without_nodes() {
         return;
     }
     let server = GitServer::start_with(Some(("git", "s3cret-pass")));
@@ -48,7 +62,7 @@ fn a_repository_is_bootstrapped_once_and_a_second_time_makes_no_commit() {
     let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: of-the-fleet, namespace: default}\n";
     repository.write("clusters/dev/config.yaml", config).push("what the cluster runs");
     let house = House::start(Options::default());
-    let bootstrap = Bootstrap { house: &house, url: server.url("fleet") };
+    let bootstrap = Bootstrap { house: &house, url: server.url("fleet"), flags: Vec::new() };
 
     let told = bootstrap.fail(&["--path", "clusters/dev"]);
     assert!(told.contains("--allow-insecure-http") && !told.contains("s3cret"), "{told}");
@@ -81,10 +95,46 @@ fn a_repository_is_bootstrapped_once_and_a_second_time_makes_no_commit() {
     let other = bootstrap.fail(&["--path", "clusters/prod", "--allow-insecure-http"]);
     assert!(other.contains("would overwrite path ('./clusters/dev')"), "{other}");
     let second = House::start(Options::default());
-    let elsewhere = Bootstrap { house: &second, url: server.url("fleet") }.fail(&flags);
+    let elsewhere = Bootstrap { house: &second, url: server.url("fleet"), flags: Vec::new() }.fail(&flags);
     assert!(elsewhere.contains("belongs to another cluster"), "{elsewhere}");
 
     let uninstall = Command::new(binary("sluice")).args(["uninstall", "--silent"]).env("KUBECONFIG", &house.kubeconfig).output().unwrap();
     assert!(uninstall.status.success(), "{}", String::from_utf8_lossy(&uninstall.stderr));
     assert!(house.get("configmap", "default", "of-the-fleet").is_some(), "what was applied stays");
+}
+
+#[test]
+fn over_ssh_a_real_server_is_read_and_written_and_a_second_time_makes_no_commit() {
+    let (false, Some(sshd)) = (without_nodes(), Sshd::start(&["ed25519"])) else { return };
+    let bare = testing::git::Repository::open(&sshd.folder().join("fleet.git"));
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: of-the-fleet, namespace: default}\n";
+    bare.commit("main", &[("clusters/dev/config.yaml", config)], "what the cluster runs");
+    let (key, known, other) = (sshd.folder().join("deploy"), sshd.folder().join("known"), sshd.folder().join("other"));
+    std::fs::write(&key, sshd.key("ed25519", "s3cret-pass", &[])).unwrap();
+    std::fs::write(&known, sshd.known_hosts("ed25519")).unwrap();
+    // The same host with the key of somebody else.
+    let hosts = Sshd::start(&["ed25519"]).unwrap().known_hosts("ed25519");
+    let (_, theirs) = hosts.split_once(' ').unwrap();
+    std::fs::write(&other, format!("[127.0.0.1]:{} {theirs}", sshd.port())).unwrap();
+    let house = House::start(Options::default());
+    let text = |path: &std::path::Path| path.display().to_string();
+    let url = format!("ssh://{}@127.0.0.1:{}{}", sshd.user(), sshd.port(), text(bare.path()));
+    let flags = ["--path", "clusters/dev", "--password", "s3cret-pass", "--private-key-file", &text(&key)].map(str::to_owned).to_vec();
+    let bootstrap = Bootstrap { house: &house, url, flags };
+    let commits = || bare.git(&["log", "--format=%s", "main"], b"").lines().map(str::to_owned).collect::<Vec<_>>();
+
+    let refused = bootstrap.fail(&["--known-hosts-file", &text(&other)]);
+    assert!(refused.contains("key mismatch"), "{refused}");
+    assert_eq!(commits(), ["what the cluster runs"]);
+    let known = text(&known);
+    bootstrap.succeed(&["--known-hosts-file", &known]);
+    let made = commits();
+    assert_eq!((made.len(), made[0].as_str()), (3, "Add Flux sync manifests"), "{made:?}");
+    // The controllers read the repository over ssh as well, with the same key.
+    let source = house.until_ready("gitrepository", "flux-system", "flux-system", "True");
+    assert!(source["spec"]["url"].as_str().is_some_and(|url| url.starts_with("ssh://")));
+    assert!(house.get("configmap", "default", "of-the-fleet").is_some());
+    let again = bootstrap.succeed(&["--known-hosts-file", &known]);
+    assert!(again.contains("component manifests are up to date") && again.contains("sync manifests are up to date"), "{again}");
+    assert_eq!(commits().len(), 3, "the second run makes no commit");
 }

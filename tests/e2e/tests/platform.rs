@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{Up, condition, edit, example, until, up_once};
+use base64::Engine as _;
+use e2e::{Up, binary, condition, edit, example, until, up_once};
 use serde_json::Value;
+use std::process::Command;
 
 /// Brings up one of the clusters and returns the lines that it told, and the tree that it printed.
 fn bring_up(cluster: &str) -> (Vec<String>, Vec<String>) {
@@ -58,6 +60,16 @@ fn check(cluster: &str, replicas: usize) {
     }
 }
 
+/// The manifest of the release that is deployed, as it is stored.
+fn released(up: &Up, namespace: &str, name: &str) -> String {
+    let labels = format!("owner=helm,name={name},status=deployed");
+    let data = up.kubectl(&["get", "secret", "-n", namespace, "-l", &labels, "-o", "jsonpath={.items[0].data.release}"]).unwrap();
+    let decode = |text: &[u8]| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    let packed = decode(&decode(data.as_bytes()));
+    let release: Value = serde_json::from_reader(flate2::read::GzDecoder::new(packed.as_slice())).unwrap();
+    release["manifest"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn dev_comes_up_in_order() {
     check("dev", 1);
@@ -91,6 +103,13 @@ fn edits_of_apps_charts_and_tenants_are_applied_and_what_a_team_may_not_do_is_re
     up.until_prints(&[&class[..], &[edited]].concat(), "yes ");
     let release = get("helmrelease", "ingress", "ingress").unwrap();
     assert!(release["status"]["history"][0]["version"].as_i64() >= Some(2), "an edit is an upgrade: {}", release["status"]);
+
+    // What the command line builds of a release, from the cluster, is what the controller has released.
+    let mut build = Command::new(binary("sluice"));
+    build.args(["build", "helmrelease", "ingress", "-n", "ingress", "--no-hooks"]);
+    let built = build.env("KUBECONFIG", &up.kubeconfig).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    assert_eq!(String::from_utf8_lossy(&built.stdout).trim(), released(&up, "ingress", "ingress").trim());
 
     // An object of the whole cluster is beyond the rights of a team: refused, with the account that was refused.
     let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: grab}\nrules: []\n";

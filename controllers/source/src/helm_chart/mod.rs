@@ -18,6 +18,8 @@ mod plan;
 mod report;
 mod values;
 
+pub use values::with_values_files;
+
 use crate::helm::Remotes;
 use crate::story::About;
 use crate::visit::{self, Frame};

@@ -69,6 +69,18 @@ pub(super) fn overwrite(chart: &mut Chart, merged: Merged) -> Result<Vec<String>
     Ok(merged.files)
 }
 
+/// Gives a chart the defaults that `valuesFiles` names: files of its source where there is one, else of the chart itself.
+pub fn with_values_files(chart: &mut Chart, source: Option<&dyn Tree>, paths: &[String], ignore_missing: bool) -> Result<(), String> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let merged = match source {
+        Some(tree) => of_source(tree, paths, ignore_missing)?,
+        None => of_chart(chart, paths, ignore_missing)?,
+    };
+    overwrite(chart, merged).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

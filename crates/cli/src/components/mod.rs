@@ -13,8 +13,11 @@ pub use render::{Choices, render};
 
 include!(concat!(env!("OUT_DIR"), "/config.rs"));
 
+/// The maker of artifacts out of artifacts, by the name that its Deployment has as under Flux.
+pub const ARTIFACTS: &str = "source-watcher";
+
 /// Controllers that this version brings, in the order in which they are started.
-pub static AVAILABLE: &[&str] = &["source-controller", "kustomize-controller", "helm-controller", "artifact-controller"];
+pub static AVAILABLE: &[&str] = &["source-controller", "kustomize-controller", "helm-controller", ARTIFACTS];
 
 /// The controllers whose manifests are built in.
 pub fn available() -> Vec<&'static str> {
@@ -22,7 +25,12 @@ pub fn available() -> Vec<&'static str> {
     AVAILABLE.iter().filter(built_in).copied().collect()
 }
 
-/// Under which name Flux knows a controller.
+/// The name of a component, whose program has another.
 pub fn of_flux(name: &str) -> &str {
-    if name == "source-watcher" { "artifact-controller" } else { name }
+    if name == "artifact-controller" { ARTIFACTS } else { name }
+}
+
+/// The image of a controller, without its registry.
+fn image(component: &str) -> &str {
+    if component == ARTIFACTS { "artifact-controller" } else { component }
 }

@@ -6,9 +6,11 @@
 //!
 //! The host key must be among the known ones: there is no first use that is trusted.
 
+mod algorithms;
 mod known_hosts;
 mod pipe;
 
+pub use algorithms::Algorithms;
 pub(crate) use pipe::transport;
 
 use crate::{Address, Cause, Credentials, Error};
@@ -36,10 +38,11 @@ pub(crate) struct Login {
     port: u16,
     key: Arc<PrivateKey>,
     known_hosts: Arc<KnownHosts>,
+    algorithms: Algorithms,
 }
 
 impl Login {
-    pub(crate) fn new(address: &Address, credentials: Option<&Credentials>) -> Result<Self, Error> {
+    pub(crate) fn new(address: &Address, credentials: Option<&Credentials>, algorithms: Algorithms) -> Result<Self, Error> {
         let Some(Credentials::Ssh { identity, known_hosts, passphrase }) = credentials else {
             return Err(Error::SshKey("an identity and known hosts are required".to_owned()));
         };
@@ -54,6 +57,7 @@ impl Login {
             port: url.port().unwrap_or(PORT),
             key: Arc::new(key),
             known_hosts: Arc::new(known_hosts),
+            algorithms,
         })
     }
 }
@@ -155,22 +159,15 @@ async fn connect(login: &Login) -> Result<Handle<Verifier>, Cause> {
     }
 }
 
-/// Safe algorithms only, and of host keys those that can be checked.
+/// The algorithms that were chosen, or the safe ones; of host keys those that can be checked.
 fn preferred(login: &Login) -> Preferred {
     let known = login.known_hosts.algorithms(&login.host, login.port);
-    let all = [
-        Algorithm::Ed25519,
-        Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP256 },
-        Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP384 },
-        Algorithm::Ecdsa { curve: russh::keys::EcdsaCurve::NistP521 },
-        Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
-        Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
-    ];
+    let all = login.algorithms.host_keys();
     let is_known = |wanted: &Algorithm| known.iter().any(|known| known == wanted || (known.clone().is_rsa() && wanted.clone().is_rsa()));
     let asked: Vec<Algorithm> = all.iter().filter(|algorithm| known.is_empty() || is_known(algorithm)).cloned().collect();
     // Without a known kind the answer is a refusal in any case, and its text should say what is unknown.
-    let keys = if asked.is_empty() { all.to_vec() } else { asked };
-    Preferred { key: Cow::Owned(keys), ..Preferred::default() }
+    let keys = if asked.is_empty() { all } else { asked };
+    Preferred { kex: Cow::Owned(login.algorithms.exchanges()), key: Cow::Owned(keys), ..Preferred::default() }
 }
 
 /// Compares the server's key with the known ones.

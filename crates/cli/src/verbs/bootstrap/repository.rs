@@ -4,7 +4,7 @@ use super::sync::File;
 use crate::shell::{Context, Failure, Flags, flags};
 use clap::ArgMatches;
 use git::{
-    Access, Address, Client, Credentials, Error,
+    Access, Address, Client, Credentials, Error, Scheme,
     push::{Author, Edit, NewCommit, Pushed},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -34,7 +34,12 @@ impl Repository {
             return Err(Failure::new("--url is required"));
         }
         let (address, in_url) = Address::parse(&url).map_err(|error| Failure::from_error(&error))?;
-        if in_url.is_some() {
+        // The user of an ssh address is no secret, and belongs there.
+        let is_secret = |credentials: &Credentials| match credentials {
+            Credentials::Basic { password, .. } => !password.is_empty() || address.scheme() != Scheme::Ssh,
+            _ => true,
+        };
+        if in_url.as_ref().is_some_and(is_secret) {
             return Err(Failure::new("the address holds a password: give --username and --password (or GIT_PASSWORD) instead"));
         }
         let (access, entries) = access(matches, &url)?;

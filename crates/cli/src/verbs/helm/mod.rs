@@ -7,7 +7,7 @@
 
 mod dependency;
 mod lint;
-mod options;
+pub mod options;
 mod package;
 pub mod place;
 mod show;

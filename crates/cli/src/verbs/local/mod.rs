@@ -1,4 +1,4 @@
-//! `build|diff kustomization`: what a Kustomization would apply, made from files on this machine.
+//! `build|diff kustomization`, `build helmrelease`: what a Kustomization would apply, made from files on this machine.
 //!
 //! ```text
 //! file | cluster -> Kustomization -> kustomize::flux on a workspace (files less the ignored ones)
@@ -7,11 +7,14 @@
 //!         -> dry-run apply -> live | merged      diff
 //! ```
 //!
+//! release: what a HelmRelease would apply, likewise.
+//!
 //! Nothing is written to the folder that is built.
 
 mod builder;
 mod drift;
 mod mask;
+pub mod release;
 mod workspace;
 
 use crate::shell::{Context, Failure, Flags, Outcome, flags, output};
@@ -26,14 +29,19 @@ fn shared_flags() -> [Arg; 7] {
         flags::strings("ignore-paths", "patterns of files to leave out, as in .gitignore"),
         flags::switch("strict-substitute", "fail where a variable without default is not set"),
         flags::switch("recursive", "follow the Kustomizations among the objects").short('r'),
-        flags::checked_list(
-            "local-sources",
-            "stringToString",
-            "folders of sources, as <kind>/<namespace>/<name>=<path>, with --recursive",
-            pair,
-        ),
+        local_sources("folders of sources, as <kind>/<namespace>/<name>=<path>, with --recursive"),
         flags::switch("in-memory-build", "accepted for compatibility: no file is ever written"),
     ]
+}
+
+fn local_sources(help: &'static str) -> Arg {
+    flags::checked_list("local-sources", "stringToString", help, pair)
+}
+
+/// Folders by `<kind>/<namespace>/<name>` of a source.
+fn shared_sources(matches: &ArgMatches) -> BTreeMap<String, String> {
+    let texts = matches.texts("local-sources");
+    texts.iter().filter_map(|text| text.split_once('=')).map(|(key, path)| (key.to_owned(), path.to_owned())).collect()
 }
 
 fn pair(text: &str) -> Result<String, String> {
@@ -65,18 +73,13 @@ pub fn diff_command() -> Command {
 
 /// The flags of both commands; `dry_run` and `ignore_not_found` come from their own.
 fn request(matches: &ArgMatches) -> Request {
-    let sources = matches
-        .texts("local-sources")
-        .iter()
-        .filter_map(|text| text.split_once('=').map(|(key, path)| (key.to_owned(), path.to_owned())))
-        .collect::<BTreeMap<_, _>>();
     Request {
         ignore: matches.texts("ignore-paths"),
         strict: matches.is_set("strict-substitute"),
         recursive: matches.is_set("recursive"),
         dry_run: matches.is_set("dry-run"),
         ignore_not_found: matches.is_set("ignore-not-found"),
-        local_sources: sources,
+        local_sources: shared_sources(matches),
     }
 }
 
