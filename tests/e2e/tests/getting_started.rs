@@ -103,7 +103,7 @@ fn every_command_of_the_page_works_in_its_order() {
             "cluster" => {
                 assert!(up.take().unwrap().terminate(), "Ctrl-C ends it");
                 assert!(block.text.contains("export FLEET_URL="), "{}", block.text);
-                let mut cluster = House::start(Options::default());
+                let mut cluster = House::start(Options { feature_gates: "ExternalArtifact=true", ..Options::default() });
                 cluster.start_artifact();
                 cluster.start_helm();
                 let (kubeconfig, url) = (cluster.kubeconfig.display().to_string(), server.url("fleet"));

@@ -113,7 +113,7 @@ fn the_controllers_work_with_their_own_rights_and_have_no_more() {
         registry.push("part:v1", &MemoryTree::from_iter([("a.yaml", CONFIG)]));
     }
 
-    let mut house = House::empty(Options { own_accounts: true, ..Options::default() });
+    let mut house = House::empty(Options { own_accounts: true, feature_gates: "ExternalArtifact=true", ..Options::default() });
     house.apply(&rights(false));
     house.start_source();
     house.start_artifact();

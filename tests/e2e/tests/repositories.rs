@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{ChartRepository, GitServer, House, Options, Registry, Repository, binary, condition, shared, unpack};
+use e2e::{ChartRepository, GitServer, House, Options, Pods, Registry, Repository, binary, condition, shared, unpack};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -228,8 +228,8 @@ fn kustomize_helm_example(stage: &str, podinfo: &str) {
         nested("infra-controllers", "OCIRepository", "gateway-helm", &from_registry("envoyproxy/gateway-helm")),
         nested("apps", "HelmRepository", "podinfo", &format!("- {{op: replace, path: /spec/url, value: '{}'}}", repository_of_charts.url)),
     ];
-    let mut house = House::start(Options::default());
-    house.simulate_nodes();
+    let mut house = House::start(Options { feature_gates: "ExternalArtifact=true", ..Options::default() });
+    let _pods = Pods::of(&house);
     house.start_helm();
     house.start_artifact();
     let url = server.url("flux2-kustomize-helm-example");
