@@ -173,6 +173,7 @@ fn oci_repositories(process: &Process, options: &Options, store: Arc<store::Stor
         store,
         http: oci_repository::http_client()?,
         workload_identity: process.gates().enabled(WORKLOAD_IDENTITY_GATE),
+        layers: oci_repository::Layers::default(),
     };
     let watched = runtime::Store::new(oci_repository::resource());
     let controller =

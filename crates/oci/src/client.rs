@@ -11,7 +11,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 use std::collections::HashMap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use types::Digest;
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json, \
@@ -24,23 +24,34 @@ const REDIRECTS_MAX: usize = 5;
 pub enum Scheme {
     Http,
     Https,
+    /// https where the registry speaks it, else http: found out with the first request (as go-containerregistry does).
+    Either,
 }
 
 impl Scheme {
-    /// Plain text when `insecure`, or when the registry is on the loopback interface (as go-containerregistry does).
+    /// Plain text is possible when `insecure`, or when the registry is on the loopback interface (as go-containerregistry has it).
     pub fn of(registry: &str, insecure: bool) -> Self {
         let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
         let local = host == "localhost"
             || host.ends_with(".localhost")
             || host == "[::1]"
             || host.parse().is_ok_and(|ip: std::net::Ipv4Addr| ip.is_loopback());
-        if insecure || local { Self::Http } else { Self::Https }
+        if insecure || local { Self::Either } else { Self::Https }
     }
 
-    const fn text(self) -> &'static str {
+    /// Which of both a registry speaks.
+    pub async fn settle(self, http: &reqwest::Client, registry: &str) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::Either => {
+                let url = format!("https://{registry}/v2/");
+                match http.get(&url).send().await {
+                    // A certificate that is not trusted is told as such: it does not lead to plain text.
+                    Err(error) if !http_client::explain(&error, &url).contains("certificate") => "http",
+                    _ => "https",
+                }
+            }
         }
     }
 }
@@ -63,6 +74,7 @@ impl Default for Limits {
 pub struct Client {
     http: reqwest::Client,
     scheme: Scheme,
+    settled: OnceCell<&'static str>,
     credentials: Credentials,
     limits: Limits,
     /// What to send for a scope, once the registry told us; the key is `repository:actions`.
@@ -72,15 +84,15 @@ pub struct Client {
 impl Client {
     /// `http` must not follow redirects by itself (`redirect::Policy::none()`).
     pub fn new(http: reqwest::Client, scheme: Scheme, credentials: Credentials, limits: Limits) -> Self {
-        Self { http, scheme, credentials, limits, authorization: Mutex::new(HashMap::new()) }
+        Self { http, scheme, settled: OnceCell::new(), credentials, limits, authorization: Mutex::new(HashMap::new()) }
     }
 
     /// The digest that a tag points at now (or the digest of the reference itself): HEAD, then GET where HEAD says nothing.
     pub async fn resolve(&self, reference: &Reference) -> Result<Digest, Error> {
         if let Some(digest) = reference.digest() {
-            return parse_digest(digest, &self.url(reference, &format!("manifests/{digest}"))?);
+            return parse_digest(digest, &self.url(reference, &format!("manifests/{digest}")).await?);
         }
-        let url = self.url(reference, &format!("manifests/{}", reference.tag().unwrap_or("latest")))?;
+        let url = self.url(reference, &format!("manifests/{}", reference.tag().unwrap_or("latest"))).await?;
         let head = self.send(reference, "pull", Method::HEAD, &url, &[(ACCEPT, MANIFEST_TYPES)], None).await?;
         if head.status().is_success()
             && let Some(digest) = head.headers().get(CONTENT_DIGEST).and_then(|v| v.to_str().ok())
@@ -98,7 +110,7 @@ impl Client {
     pub async fn manifest(&self, reference: &Reference, digest: &Digest) -> Result<Manifest, Error> {
         let mut digest = digest.clone();
         for _ in 0..2 {
-            let url = self.url(reference, &format!("manifests/{digest}"))?;
+            let url = self.url(reference, &format!("manifests/{digest}")).await?;
             let (bytes, _) = self.get(reference, &url, &[(ACCEPT, MANIFEST_TYPES)], self.limits.manifest_bytes_max).await?;
             verify(&bytes, &digest, &url)?;
             let malformed = |e: serde_json::Error| Error::Malformed { url: url.to_string(), what: format!("cannot parse manifest: {e}") };
@@ -118,7 +130,7 @@ impl Client {
 
     /// The bytes of a layer or config, checked against its digest and size.
     pub async fn blob(&self, reference: &Reference, descriptor: &OciDescriptor) -> Result<Bytes, Error> {
-        let url = self.url(reference, &format!("blobs/{}", descriptor.digest))?;
+        let url = self.url(reference, &format!("blobs/{}", descriptor.digest)).await?;
         let digest = parse_digest(&descriptor.digest, &url)?;
         let size = u64::try_from(descriptor.size).unwrap_or(0);
         if size > self.limits.blob_bytes_max {
@@ -135,7 +147,7 @@ impl Client {
         struct Page {
             tags: Option<Vec<String>>,
         }
-        let mut url = self.url(reference, "tags/list?n=1000")?;
+        let mut url = self.url(reference, "tags/list?n=1000").await?;
         let mut tags = Vec::new();
         loop {
             let (bytes, headers) = self.get(reference, &url, &[], self.limits.manifest_bytes_max).await?;
@@ -162,11 +174,11 @@ impl Client {
             size: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
             ..Default::default()
         };
-        let url = self.url(reference, &format!("blobs/{digest}"))?;
+        let url = self.url(reference, &format!("blobs/{digest}")).await?;
         if self.send(reference, "pull,push", Method::HEAD, &url, &[], None).await?.status().is_success() {
             return Ok(descriptor);
         }
-        let start = self.url(reference, "blobs/uploads/")?;
+        let start = self.url(reference, "blobs/uploads/").await?;
         let answer =
             expect(Method::POST, &start, self.send(reference, "pull,push", Method::POST, &start, &[], Some(Bytes::new())).await?).await?;
         let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok());
@@ -188,7 +200,7 @@ impl Client {
     /// Gives what `from` points at another tag.
     pub async fn tag(&self, from: &Reference, tag: &str) -> Result<Digest, Error> {
         let digest = self.resolve(from).await?;
-        let url = self.url(from, &format!("manifests/{digest}"))?;
+        let url = self.url(from, &format!("manifests/{digest}")).await?;
         let (bytes, headers) = self.get(from, &url, &[(ACCEPT, MANIFEST_TYPES)], self.limits.manifest_bytes_max).await?;
         verify(&bytes, &digest, &url)?;
         let media_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or(crate::media_type::MANIFEST).to_owned();
@@ -199,14 +211,16 @@ impl Client {
     async fn push_raw_manifest(&self, reference: &Reference, media_type: &str, bytes: Bytes) -> Result<Digest, Error> {
         let digest = Digest::sha256(&bytes);
         let name = reference.tag().map_or_else(|| digest.to_string(), str::to_owned);
-        let url = self.url(reference, &format!("manifests/{name}"))?;
+        let url = self.url(reference, &format!("manifests/{name}")).await?;
         expect(Method::PUT, &url, self.send(reference, "pull,push", Method::PUT, &url, &[(CONTENT_TYPE, media_type)], Some(bytes)).await?)
             .await?;
         Ok(digest)
     }
 
-    fn url(&self, reference: &Reference, path: &str) -> Result<Url, Error> {
-        let text = format!("{}://{}/v2/{}/{path}", self.scheme.text(), reference.resolve_registry(), reference.repository());
+    async fn url(&self, reference: &Reference, path: &str) -> Result<Url, Error> {
+        let registry = reference.resolve_registry();
+        let scheme = self.settled.get_or_init(|| self.scheme.settle(&self.http, registry)).await;
+        let text = format!("{scheme}://{registry}/v2/{}/{path}", reference.repository());
         Url::parse(&text).map_err(|e| Error::Malformed { url: text, what: e.to_string() })
     }
 
@@ -427,11 +441,11 @@ mod tests {
     #[test]
     fn only_this_machine_is_spoken_to_in_plain_text_unasked() {
         for local in ["localhost:5000", "127.0.0.1:5000", "127.1.2.3", "[::1]:5000", "registry.localhost"] {
-            assert_eq!(Scheme::of(local, false), Scheme::Http, "{local}");
+            assert_eq!(Scheme::of(local, false), Scheme::Either, "{local}");
         }
         for remote in ["ghcr.io", "10.0.0.1:5000", "localhost.example.com"] {
             assert_eq!(Scheme::of(remote, false), Scheme::Https, "{remote}");
-            assert_eq!(Scheme::of(remote, true), Scheme::Http, "{remote}");
+            assert_eq!(Scheme::of(remote, true), Scheme::Either, "{remote}");
         }
     }
 

@@ -1,6 +1,7 @@
-use crate::{PATIENCE, Process, binary, free_port, kubectl, until};
+use crate::{PATIENCE, Web, Process, binary, free_port, kubectl, until};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -44,7 +45,12 @@ pub struct House {
     storage: u16,
     made: u16,
     api_port: u16,
+    /// Where controllers tell their figures.
+    metrics: BTreeMap<&'static str, u16>,
 }
+
+/// All of them, in the order in which data flows.
+const CONTROLLERS: [&str; 4] = ["source-controller", "artifact-controller", "kustomize-controller", "helm-controller"];
 
 impl House {
     pub fn start(options: Options) -> Self {
@@ -83,6 +89,7 @@ impl House {
             storage: free_port(),
             made: free_port(),
             api_port: free_port(),
+            metrics: CONTROLLERS.iter().map(|name| (*name, free_port())).collect(),
         };
         if outside.is_none() {
             house.start_api();
@@ -108,11 +115,30 @@ impl House {
         until("the API server to write its kubeconfig", || kubeconfig.exists().then_some(()).ok_or_else(|| "no file".to_owned()));
     }
 
+    pub fn metrics_address(&self, name: &str) -> String {
+        format!("127.0.0.1:{}", self.metrics.get(name).copied().unwrap_or_default())
+    }
+
+    /// How many requests a controller has sent to the API server since it started, by method.
+    pub fn requests(&self, name: &str) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        let text = Web::get(&self.metrics_address(name), "/metrics");
+        for line in text.lines().filter(|line| line.starts_with("rest_client_requests_total{")) {
+            let method = line.split("method=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let count = line.rsplit(' ').next().and_then(|text| text.parse::<u64>().ok());
+            if let (Some(method), Some(count)) = (method, count) {
+                *sums.entry(method.to_owned()).or_default() += count;
+            }
+        }
+        assert!(!sums.is_empty(), "{name} tells of no request:\n{text}");
+        sums
+    }
+
     /// A controller with what all of them are told.
     fn controller(&self, name: &str) -> Command {
         let mut command = Command::new(binary(name));
         command
-            .args(["--metrics-addr", ANY_PORT, "--health-addr", ANY_PORT])
+            .args(["--metrics-addr", &self.metrics_address(name), "--health-addr", ANY_PORT])
             .env("KUBECONFIG", if self.options.own_accounts { self.account(name) } else { self.kubeconfig.clone() })
             .env("RUNTIME_NAMESPACE", "flux-system");
         if self.options.own_accounts {

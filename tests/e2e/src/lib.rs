@@ -1,7 +1,7 @@
 //! What the end-to-end tests stand on: real processes, a real Git server, the real kubectl.
 //!
 //! ```text
-//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), the four controllers }   GitServer   Registry   ChartRepository
+//! House { cluster (sluice apiserver, or SLUICE_TEST_KUBECONFIG), the four controllers }   GitServer   Registry   ChartRepository   Web
 //! Up { sluice up: all of it in one process }
 //!     kubectl(...)  what a person would type
 //!     until(...)    waits for a condition, with a deadline and a reason
@@ -18,6 +18,7 @@ mod process;
 mod random;
 mod registry;
 mod up;
+mod web;
 
 pub use charts::ChartRepository;
 pub use git_server::{GitServer, Repository, unpack};
@@ -26,8 +27,9 @@ pub use kubectl::kubectl;
 pub use pods::Pods;
 pub use process::{Process, binary, free_port};
 pub use random::Random;
-pub use registry::Registry;
+pub use registry::{Registry, archive};
 pub use up::{Up, edit, example, up_once};
+pub use web::{Answer, Asked, Web};
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@ use crate::free_port;
 use oci::{Client, Credentials, Limits, Manifest, Reference, Scheme, annotation, media_type};
 use std::{
     net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -15,6 +16,8 @@ const HTPASSWD: &str = "user:$2b$04$/aJCpHG6aY5Ol0Ooknwk7.ZAXfW5gPdbPnU46NekfkVW
 pub struct Registry {
     process: Child,
     pub address: String,
+    /// The certificate that it shows, when it speaks TLS: signed by itself.
+    pub certificate: Option<String>,
     _state: tempfile::TempDir,
 }
 
@@ -28,6 +31,15 @@ impl Drop for Registry {
 impl Registry {
     /// Starts a registry, or says why the test cannot run. An authenticated one knows `user` with `pass`.
     pub fn start(authenticated: bool) -> Option<Self> {
+        Self::start_with(authenticated, false)
+    }
+
+    /// The same over TLS.
+    pub fn start_tls(authenticated: bool) -> Option<Self> {
+        Self::start_with(authenticated, true)
+    }
+
+    fn start_with(authenticated: bool, encrypted: bool) -> Option<Self> {
         let state = tempfile::tempdir().expect("a temporary folder");
         let address = format!("127.0.0.1:{}", free_port());
         let mut config = format!(
@@ -39,6 +51,11 @@ impl Registry {
             std::fs::write(&passwords, HTPASSWD).expect("the folder is ours");
             config.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", passwords.display()));
         }
+        let certificate = encrypted.then(|| sign(state.path()));
+        if encrypted {
+            let folder = state.path().display();
+            config = config.replace("http: {", &format!("http: {{tls: {{certificate: {folder}/tls.crt, key: {folder}/tls.key}}, "));
+        }
         let file = state.path().join("config.yml");
         std::fs::write(&file, config).expect("the folder is ours");
         let Ok(process) = Command::new("docker-registry").arg("serve").arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
@@ -46,7 +63,7 @@ impl Registry {
             println!("SKIPPED: docker-registry is not installed (Debian package docker-registry)");
             return None;
         };
-        let registry = Self { process, address, _state: state };
+        let registry = Self { process, address, certificate, _state: state };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(&registry.address).is_err() {
             assert!(Instant::now() < deadline, "docker-registry did not start");
@@ -56,7 +73,8 @@ impl Registry {
     }
 
     pub fn client(&self, credentials: Credentials) -> Client {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().expect("the options are fine");
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        let http = http.tls_danger_accept_invalid_certs(true).build().expect("the options are fine");
         Client::new(http, Scheme::of(&self.address, false), credentials, Limits::default())
     }
 
@@ -66,31 +84,41 @@ impl Registry {
 
     /// Pushes a tree as `flux push artifact` does; returns the digest of its manifest.
     pub fn push(&self, path: &str, tree: &MemoryTree) -> types::Digest {
+        self.push_as(Credentials::Anonymous, path, &[(media_type::FLUX_CONTENT, archive(tree))])
+    }
+
+    /// Pushes layers as somebody who may.
+    pub fn push_as(&self, who: Credentials, path: &str, layers: &[(&str, Vec<u8>)]) -> types::Digest {
         let annotations = [(annotation::REVISION.to_owned(), "main@sha1:ab12".to_owned())].into();
-        self.push_layer(path, media_type::FLUX_CONFIG, (media_type::FLUX_CONTENT, archive(tree)), annotations)
+        self.push_layers(who, path, media_type::FLUX_CONFIG, layers, annotations)
     }
 
     /// Pushes a packed chart as `helm push` does.
     pub fn push_chart(&self, path: &str, packed: Vec<u8>) -> types::Digest {
-        self.push_layer(path, "application/vnd.cncf.helm.config.v1+json", (CHART_CONTENT, packed), Default::default())
+        let layers = [(CHART_CONTENT, packed)];
+        self.push_layers(Credentials::Anonymous, path, "application/vnd.cncf.helm.config.v1+json", &layers, Default::default())
     }
 
-    fn push_layer(
+    fn push_layers(
         &self,
+        who: Credentials,
         path: &str,
         config: &str,
-        (media_type, content): (&str, Vec<u8>),
+        layers: &[(&str, Vec<u8>)],
         annotations: std::collections::BTreeMap<String, String>,
     ) -> types::Digest {
-        let client = self.client(Credentials::Anonymous);
+        let client = self.client(who);
         let reference = self.reference(path);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
         runtime.block_on(async {
             let config = client.push_blob(&reference, config, b"{}".as_slice().into()).await.expect("the registry is ours");
-            let layer = client.push_blob(&reference, media_type, content.into()).await.expect("the registry is ours");
+            let mut pushed = Vec::new();
+            for (kind, bytes) in layers {
+                pushed.push(client.push_blob(&reference, kind, bytes.clone().into()).await.expect("the registry is ours"));
+            }
             let manifest = Manifest {
                 config,
-                layers: vec![layer],
+                layers: pushed,
                 annotations: Some(annotations),
                 media_type: Some(media_type::MANIFEST.into()),
                 ..Default::default()
@@ -100,8 +128,19 @@ impl Registry {
     }
 }
 
+/// Makes a key and a certificate for 127.0.0.1 in a folder, by the real openssl; returns the certificate.
+fn sign(folder: &Path) -> String {
+    let (key, certificate) = (folder.join("tls.key"), folder.join("tls.crt"));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=registry"]);
+    command.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
+    let done = command.output().expect("openssl is installed");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::read_to_string(certificate).expect("it was written")
+}
+
 /// A tree as a gzipped tar file, by the real tar.
-fn archive(tree: &MemoryTree) -> Vec<u8> {
+pub fn archive(tree: &MemoryTree) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (path, entry) in tree.entries() {
         let target = folder.path().join(path);

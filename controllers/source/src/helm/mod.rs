@@ -38,6 +38,12 @@ impl Limits {
     }
 }
 
+/// An error of a download, with the way out when the chart was too large.
+pub(crate) fn too_large(error: &dyn std::fmt::Display, is_so: bool) -> String {
+    let hint = if is_so { "; --helm-chart-max-size of source-controller sets it" } else { "" };
+    format!("{error}{hint}")
+}
+
 /// What is needed to speak to Helm repositories.
 pub(crate) struct Remotes {
     pub(crate) client: cluster::Client,

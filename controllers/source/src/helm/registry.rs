@@ -1,6 +1,6 @@
 //! Charts in an OCI registry.
 
-use super::Limits;
+use super::{Limits, too_large};
 use crate::oci_repository::select;
 use bytes::Bytes;
 use oci::{Client, Credentials, Error, Manifest, Reference, Scheme, media_type};
@@ -46,7 +46,8 @@ impl Registry {
         let digest = self.client.resolve(&reference).await.map_err(unresolved)?;
         let manifest = self.client.manifest(&reference, &digest).await.map_err(unresolved)?;
         let layer = layer(&manifest).map_err(failed)?;
-        self.client.blob(&reference, layer).await.map_err(|e| failed(e.to_string()))
+        let told = |error: Error| failed(too_large(&error, matches!(error, Error::TooLarge { .. })));
+        self.client.blob(&reference, layer).await.map_err(told)
     }
 
     fn reference(&self, name: &str, tag: &str) -> Result<Reference, String> {

@@ -3,7 +3,7 @@
 use super::build::{self, Built, Failure, Local, Stage, Wanted};
 use super::observe::Source;
 use super::{Beats, KIND, dependencies};
-use crate::helm::Remote;
+use crate::helm::{Remote, too_large};
 use crate::kept;
 use crate::problem::{Problem, chain};
 use crate::visit::timeout;
@@ -88,7 +88,8 @@ async fn of_repository(
             let bytes = match stored(beats, key, entry).await {
                 Some(bytes) => bytes,
                 None => {
-                    let fetched = async { repository.chart(entry, limits.chart_max).await.map_err(|e| e.to_string()) };
+                    let told = |error| too_large(&error, matches!(error, chartrepo::Error::TooLarge { .. }));
+                    let fetched = async { repository.chart(entry, limits.chart_max).await.map_err(told) };
                     within(limit, fetched).await.map_err(unloaded)?
                 }
             };

@@ -1,5 +1,6 @@
 //! Third beat: verify, pull, choose the layer, archive. May be cut short anywhere: a file appears whole or not at all.
 
+use super::layers::copies;
 use super::observe::{Found, Seen};
 use super::plan::content_changed;
 use super::{Beats, KIND, select, timeout};
@@ -13,7 +14,7 @@ use oci::Manifest;
 use std::sync::Arc;
 use store::Store;
 use tree::{archive, ignore};
-use types::NamespacedName;
+use types::{Digest, NamespacedName};
 
 /// How far the work came.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,11 +42,8 @@ pub(super) async fn act(beats: &Beats, this: &OCIRepository, key: &NamespacedNam
         Ok(Written::UpToDate)
     } else {
         let limit = timeout(this.spec.timeout);
-        let pulled = tokio::time::timeout(limit, pull(this, seen, found)).await;
-        match pulled.unwrap_or_else(|_| Err(pull_failed(this, &format!("timed out after {}", types::GoDuration::from(limit))))) {
-            Ok((manifest, layer)) => write(beats.store.clone(), this, key, found, manifest, layer, now).await,
-            Err(problem) => Err(problem),
-        }
+        let made = tokio::time::timeout(limit, make(beats, this, key, seen, found, now)).await;
+        made.unwrap_or_else(|_| Err(pull_failed(this, &format!("timed out after {}", types::GoDuration::from(limit)))))
     };
     Done { verified: None, result }
 }
@@ -72,7 +70,8 @@ fn pull_failed(this: &OCIRepository, why: &str) -> Problem {
     Problem::of(FETCH_FAILED, "OCIArtifactPullFailed", format!("failed to pull artifact from '{}': {why}", this.spec.url))
 }
 
-async fn pull(this: &OCIRepository, seen: &Seen, found: &Found) -> Result<(Manifest, Bytes), Problem> {
+/// Makes the artifact: of the layer, or of what was made of it before.
+async fn make(beats: &Beats, this: &OCIRepository, key: &NamespacedName, seen: &Seen, found: &Found, now: Time) -> Result<Written, Problem> {
     let Some(registry) = &seen.registry else { return Err(Problem::plain("Internal", "pulling without a registry")) };
     let manifest = registry.manifest(&found.reference, &found.digest).await.map_err(|e| pull_failed(this, &e.to_string()))?;
     let layer_failed = |why: String| {
@@ -81,8 +80,30 @@ async fn pull(this: &OCIRepository, seen: &Seen, found: &Found) -> Result<(Manif
     };
     let wanted = this.spec.layer_selector.as_ref().map(|selector| selector.media_type.as_str());
     let layer = select::layer(&manifest, wanted).map_err(|e| layer_failed(e.to_string()))?;
-    let bytes = registry.blob(&found.reference, layer).await.map_err(|e| layer_failed(e.to_string()))?;
-    Ok((manifest, bytes))
+    let slot = beats.layers.slot(&layer.digest, &this.spec);
+    let mut made = slot.lock().await;
+    let content = match stored(beats, made.clone()).await {
+        Some(artifact) => Content::Artifact(artifact),
+        None => Content::Layer(registry.blob(&found.reference, layer).await.map_err(|e| layer_failed(e.to_string()))?),
+    };
+    let written = write(beats.store.clone(), this, key, found, manifest, content, now).await?;
+    if let Written::New(artifact, _) = &written {
+        *made = Digest::parse(&artifact.digest).ok();
+    }
+    Ok(written)
+}
+
+/// What an artifact is written from.
+enum Content {
+    Layer(Bytes),
+    /// Made of the same layer in the same way.
+    Artifact(Vec<u8>),
+}
+
+async fn stored(beats: &Beats, digest: Option<Digest>) -> Option<Vec<u8>> {
+    let (store, digest) = (beats.store.clone(), digest?);
+    let prefix = format!("{}/", KIND.to_lowercase());
+    tokio::task::spawn_blocking(move || store.find(&prefix, &digest)).await.ok().flatten()
 }
 
 async fn write(
@@ -91,27 +112,29 @@ async fn write(
     key: &NamespacedName,
     found: &Found,
     manifest: Manifest,
-    layer: Bytes,
+    content: Content,
     now: Time,
 ) -> Result<Written, Problem> {
     let path = store::artifact_path(KIND, &key.namespace, &key.name, &format!("{}.tar.gz", found.digest));
     let latest = store::artifact_path(KIND, &key.namespace, &key.name, "latest.tar.gz");
-    let copies = this.spec.layer_selector.as_ref().is_some_and(|selector| selector.operation == "copy");
+    let copies = copies(&this.spec);
     let (ignore, revision, url) = (this.spec.ignore.clone(), found.revision.clone(), this.spec.url.clone());
     let work = move || {
         let archive_failed = |why: String| {
             Problem::of(STORAGE_OPERATION_FAILED, "ArchiveOperationFailed", format!("unable to archive artifact to storage: {why}"))
         };
-        let stored = if copies {
-            store.write(&path, |out| out.write_all(&layer))
-        } else {
-            let tree = archive::read(&layer, archive::Limits::default()).map_err(|e| {
-                let message = format!("failed to extract layer contents from artifact '{url}': {}", chain(&e));
-                Problem::of(FETCH_FAILED, "OCIArtifactLayerOperationFailed", message)
-            })?;
-            let rules = ignore::Rules::load(&tree, ignore.as_deref())
-                .map_err(|e| Problem::plain("SourceIgnoreError", format!("failed to load source ignore patterns from repository: {e}")))?;
-            store.write(&path, |out| archive::write(&tree, &|path, kind| !rules.excludes(path, kind), out).map(drop))
+        let stored = match content {
+            Content::Artifact(bytes) => store.write(&path, |out| out.write_all(&bytes)),
+            Content::Layer(layer) if copies => store.write(&path, |out| out.write_all(&layer)),
+            Content::Layer(layer) => {
+                let tree = archive::read(&layer, archive::Limits::default()).map_err(|e| {
+                    let message = format!("failed to extract layer contents from artifact '{url}': {}", chain(&e));
+                    Problem::of(FETCH_FAILED, "OCIArtifactLayerOperationFailed", message)
+                })?;
+                let rules = ignore::Rules::load(&tree, ignore.as_deref())
+                    .map_err(|e| Problem::plain("SourceIgnoreError", format!("failed to load source ignore patterns from repository: {e}")))?;
+                store.write(&path, |out| archive::write(&tree, &|path, kind| !rules.excludes(path, kind), out).map(drop))
+            }
         };
         let stored = stored.map_err(|e| archive_failed(chain(&e)))?;
         store.link(&path, &latest).map_err(|e| {

@@ -9,6 +9,7 @@
 
 pub(crate) mod access;
 mod act;
+mod layers;
 mod observe;
 mod plan;
 mod report;
@@ -17,6 +18,7 @@ pub(crate) mod select;
 use crate::story::About;
 use crate::visit::{self, Frame, timeout};
 use api::source::OCIRepository;
+pub(crate) use layers::Layers;
 use plan::Plan;
 use runtime::{Context, Reconciler, Report};
 use std::{sync::Arc, time::Duration};
@@ -30,6 +32,7 @@ pub(crate) struct Beats {
     /// For registries that need no certificates and no proxy of their own.
     pub(crate) http: reqwest::Client,
     pub(crate) workload_identity: bool,
+    pub(crate) layers: Layers,
 }
 
 pub(crate) fn resource() -> cluster::Resource {

@@ -151,7 +151,7 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, Failure> {
 
 /// Asks the registry whether it is there; any answer will do.
 async fn ping(http: &reqwest::Client, scheme: Scheme, registry: &str) -> Result<(), oci::Error> {
-    let scheme = if scheme == Scheme::Http { "http" } else { "https" };
+    let scheme = scheme.settle(http, registry).await;
     let url = format!("{scheme}://{registry}/v2/");
     match http.get(&url).send().await {
         Ok(_) => Ok(()),
