@@ -86,7 +86,9 @@ struct Secret {
 pub(crate) enum StorageError {
     #[error("{0}")]
     Api(#[source] Error),
-    #[error("the release stored in Secret {secret} cannot be read: {why}; restore the Secret, or delete it to go on from the revision before")]
+    #[error(
+        "the release stored in Secret {secret} cannot be read: {why}; restore the Secret, or delete it to go on from the revision before"
+    )]
     Corrupt { secret: String, why: String },
 }
 

@@ -1,4 +1,4 @@
-use crate::{PATIENCE, Web, Process, binary, free_port, kubectl, until};
+use crate::{PATIENCE, Process, Web, binary, free_port, kubectl, until};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,

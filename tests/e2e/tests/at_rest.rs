@@ -31,7 +31,8 @@ fn four_controllers_at_rest_write_nothing_and_neither_do_new_ones() {
     repository.write("app/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: e2e-rest}\ndata: {a: b}\n");
     repository.write("cut/two.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: two, namespace: e2e-rest}\ndata: {a: b}\n");
     repository.write("chart/Chart.yaml", "apiVersion: v2\nname: demo\nversion: 1.0.0\n");
-    repository.write("chart/templates/three.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: three}\ndata: {a: '{{ .Values.a }}'}\n");
+    repository
+        .write("chart/templates/three.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: three}\ndata: {a: '{{ .Values.a }}'}\n");
     repository.push("first");
     let mut house = House::start(Options { feature_gates: "ExternalArtifact=true", ..Options::default() });
     house.start_artifact();

@@ -44,7 +44,8 @@ fn charts() -> Web {
     for (name, bytes) in packed {
         // What is served for `other` is not what the index promises.
         let digest = types::Digest::sha256(if name == "other" { b"something else" } else { &bytes });
-        let entry = format!("  {name}:\n  - {{apiVersion: v2, name: {name}, version: 1.0.0, digest: {}, urls: [{name}.tgz]}}\n", digest.hex());
+        let entry =
+            format!("  {name}:\n  - {{apiVersion: v2, name: {name}, version: 1.0.0, digest: {}, urls: [{name}.tgz]}}\n", digest.hex());
         index.push_str(&entry);
         files.insert(format!("/good/{name}.tgz"), bytes);
     }
@@ -129,7 +130,8 @@ stringData: {{release: this is no release}}
         let object = house.until_object(kind, NAMESPACE, &at, &format!("{reason} {words:?}"), |object| {
             let ready = condition(object, "Ready")?;
             let message = ready["message"].as_str()?;
-            let as_told = ready["status"] == "False" && (reason.is_empty() || ready["reason"] == *reason || ready["reason"] == "RetriesExceeded");
+            let as_told =
+                ready["status"] == "False" && (reason.is_empty() || ready["reason"] == *reason || ready["reason"] == "RetriesExceeded");
             (as_told && words.iter().all(|word| object["status"].to_string().contains(word)) && !message.is_empty()).then_some(())
         });
         println!("{kind} {name}: {}", condition(&object, "Ready").unwrap()["message"].as_str().unwrap());

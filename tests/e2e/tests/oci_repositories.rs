@@ -75,7 +75,11 @@ fn references_choose_what_they_say_and_layers_are_taken_as_they_say() {
     all += &repository("filter", &app, "ref: {semver: '>=1.0.0-0', semverFilter: '.*-rc.*'}");
     all += &repository("digest", &app, &format!("ref: {{digest: '{}', tag: 2.0.0}}", pushed[1]));
     all += &repository("extract", &format!("{address}/layers"), &format!("ref: {{tag: v1}}, layerSelector: {{mediaType: {kind}}}"));
-    all += &repository("copy", &format!("{address}/layers"), &format!("ref: {{tag: v1}}, layerSelector: {{mediaType: {kind}, operation: copy}}"));
+    all += &repository(
+        "copy",
+        &format!("{address}/layers"),
+        &format!("ref: {{tag: v1}}, layerSelector: {{mediaType: {kind}, operation: copy}}"),
+    );
     house.apply(&all);
     let expected = [
         ("none", format!("latest@{}", pushed[4])),
@@ -174,7 +178,9 @@ fn cloud(storage: String, layer: Vec<u8>) -> Web {
         let page = |tags: &[&str]| Answer::of(200, json!({"name": "app", "tags": tags}).to_string());
         match asked.path.as_str() {
             "/v2/app/tags/list?n=1000" => page(&["0.1.0", "0.2.0"]).with("link", "</v2/app/tags/list?n=1000&last=0.2.0>; rel=\"next\""),
-            "/v2/app/tags/list?n=1000&last=0.2.0" => page(&["1.0.0", "1.5.0"]).with("link", "</v2/app/tags/list?n=1000&last=1.5.0>; rel=\"next\""),
+            "/v2/app/tags/list?n=1000&last=0.2.0" => {
+                page(&["1.0.0", "1.5.0"]).with("link", "</v2/app/tags/list?n=1000&last=1.5.0>; rel=\"next\"")
+            }
             "/v2/app/tags/list?n=1000&last=1.5.0" => page(&["1.4.0", "not-a-version"]),
             path if path.starts_with("/v2/app/manifests/") => {
                 Answer::of(200, manifest.clone()).with("content-type", media_type::MANIFEST).with("docker-content-digest", content.clone())
@@ -204,11 +210,15 @@ fn tags_are_read_page_by_page_and_a_token_stays_with_its_registry() {
     house.apply(&all);
     let newest = revision(&house, "paged");
     assert!(newest.starts_with("1.5.0@sha256:"), "the newest stands on the second of three pages: {newest}");
-    let pages = cloud.asked().iter().filter(|asked| asked.path.contains("tags/list") && asked.headers.contains_key("authorization")).count();
+    let pages =
+        cloud.asked().iter().filter(|asked| asked.path.contains("tags/list") && asked.headers.contains_key("authorization")).count();
     assert!(pages >= 3, "{pages} pages were read");
     let fetched = storage.asked();
     assert!(fetched.iter().any(|asked| asked.path.contains("/blobs/")), "the layer came from the storage");
-    assert!(fetched.iter().all(|asked| !asked.headers.contains_key("authorization")), "the storage got a token that is none of its business");
+    assert!(
+        fetched.iter().all(|asked| !asked.headers.contains_key("authorization")),
+        "the storage got a token that is none of its business"
+    );
     // The same content for another one: it is at hand.
     house.apply(&repository("again", &format!("{}/app", cloud.address), "ref: {tag: 1.5.0}, secretRef: {name: cloud}"));
     assert!(revision(&house, "again").starts_with("1.5.0@sha256:"));

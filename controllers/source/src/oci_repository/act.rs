@@ -71,7 +71,14 @@ fn pull_failed(this: &OCIRepository, why: &str) -> Problem {
 }
 
 /// Makes the artifact: of the layer, or of what was made of it before.
-async fn make(beats: &Beats, this: &OCIRepository, key: &NamespacedName, seen: &Seen, found: &Found, now: Time) -> Result<Written, Problem> {
+async fn make(
+    beats: &Beats,
+    this: &OCIRepository,
+    key: &NamespacedName,
+    seen: &Seen,
+    found: &Found,
+    now: Time,
+) -> Result<Written, Problem> {
     let Some(registry) = &seen.registry else { return Err(Problem::plain("Internal", "pulling without a registry")) };
     let manifest = registry.manifest(&found.reference, &found.digest).await.map_err(|e| pull_failed(this, &e.to_string()))?;
     let layer_failed = |why: String| {
@@ -131,8 +138,9 @@ async fn write(
                     let message = format!("failed to extract layer contents from artifact '{url}': {}", chain(&e));
                     Problem::of(FETCH_FAILED, "OCIArtifactLayerOperationFailed", message)
                 })?;
-                let rules = ignore::Rules::load(&tree, ignore.as_deref())
-                    .map_err(|e| Problem::plain("SourceIgnoreError", format!("failed to load source ignore patterns from repository: {e}")))?;
+                let rules = ignore::Rules::load(&tree, ignore.as_deref()).map_err(|e| {
+                    Problem::plain("SourceIgnoreError", format!("failed to load source ignore patterns from repository: {e}"))
+                })?;
                 store.write(&path, |out| archive::write(&tree, &|path, kind| !rules.excludes(path, kind), out).map(drop))
             }
         };
