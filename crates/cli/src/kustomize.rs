@@ -126,6 +126,7 @@ fn build(args: &BuildArgs) -> Result<Build, String> {
         managed_by: args.enable_managedby_label.then(|| defaults.managed_by_value.clone()),
         absolute_paths: true,
         note_files: false,
+        note_transformers: args.explain.is_some(),
         charts: args.enable_helm.then_some(&charts as &dyn Charts),
         ..defaults
     };
@@ -208,11 +209,13 @@ fn explain(build: &Build, which: &str) -> Result<(), String> {
         let namespace = resource.namespace();
         out.push_str(&if namespace.is_empty() { format!(" {}\n", resource.name()) } else { format!(" {namespace}/{}\n", resource.name()) });
         let touches = resource.explain();
-        let width = touches.iter().map(|touch| touch.path.len()).max().unwrap_or(0).clamp(6, 60);
+        let width = touches.iter().map(|touch| touch.path.len()).max().unwrap_or(0).clamp(10, 60);
         for touch in &touches {
             let path = if touch.path.is_empty() { "object" } else { &touch.path };
-            let line = if touch.line == 0 { String::new() } else { format!(":{}", touch.line) };
-            out.push_str(&format!("  {path:width$}  {}{line}\n", from_here(&touch.source)));
+            out.push_str(&format!("  {path:width$}  {}\n", from_here(&touch.to_string())));
+        }
+        for touch in resource.transformers() {
+            out.push_str(&format!("  {:width$}  {}\n", "changed by", from_here(&touch.to_string())));
         }
     }
     io::stdout().lock().write_all(out.as_bytes()).map_err(|error| format!("cannot write: {error}"))

@@ -74,6 +74,8 @@ pub struct Options<'a> {
     pub absolute_paths: bool,
     /// Note the digest of every file read.
     pub note_files: bool,
+    /// Note which transformers changed each object, for [`Resource::transformers`]; it takes a build several times as long.
+    pub note_transformers: bool,
     pub limits: Limits,
     pub on_read: Option<OnRead<'a>>,
     /// Gets remote files and repositories; without it they are refused.
@@ -93,6 +95,7 @@ impl Default for Options<'_> {
             extend_schema: false,
             absolute_paths: false,
             note_files: true,
+            note_transformers: false,
             limits: Limits::default(),
             on_read: None,
             fetch: None,
@@ -122,6 +125,7 @@ pub struct Build {
 pub struct Resource {
     node: yaml::Node,
     cluster_scoped: bool,
+    changed_by: Vec<yaml::Place>,
     sources: Arc<Vec<String>>,
 }
 
@@ -142,8 +146,12 @@ pub(crate) fn run(tree: &dyn Tree, path: &str, options: &Options<'_>, prepare: O
     let scopes = context.scopes();
     let (files_read, sources, warnings) = context.finish();
     let sources = Arc::new(sources);
-    let resource =
-        |object: Object| Resource { cluster_scoped: scopes.is_cluster_scoped(&object.gvk()), node: object.node, sources: sources.clone() };
+    let resource = |object: Object| Resource {
+        cluster_scoped: scopes.is_cluster_scoped(&object.gvk()),
+        node: object.node,
+        changed_by: object.changes.places,
+        sources: sources.clone(),
+    };
     let resources = result?.into_iter().map(resource).collect();
     Ok(Build { resources, files_read, warnings })
 }
@@ -167,10 +175,19 @@ fn build_in(context: &Context<'_>, dir: &str, prepare: Option<Prepare<'_>>) -> R
     let run = target.run("the build");
     let config = gathered.config();
     let Gathered { mut objects, vars, .. } = gathered;
+    let note = |objects: &mut Objects, field: &str| {
+        if context.options.note_transformers {
+            let place = target.run(field).place;
+            objects.list.iter_mut().for_each(|object| object.note_change(Some(place)));
+        }
+    };
     generate::add_hashes(&run, &mut objects.list)?;
+    note(&mut objects, "hashes of generated objects");
     objects.touch();
     references::fix(&run, &mut objects, &config.references)?;
-    vars::resolve(&run, &mut objects, &vars, &config.var_references)?;
+    note(&mut objects, "name references");
+    vars::resolve(&target.run("vars"), &mut objects, &vars, &config.var_references)?;
+    note(&mut objects, "vars");
     objects.list.retain(|object| object.annotation("config.kubernetes.io/local-config").is_none_or(|value| value == "false"));
     sort(context, &mut objects, target.kustomization().sort_options.as_ref())?;
     let wants = |word: &str| metadata.iter().any(|entry| entry == word);
@@ -290,6 +307,11 @@ impl Resource {
 
     fn write_yaml(&self, out: &mut String) -> Result<()> {
         yaml::emit_node(&self.node, out).map_err(|error| self.fail(error))
+    }
+
+    /// The transformers that changed the object, in their order; none unless [`Options::note_transformers`] asks for them.
+    pub fn transformers(&self) -> Vec<Touch> {
+        self.changed_by.iter().map(|place| explain::touch(String::new(), *place, &self.sources)).collect()
     }
 
     /// Where each part of the object came from.

@@ -7,6 +7,7 @@ use crate::{
     kustomization::{HelmChart, HelmGlobals},
     load::Root,
     object::Object,
+    ops,
     read,
     remote::without_credentials,
     strategic,
@@ -95,10 +96,24 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, globals: &HelmGlobals, ch
         text.map_err(|message| Error::Hook { place: context.place_of(run.place), message: format!("chart {}: {message}", chart.name) })?;
     context.budget.read(text.len())?;
     let mut objects = read::objects(context, &text, &directory)?;
+    let templates = templates(&text);
+    let above = directory.strip_suffix(chart.name.as_str()).unwrap_or("");
     for object in &mut objects {
         object.helm_generated = true;
+        // The line is one of what was rendered; which template it was says more.
+        let before = templates.partition_point(|(line, _)| *line <= object.node.place.line);
+        if let Some((_, template)) = before.checked_sub(1).and_then(|at| templates.get(at)) {
+            let source = context.source(&root.label(&format!("{above}{template}")));
+            ops::stamp(&mut object.node, yaml::Place { source, line: 0 });
+        }
     }
     Ok(objects)
+}
+
+/// The templates of a rendered text, each with the line from which on it is meant; Helm writes them above their documents.
+fn templates(text: &str) -> Vec<(u32, &str)> {
+    let comments = text.lines().zip(1..).filter_map(|(line, number)| Some((number, line.strip_prefix("# Source: ")?)));
+    comments.collect()
 }
 
 /// The values of the file, merged with those that stand in the kustomization, and those of further files.

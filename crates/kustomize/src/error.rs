@@ -12,7 +12,11 @@ impl fmt::Display for Place {
         match (self.file.is_empty(), self.line) {
             (true, _) => out.write_str("the kustomization"),
             (false, 0) => out.write_str(&self.file),
-            (false, line) => write!(out, "{} line {line}", self.file),
+            (false, line) => match self.file.rsplit_once(": ") {
+                // A field of a kustomization file.
+                Some((file, field)) => write!(out, "{file} line {line}: {field}"),
+                None => write!(out, "{} line {line}", self.file),
+            },
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use yaml::{Data, Node, Place};
 
 /// One part of an object that came from one place.
@@ -5,10 +6,22 @@ use yaml::{Data, Node, Place};
 pub struct Touch {
     /// The path of the part: `spec.template.spec.containers[0].image`; empty for the whole object.
     pub path: String,
-    /// The file, or the file and field of the transformer, that gave it.
-    pub source: String,
-    /// The line in the file, from one; 0 for what a transformer set.
+    /// The file that gave it, or that asks for the transformer that did.
+    pub file: String,
+    /// The line in the file, from one; 0 where it is not known.
     pub line: u32,
+    /// The field of the kustomization, or the kind of plugin, that set it; empty for what stands in the file itself.
+    pub by: String,
+}
+
+impl fmt::Display for Touch {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(out, ":{}", self.line)?;
+        }
+        if self.by.is_empty() { Ok(()) } else { write!(out, " {}", self.by) }
+    }
 }
 
 /// The object, then every part whose source is another than that of the part around it.
@@ -18,8 +31,10 @@ pub(crate) fn touches(node: &Node, sources: &[String]) -> Vec<Touch> {
     found
 }
 
-fn touch(path: String, place: Place, sources: &[String]) -> Touch {
-    Touch { path, source: sources.get(place.source as usize).cloned().unwrap_or_default(), line: place.line }
+pub(crate) fn touch(path: String, place: Place, sources: &[String]) -> Touch {
+    let source = sources.get(place.source as usize).map_or("", String::as_str);
+    let (file, by) = source.rsplit_once(": ").unwrap_or((source, ""));
+    Touch { path, file: file.to_owned(), line: place.line, by: by.to_owned() }
 }
 
 fn walk(node: &Node, path: &mut String, sources: &[String], found: &mut Vec<Touch>) {

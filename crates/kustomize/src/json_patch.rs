@@ -20,6 +20,8 @@ struct Operation {
     path: Option<String>,
     from: Option<String>,
     value: Option<Node>,
+    /// Where it stands in the text, from zero.
+    line: u32,
 }
 
 /// More operations than this are an error.
@@ -34,7 +36,14 @@ impl Patch {
         } else {
             yaml::to_json(text, Dialect::Sigs).map_err(|error| error.to_string())?
         };
-        Self::from_json(&value)
+        let mut patch = Self::from_json(&value)?;
+        // The values are read as Go reads them, which tells no lines.
+        if let Ok(Some(list)) = yaml::node(text, Dialect::Sigs, yaml::Limits::default(), 0) {
+            for (operation, node) in patch.operations.iter_mut().zip(list.as_list().into_iter().flatten()) {
+                operation.line = node.place.line.saturating_sub(1);
+            }
+        }
+        Ok(patch)
     }
 
     pub fn from_json(value: &Value) -> std::result::Result<Self, String> {
@@ -54,7 +63,7 @@ impl Patch {
             if matches!(op.as_str(), "add" | "replace") && !map.contains_key("value") {
                 return Err(format!("operation \"{op}\" of the JSON patch has no value"));
             }
-            operations.push(Operation { op, path: text("path"), from: text("from"), value: map.get("value").map(yaml::from_json) });
+            operations.push(Operation { op, path: text("path"), from: text("from"), value: map.get("value").map(yaml::from_json), line: 0 });
         }
         Ok(Self { operations })
     }
@@ -63,7 +72,7 @@ impl Patch {
         self.operations.is_empty()
     }
 
-    /// Applies the patch to an object. As in kustomize the object goes through JSON: numbers become floats and come back.
+    /// Applies the patch, whose text begins at a place, to an object. As in kustomize the object goes through JSON: numbers become floats and come back.
     pub fn apply(&self, node: &mut Node, place: Place, budget: &Budget) -> Result<()> {
         for operation in &self.operations {
             budget.spend(1)?;
@@ -81,6 +90,7 @@ impl Patch {
             operation.path.as_deref().ok_or_else(|| problem(format!("operation \"{}\" of the JSON patch has no path", operation.op)))?;
         let fail = |why: String| problem(format!("JSON patch: {} {path}: {why}", operation.op));
         let depth = path.matches('/').count();
+        let place = Place { line: place.line + operation.line, ..place };
         let value = || {
             let mut value = operation.value.clone().unwrap_or_else(Node::null);
             budget.place(&value, depth)?;

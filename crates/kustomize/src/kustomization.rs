@@ -1,6 +1,7 @@
 use crate::{
     decode::{Decode, Mode, Record, record},
     error::{Result, problem},
+    lines::Lines,
     select::SelectorText,
 };
 use serde_json::Value;
@@ -309,16 +310,18 @@ impl GeneratorOptions {
 
 impl Kustomization {
     /// Reads a kustomization file, and says whether it has a list or a map, be it empty: such a file is not empty. Errors name no file yet.
-    pub fn parse(text: &str) -> Result<(Self, bool)> {
-        let value =
-            yaml::to_json(text, yaml::Dialect::Sigs).map_err(|source| crate::Error::Yaml { place: crate::Place::default(), source })?;
+    pub fn parse(text: &str) -> Result<(Self, bool, Lines)> {
+        let in_text = |source| crate::Error::Yaml { place: crate::Place::default(), source };
+        let document = yaml::first(text, yaml::Dialect::Sigs).map_err(in_text)?;
+        let value = document.as_ref().map_or(Ok(Value::Null), yaml::Document::to_json).map_err(in_text)?;
+        let lines = document.map_or_else(Lines::default, |document| Lines::of(&document.root));
         let lists = |map: &serde_json::Map<String, Value>| {
             map.iter().any(|(key, value)| {
                 (value.is_array() || value.is_object()) && !matches!(key.to_lowercase().as_str(), "bases" | "imagetags")
             })
         };
         let wrote_lists = value.as_object().is_some_and(lists);
-        Ok((Self::decode(&value, "", Mode::FILE)?, wrote_lists))
+        Ok((Self::decode(&value, "", Mode::FILE)?, wrote_lists, lines))
     }
 
     pub fn is_component(&self) -> bool {

@@ -30,6 +30,7 @@ mod id;
 mod json;
 mod json_patch;
 mod kustomization;
+mod lines;
 mod load;
 mod metadata;
 mod object;

@@ -6,6 +6,7 @@ use crate::{
 use smol_str::SmolStr;
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     sync::Arc,
 };
 use yaml::{Data, Node, Place};
@@ -58,6 +59,15 @@ pub(crate) struct Object {
     pub vars: Vec<String>,
     pub origin: Option<Arc<Origin>>,
     pub transformations: Vec<Arc<Origin>>,
+    /// Which transformers changed it, where that is noted.
+    pub changes: Changes,
+}
+
+/// The places of the transformers that changed an object, and how it looked at last.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changes {
+    look: u64,
+    pub places: Vec<Place>,
 }
 
 impl Object {
@@ -76,6 +86,7 @@ impl Object {
             vars: Vec::new(),
             origin: None,
             transformations: Vec::new(),
+            changes: Changes::default(),
         };
         object.take_build_annotations();
         object
@@ -165,6 +176,17 @@ impl Object {
         self.former.push(Former { namespace: id.effective_namespace(scopes), name: id.name, kind: id.gvk.kind });
     }
 
+    /// Notes how it looks, and which transformer made it look so if it did otherwise before.
+    pub fn note_change(&mut self, by: Option<Place>) {
+        let mut text = String::new();
+        // What cannot be printed ends the build later.
+        let look = yaml::emit_node(&self.node, &mut text).map_or(0, |()| BuildHasherDefault::<DefaultHasher>::default().hash_one(&text));
+        if let Some(place) = by.filter(|_| look != self.changes.look) {
+            self.changes.places.push(place);
+        }
+        self.changes.look = look;
+    }
+
     /// Makes the map of annotations where there is none. kustomize keeps the history of an object in it, so that patches find it; empty ones
     /// are dropped at the end.
     pub fn annotate(&mut self) {
@@ -236,6 +258,7 @@ impl Object {
         self.needs_hash = self.needs_hash && other.needs_hash;
         self.behavior = other.behavior;
         self.vars = other.vars.clone();
+        self.changes.places.clone_from(&other.changes.places);
         if self.transformations.is_empty() {
             self.transformations = other.transformations.clone();
         }

@@ -20,40 +20,49 @@ enum Content {
     Nothing,
 }
 
-/// The text of a patch and the file that errors name.
-fn text_of(run: &Run<'_, '_>, root: &Root, path: &str, inline: &str) -> Result<(String, String)> {
-    if path.is_empty() {
-        return Ok((run.context.place_of(run.place).file, inline.to_owned()));
-    }
-    let (file, text) = root.read_text(run.context, path, Use::Patch)?;
-    Ok((file, text.into_owned()))
+/// The text of a patch, the file that errors name, and the line of it at which the text begins.
+struct Text {
+    file: String,
+    text: String,
+    first_line: u32,
 }
 
-/// Applies one entry of `patches`.
-pub(crate) fn apply(run: &Run<'_, '_>, root: &Root, objects: &mut Objects, patch: &Patch) -> Result<()> {
+/// Takes a text that stands in a kustomization, at a line if that is known, or reads a file.
+fn text_of(run: &Run<'_, '_>, root: &Root, path: &str, inline: &str, line: u32) -> Result<Text> {
+    if path.is_empty() {
+        return Ok(Text { file: run.context.place_of(run.place).file, text: inline.to_owned(), first_line: line.max(1) });
+    }
+    let (file, text) = root.read_text(run.context, path, Use::Patch)?;
+    Ok(Text { file, text: text.into_owned(), first_line: 1 })
+}
+
+/// Applies one entry of `patches`; `line` is where its text begins in the kustomization, if that is known.
+pub(crate) fn apply(run: &Run<'_, '_>, root: &Root, objects: &mut Objects, patch: &Patch, line: u32) -> Result<()> {
     let inline = patch.patch.trim();
     match (inline.is_empty(), patch.path.is_empty()) {
         (true, true) => return Err(problem("a patch needs one of patch and path")),
         (false, false) => return Err(problem("a patch can have one of patch and path, not both")),
         _ => {}
     }
-    let (file, text) = text_of(run, root, &patch.path, inline)?;
-    let place = yaml::Place { source: run.context.source(&file), line: 0 };
-    match content(run, &file, &text, patch.options.as_ref())? {
+    let text = text_of(run, root, &patch.path, inline, line)?;
+    let file = &text.file;
+    let place = yaml::Place { source: run.context.source(file), line: text.first_line };
+    match content(run, &text, patch.options.as_ref())? {
         Content::Nothing => Ok(()),
         Content::Strategic(patches) => match &patch.target {
-            Some(target) => apply_to_target(run, objects, patches, target, &file),
+            Some(target) => apply_to_target(run, objects, patches, target, file),
             None => patches.into_iter().try_for_each(|patch| apply_to_its_id(run, objects, patch)),
         },
         Content::Json(patch_json) => {
-            let target = patch.target.as_ref().ok_or_else(|| Error::invalid(&file, "a JSON patch needs a target"))?;
+            let target = patch.target.as_ref().ok_or_else(|| Error::invalid(file, "a JSON patch needs a target"))?;
             apply_json(run, objects, &patch_json, target, place, true)
         }
     }
 }
 
-fn content(run: &Run<'_, '_>, file: &str, text: &str, options: Option<&PatchOptions>) -> Result<Content> {
-    let strategic = read::objects(run.context, text, file);
+fn content(run: &Run<'_, '_>, text: &Text, options: Option<&PatchOptions>) -> Result<Content> {
+    let strategic = read::objects_from(run.context, &text.text, &text.file, text.first_line);
+    let Text { file, text, .. } = text;
     let json = json_patch::Patch::parse(text);
     match (strategic, json) {
         (Ok(objects), Ok(json)) if !objects.is_empty() && !json.is_empty() => {
@@ -232,11 +241,19 @@ fn apply_json(
 }
 
 /// Applies `patchesStrategicMerge`: each entry is a file, or the patch itself.
-pub(crate) fn apply_strategic(run: &Run<'_, '_>, root: &Root, objects: &mut Objects, entries: &[String], inline: &str) -> Result<()> {
+/// `line_of` tells the line of an entry's text, `inline` is one more text with its line.
+pub(crate) fn apply_strategic(
+    run: &Run<'_, '_>,
+    root: &Root,
+    objects: &mut Objects,
+    entries: &[String],
+    line_of: &dyn Fn(usize) -> u32,
+    inline: Option<(&str, u32)>,
+) -> Result<()> {
     let mut patches = Vec::new();
     let file = run.context.place_of(run.place).file;
-    for entry in entries {
-        match read::objects(run.context, entry, &file) {
+    for (at, entry) in entries.iter().enumerate() {
+        match read::objects_from(run.context, entry, &file, line_of(at)) {
             Ok(found) => patches.extend(found),
             Err(error) if entry.contains('\n') => return Err(error),
             Err(_) => {
@@ -245,8 +262,8 @@ pub(crate) fn apply_strategic(run: &Run<'_, '_>, root: &Root, objects: &mut Obje
             }
         }
     }
-    if !inline.is_empty() {
-        patches.extend(read::objects(run.context, inline, &file)?);
+    if let Some((text, line)) = inline.filter(|(text, _)| !text.is_empty()) {
+        patches.extend(read::objects_from(run.context, text, &file, line)?);
     }
     if patches.is_empty() {
         return Err(problem("the patch is empty"));
@@ -273,6 +290,7 @@ pub(crate) fn apply_json6902(
     path: &str,
     operations: &str,
     target: Option<&SelectorText>,
+    line: u32,
 ) -> Result<()> {
     let target = target.ok_or_else(|| problem("a JSON patch needs a target"))?;
     if target.name.is_empty() {
@@ -283,11 +301,11 @@ pub(crate) fn apply_json6902(
         (false, false) => return Err(problem("a JSON patch can have one of path and patch, not both")),
         _ => {}
     }
-    let (file, text) = text_of(run, root, path, operations)?;
+    let Text { file, text, first_line } = text_of(run, root, path, operations, line)?;
     let patch = json_patch::Patch::parse(&text).map_err(|why| Error::invalid(&file, why))?;
     if patch.is_empty() {
         return Err(Error::invalid(&file, "the patch is empty"));
     }
-    let place = yaml::Place { source: run.context.source(&file), line: 0 };
+    let place = yaml::Place { source: run.context.source(&file), line: first_line };
     apply_json(run, objects, &patch, target, place, false)
 }

@@ -12,6 +12,7 @@ use crate::{
     kustomization::{
         Field, GeneratorArgs, GeneratorOptions, Image, Metadata, Pairs, Patch, PatchOptions, ReplacementField, Replica, SecretArgs,
     },
+    lines::text_line,
     load::Root,
     object::{Object, Objects},
     ops, patches, read, replacements,
@@ -207,11 +208,15 @@ record! {
     }
 }
 
+/// What a plugin runs with: what it makes came from its configuration.
+pub(crate) fn run_of<'c, 't>(run: &Run<'c, 't>, plugin: &Object) -> Run<'c, 't> {
+    let configured = run.context.place_of(plugin.node.place);
+    let place = run.context.field_place(&configured.file, plugin.kind());
+    Run { context: run.context, place: yaml::Place { line: configured.line, ..place } }
+}
+
 /// Runs a transformer plugin.
 pub(crate) fn transform(run: &Run<'_, '_>, root: &Root, plugin: &Object, objects: &mut Objects) -> Result<()> {
-    let file = run.context.place_of(plugin.node.place).file;
-    let place = run.context.field_place(&file, plugin.kind());
-    let run = &Run { context: run.context, place };
     match builtin_kind(plugin)?.as_str() {
         "LabelTransformer" => {
             let with: PairsPlugin = decode(plugin)?;
@@ -253,15 +258,15 @@ pub(crate) fn transform(run: &Run<'_, '_>, root: &Root, plugin: &Object, objects
         "PatchTransformer" => {
             let with: PatchPlugin = decode(plugin)?;
             let patch = Patch { path: with.path, patch: with.patch, target: with.target, options: with.options };
-            patches::apply(run, root, objects, &patch)
+            patches::apply(run, root, objects, &patch, text_line(&plugin.node, "patch"))
         }
         "PatchJson6902Transformer" => {
             let with: JsonPatchPlugin = decode(plugin)?;
-            patches::apply_json6902(run, root, objects, &with.path, &with.json_op, with.target.as_ref())
+            patches::apply_json6902(run, root, objects, &with.path, &with.json_op, with.target.as_ref(), text_line(&plugin.node, "jsonOp"))
         }
         "PatchStrategicMergeTransformer" => {
             let with: StrategicPlugin = decode(plugin)?;
-            patches::apply_strategic(run, root, objects, &with.paths, &with.patches)
+            patches::apply_strategic(run, root, objects, &with.paths, &|_| 0, Some((&with.patches, text_line(&plugin.node, "patches"))))
         }
         "ReplacementTransformer" => {
             let with: ReplacementPlugin = decode(plugin)?;

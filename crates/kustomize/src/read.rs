@@ -10,19 +10,25 @@ use yaml::{Data, Dialect, Node};
 
 /// Reads the objects of a text: several documents, lists unrolled. `file` is where errors say it stands.
 pub(crate) fn objects(context: &Context<'_>, text: &str, file: &str) -> Result<Vec<Object>> {
-    Ok(nodes(context, text, file)?.into_iter().map(Object::new).collect())
+    objects_from(context, text, file, 1)
 }
 
-fn nodes(context: &Context<'_>, text: &str, file: &str) -> Result<Vec<Node>> {
+/// The same of a text that begins at a line of a file.
+pub(crate) fn objects_from(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Result<Vec<Object>> {
+    Ok(nodes(context, text, file, first_line)?.into_iter().map(Object::new).collect())
+}
+
+fn nodes(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Result<Vec<Node>> {
+    let before = first_line.saturating_sub(1);
     let source = context.source(file);
     let chunks = split(text).map_err(|(line, separator)| Error::Invalid {
-        place: Place { file: file.to_owned(), line },
+        place: Place { file: file.to_owned(), line: line + before },
         problem: format!("\"{separator}\" is no document separator; after --- only a comment may follow"),
     })?;
     let single = chunks.len() == 1;
     let mut found = Vec::new();
     for (line, chunk) in chunks {
-        let node = yaml::first_document(&chunk, Dialect::Kyaml, yaml::Limits::default(), source, line)
+        let node = yaml::first_document(&chunk, Dialect::Kyaml, yaml::Limits::default(), source, line + before)
             .map_err(|source| Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source })?;
         let Some(mut node) = node.filter(|node| !node.is_null()) else { continue };
         if single

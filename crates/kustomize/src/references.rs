@@ -10,7 +10,7 @@ use crate::{
 };
 use smol_str::SmolStr;
 use std::collections::{BTreeSet, HashMap};
-use yaml::{Data, Node};
+use yaml::{Data, Node, Place};
 
 /// What of an object matters to those that refer to it.
 struct Target {
@@ -21,6 +21,8 @@ struct Target {
     former: Vec<Id>,
     prefixes: Vec<SmolStr>,
     suffixes: Vec<SmolStr>,
+    /// Where its name came from: that is where what refers to it has the name from.
+    place: Place,
 }
 
 struct Resolver<'a> {
@@ -51,6 +53,7 @@ pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Refere
                 former: object.former_ids().collect(),
                 prefixes: object.prefixes.clone(),
                 suffixes: object.suffixes.clone(),
+                place: object.node.at_path(&["metadata", "name"]).map_or(object.node.place, |name| name.place),
                 id,
             }
         })
@@ -143,14 +146,13 @@ impl Resolver<'_> {
         if referral.id.name == old {
             return Ok(());
         }
-        ops::set_text(node, &referral.id.name, node.place)
+        ops::set_text(node, &referral.id.name, referral.place)
     }
 
     /// A map with `name`, and perhaps `namespace`: both are set.
     fn set_map(&self, node: &mut Node) -> Result<()> {
         let Some(old) = node.get("name") else { return Err(problem("a reference must be a name or a map with a name; this map has none")) };
         let old = old.text().unwrap_or("").to_owned();
-        let place = node.place;
         let namespace = node.get("namespace").map(|namespace| SmolStr::from(namespace.text().unwrap_or("")));
         // Objects that came from the namespace are preferred to those that are in it now.
         let by_original = namespace.as_ref().is_some_and(|namespace| {
@@ -167,7 +169,7 @@ impl Resolver<'_> {
         if referral.id.name == old && referral.id.namespace.is_empty() {
             return Ok(());
         }
-        let (name, namespace) = (referral.id.name.clone(), referral.id.namespace.clone());
+        let (name, namespace, place) = (referral.id.name.clone(), referral.id.namespace.clone(), referral.place);
         ops::set_field_text(node, "name", &name, place);
         if !namespace.is_empty() {
             ops::set_field_text(node, "namespace", &namespace, place);

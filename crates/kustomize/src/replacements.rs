@@ -48,7 +48,11 @@ pub(crate) fn load(run: &Run<'_, '_>, root: &Root, fields: &[ReplacementField]) 
 
 /// Carries out replacements, each from one source to its targets.
 pub(crate) fn apply(run: &Run<'_, '_>, objects: &mut Objects, replacements: &[(String, Replacement)]) -> Result<()> {
+    let own = run.context.place_of(run.place).file;
     for (file, replacement) in replacements {
+        // A value of a file of its own came from there.
+        let place = if *file == own { run.place } else { yaml::Place { source: run.context.source(file), line: 0 } };
+        let run = &Run { context: run.context, place };
         let result = apply_one(run, objects, replacement);
         result.map_err(|error| error.or_in(file))?;
     }

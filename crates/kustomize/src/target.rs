@@ -7,6 +7,7 @@ use crate::{
     generate,
     id::{Gvk, Scopes},
     kustomization::{FILE_NAMES, Field, GeneratorOptions, Kustomization, Var},
+    lines::Lines,
     load::{Context, Root},
     metadata::{Origin, Plugin},
     object::{Behavior, Object, Objects},
@@ -51,7 +52,10 @@ impl Gathered {
     fn append(&mut self, context: &Context<'_>, objects: Vec<Object>) -> Result<()> {
         let scopes = context.scopes();
         context.budget.objects(self.objects.list.len() + objects.len())?;
-        for object in objects {
+        for mut object in objects {
+            if context.options.note_transformers {
+                object.note_change(None);
+            }
             if let Err((at, object)) = self.objects.append(object, &scopes) {
                 let (first, second) = (context.place_of(self.objects.list[at].node.place), context.place_of(object.node.place));
                 return Err(Error::Object {
@@ -88,6 +92,9 @@ impl Gathered {
                 object.origin = old.origin.clone();
             }
         }
+        if context.options.note_transformers {
+            object.note_change(Some(object.node.place));
+        }
         self.objects.list[at] = object;
         self.objects.touch();
         Ok(())
@@ -100,6 +107,7 @@ pub(crate) struct Target<'c, 't> {
     root: Root,
     /// The kustomization file.
     file: String,
+    lines: Lines,
     kustomization: Kustomization,
     /// Where it stands as seen from the first one, when origins are wanted.
     origin: Option<Origin>,
@@ -127,13 +135,13 @@ impl<'c, 't> Target<'c, 't> {
     /// Reads the kustomization of a directory.
     pub fn load(context: &'c Context<'t>, root: Root) -> Result<Self> {
         let (file, text) = find_file(context, &root)?;
-        let kustomization = parse(context, &file, &text)?;
-        Ok(Self { context, root, file, kustomization, origin: None })
+        let (kustomization, lines) = parse(context, &file, &text)?;
+        Ok(Self { context, root, file, lines, kustomization, origin: None })
     }
 
     /// Takes a kustomization that stands in no file.
     pub fn with(context: &'c Context<'t>, root: Root, file: String, kustomization: Kustomization) -> Self {
-        Self { context, root, file, kustomization, origin: None }
+        Self { context, root, file, lines: Lines::default(), kustomization, origin: None }
     }
 
     pub fn kustomization(&self) -> &Kustomization {
@@ -144,8 +152,19 @@ impl<'c, 't> Target<'c, 't> {
         self.origin = Some(Origin::default());
     }
 
+    /// What a transformer runs with that a field asks for.
     pub fn run(&self, field: &str) -> Run<'c, 't> {
-        Run { context: self.context, place: self.context.field_place(&self.file, field) }
+        self.run_at(field, self.lines.of_field(field, None))
+    }
+
+    /// The same for an element of a field.
+    fn run_element(&self, field: &str, at: usize) -> Run<'c, 't> {
+        self.run_at(field, self.lines.of_field(field, Some(at)))
+    }
+
+    fn run_at(&self, name: &str, line: u32) -> Run<'c, 't> {
+        let place = self.context.field_place(&self.file, name);
+        Run { context: self.context, place: yaml::Place { line, ..place } }
     }
 
     fn in_file(&self, error: Error) -> Error {
@@ -306,17 +325,17 @@ impl<'c, 't> Target<'c, 't> {
     fn run_generators(&self, into: &mut Gathered) -> Result<()> {
         let kustomization = &self.kustomization;
         let global = kustomization.generator_options.as_ref();
-        let run = self.run("configMapGenerator");
         let origin = self.builtin_origin("ConfigMapGenerator");
-        for args in &kustomization.config_map_generator {
+        for (at, args) in kustomization.config_map_generator.iter().enumerate() {
+            let run = self.run_element("configMapGenerator", at);
             let options = GeneratorOptions::merged(args.options.as_ref(), global);
             let mut object = generate::generate(&run, &self.root, generate::Kind::ConfigMap, args, "", &options)?;
             object.origin = origin.clone();
             into.absorb(self.context, object)?;
         }
-        let run = self.run("secretGenerator");
         let origin = self.builtin_origin("SecretGenerator");
-        for secret in &kustomization.secret_generator {
+        for (at, secret) in kustomization.secret_generator.iter().enumerate() {
+            let run = self.run_element("secretGenerator", at);
             let options = GeneratorOptions::merged(secret.args.options.as_ref(), global);
             let mut object = generate::generate(&run, &self.root, generate::Kind::Secret, &secret.args, &secret.secret_type, &options)?;
             object.origin = origin.clone();
@@ -338,6 +357,7 @@ impl<'c, 't> Target<'c, 't> {
         let run = self.run("generators");
         for plugin in self.plugins(&kustomization.generators, "generators")? {
             let origin = plugin_origin(&plugin);
+            let run = plugins::run_of(&run, &plugin);
             for mut object in plugins::generate(&run, &self.root, &plugin).map_err(|error| self.of_plugin(&plugin, error))? {
                 if object.origin.is_none() {
                     object.origin = origin.clone();
@@ -356,8 +376,8 @@ impl<'c, 't> Target<'c, 't> {
     fn plugins(&self, entries: &[String], field: &str) -> Result<Vec<Object>> {
         let mut gathered = Gathered::default();
         let mut paths = Vec::new();
-        for entry in entries {
-            match read::objects(self.context, entry, &format!("{}: {field}", self.file)) {
+        for (at, entry) in entries.iter().enumerate() {
+            match read::objects_from(self.context, entry, &format!("{}: {field}", self.file), self.lines.of_text(field, at)) {
                 Ok(mut objects) => {
                     if let Some(origin) = &self.origin {
                         let file = self.file.rsplit('/').next().unwrap_or(&self.file);
@@ -377,7 +397,10 @@ impl<'c, 't> Target<'c, 't> {
     // --- transformers -----------------------------------------------------------------------------------------------
 
     /// Notes on every object that a transformer ran.
-    fn note(&self, into: &mut Gathered, origin: Option<Arc<Origin>>) {
+    fn note(&self, into: &mut Gathered, run: &Run<'_, '_>, origin: Option<Arc<Origin>>) {
+        if self.context.options.note_transformers {
+            into.objects.list.iter_mut().for_each(|object| object.note_change(Some(run.place)));
+        }
         if let Some(origin) = origin {
             for object in &mut into.objects.list {
                 if object.origin.is_none() {
@@ -394,62 +417,74 @@ impl<'c, 't> Target<'c, 't> {
         let config = into.config();
         let k = &self.kustomization;
         if let Some(entries) = k.patches_strategic_merge.as_ref().filter(|entries| !entries.is_empty()) {
-            patches::apply_strategic(&self.run("patchesStrategicMerge"), &self.root, &mut into.objects, entries, "")?;
-            self.note(into, self.builtin_origin("PatchStrategicMergeTransformer"));
+            let line_of = |at| self.lines.of_text("patchesStrategicMerge", at);
+            let run = self.run("patchesStrategicMerge");
+            patches::apply_strategic(&run, &self.root, &mut into.objects, entries, &line_of, None)?;
+            self.note(into, &run, self.builtin_origin("PatchStrategicMergeTransformer"));
         }
         for (at, patch) in k.patches.iter().enumerate() {
-            patches::apply(&self.run(&format!("patches[{at}]")), &self.root, &mut into.objects, patch)
+            let run = self.run_at(&format!("patches[{at}]"), self.lines.of_field("patches", Some(at)));
+            patches::apply(&run, &self.root, &mut into.objects, patch, self.lines.of_text("patches", at))
                 .map_err(|error| error.or_in(&format!("{}: patches[{at}]", self.file)))?;
-            self.note(into, self.builtin_origin("PatchTransformer"));
+            self.note(into, &run, self.builtin_origin("PatchTransformer"));
         }
         if !k.namespace.is_empty() {
             let with = Namespacing { namespace: k.namespace.clone(), specs: config.namespace.clone(), ..Namespacing::default() };
-            transform::set_namespace(&self.run("namespace"), &mut into.objects, &with)?;
-            self.note(into, self.builtin_origin("NamespaceTransformer"));
+            let run = self.run("namespace");
+            transform::set_namespace(&run, &mut into.objects, &with)?;
+            self.note(into, &run, self.builtin_origin("NamespaceTransformer"));
         }
         if !k.name_prefix.is_empty() {
-            transform::add_affix(&self.run("namePrefix"), &mut into.objects, Affix::Prefix, &k.name_prefix, &config.name_prefix)?;
-            self.note(into, self.builtin_origin("PrefixTransformer"));
+            let run = self.run("namePrefix");
+            transform::add_affix(&run, &mut into.objects, Affix::Prefix, &k.name_prefix, &config.name_prefix)?;
+            self.note(into, &run, self.builtin_origin("PrefixTransformer"));
         }
         if !k.name_suffix.is_empty() {
-            transform::add_affix(&self.run("nameSuffix"), &mut into.objects, Affix::Suffix, &k.name_suffix, &config.name_suffix)?;
-            self.note(into, self.builtin_origin("SuffixTransformer"));
+            let run = self.run("nameSuffix");
+            transform::add_affix(&run, &mut into.objects, Affix::Suffix, &k.name_suffix, &config.name_suffix)?;
+            self.note(into, &run, self.builtin_origin("SuffixTransformer"));
         }
         self.run_labels(into, &config)?;
         if !k.common_annotations.is_empty() {
-            transform::set_pairs(&self.run("commonAnnotations"), &mut into.objects, &k.common_annotations, &config.common_annotations)?;
-            self.note(into, self.builtin_origin("AnnotationsTransformer"));
+            let run = self.run("commonAnnotations");
+            transform::set_pairs(&run, &mut into.objects, &k.common_annotations, &config.common_annotations)?;
+            self.note(into, &run, self.builtin_origin("AnnotationsTransformer"));
         }
-        for patch in k.patches_json6902.as_deref().unwrap_or_default() {
+        for (at, patch) in k.patches_json6902.as_deref().unwrap_or_default().iter().enumerate() {
+            let run = self.run_element("patchesJson6902", at);
             patches::apply_json6902(
-                &self.run("patchesJson6902"),
+                &run,
                 &self.root,
                 &mut into.objects,
                 &patch.path,
                 &patch.patch,
                 patch.target.as_ref(),
+                self.lines.of_text("patchesJson6902", at),
             )?;
-            self.note(into, self.builtin_origin("PatchJson6902Transformer"));
+            self.note(into, &run, self.builtin_origin("PatchJson6902Transformer"));
         }
-        for replica in &k.replicas {
-            transform::set_replicas(&self.run("replicas"), &mut into.objects, replica, &config.replicas)?;
-            self.note(into, self.builtin_origin("ReplicaCountTransformer"));
+        for (at, replica) in k.replicas.iter().enumerate() {
+            let run = self.run_element("replicas", at);
+            transform::set_replicas(&run, &mut into.objects, replica, &config.replicas)?;
+            self.note(into, &run, self.builtin_origin("ReplicaCountTransformer"));
         }
-        for image in &k.images {
-            transform::set_image(&self.run("images"), &mut into.objects, image, &config.images)?;
-            self.note(into, self.builtin_origin("ImageTagTransformer"));
+        for (at, image) in k.images.iter().enumerate() {
+            let run = self.run_element("images", at);
+            transform::set_image(&run, &mut into.objects, image, &config.images)?;
+            self.note(into, &run, self.builtin_origin("ImageTagTransformer"));
         }
         if !k.replacements.is_empty() {
             let run = self.run("replacements");
             let replacements = replacements::load(&run, &self.root, &k.replacements)?;
             replacements::apply(&run, &mut into.objects, &replacements)?;
-            self.note(into, self.builtin_origin("ReplacementTransformer"));
+            self.note(into, &run, self.builtin_origin("ReplacementTransformer"));
         }
         let run = self.run("transformers");
         for plugin in self.plugins(&k.transformers, "transformers")? {
+            let run = plugins::run_of(&run, &plugin);
             plugins::transform(&run, &self.root, &plugin, &mut into.objects).map_err(|error| self.of_plugin(&plugin, error))?;
             into.objects.touch();
-            self.note(into, plugin_origin(&plugin));
+            self.note(into, &run, plugin_origin(&plugin));
         }
         Ok(())
     }
@@ -459,7 +494,7 @@ impl<'c, 't> Target<'c, 't> {
         if k.labels.is_empty() && k.common_labels.as_ref().is_none_or(BTreeMap::is_empty) {
             return Ok(());
         }
-        for label in &k.labels {
+        for (at, label) in k.labels.iter().enumerate() {
             let mut specs: Vec<FieldSpec> = label.fields.iter().map(spec_of).collect();
             fields::merge_specs(&mut specs, &config.labels)?;
             if label.include_selectors {
@@ -470,13 +505,15 @@ impl<'c, 't> Target<'c, 't> {
                 }
                 fields::merge_specs(&mut specs, &[FieldSpec::new(Gvk::default(), "metadata/labels", true)])?;
             }
-            transform::set_pairs(&self.run("labels"), &mut into.objects, &label.pairs, &specs)?;
-            self.note(into, self.builtin_origin("LabelTransformer"));
+            let run = self.run_element("labels", at);
+            transform::set_pairs(&run, &mut into.objects, &label.pairs, &specs)?;
+            self.note(into, &run, self.builtin_origin("LabelTransformer"));
         }
+        let run = self.run("commonLabels");
         if let Some(pairs) = &k.common_labels {
-            transform::set_pairs(&self.run("commonLabels"), &mut into.objects, pairs, &config.common_labels)?;
+            transform::set_pairs(&run, &mut into.objects, pairs, &config.common_labels)?;
         }
-        self.note(into, self.builtin_origin("LabelTransformer"));
+        self.note(into, &run, self.builtin_origin("LabelTransformer"));
         Ok(())
     }
 
@@ -485,6 +522,7 @@ impl<'c, 't> Target<'c, 't> {
         let run = self.run("validators");
         for plugin in self.plugins(&self.kustomization.validators, "validators")? {
             let before: Vec<yaml::Node> = into.objects.list.iter().map(|object| object.node.clone()).collect();
+            let run = plugins::run_of(&run, &plugin);
             plugins::transform(&run, &self.root, &plugin, &mut into.objects).map_err(|error| self.of_plugin(&plugin, error))?;
             let same = before.len() == into.objects.list.len()
                 && before.iter().zip(&into.objects.list).all(|(before, after)| {
@@ -514,16 +552,16 @@ fn without_validation(node: &yaml::Node) -> yaml::Node {
 }
 
 /// Parses a kustomization file and checks it.
-pub(crate) fn parse(context: &Context<'_>, file: &str, text: &str) -> Result<Kustomization> {
+pub(crate) fn parse(context: &Context<'_>, file: &str, text: &str) -> Result<(Kustomization, Lines)> {
     let in_file = |error: Error| match error {
         Error::Yaml { source, .. } => Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source },
         other => other.or_in(file),
     };
-    let (mut kustomization, wrote_lists) = Kustomization::parse(text).map_err(in_file)?;
+    let (mut kustomization, wrote_lists, lines) = Kustomization::parse(text).map_err(in_file)?;
     context.warnings.borrow_mut().extend(kustomization.deprecations());
     kustomization.fix();
     kustomization.check(wrote_lists).map_err(in_file)?;
-    Ok(kustomization)
+    Ok((kustomization, lines))
 }
 
 fn named_in(field: &str, error: Error) -> Error {

@@ -77,11 +77,7 @@ impl Document {
 
 /// The first document of a text as JSON; an empty text is null. What follows it is not looked at, as Go's `Unmarshal` does not.
 pub fn to_json(text: &str, dialect: Dialect) -> Result<Value, Error> {
-    let mut composer = composer(text, dialect, Limits::default(), 0, dialect == Dialect::Kyaml)?;
-    match composer.document()? {
-        Some((node, _)) => decode::json(&node, dialect),
-        None => Ok(Value::Null),
-    }
+    first(text, dialect)?.map_or(Ok(Value::Null), |document| document.to_json())
 }
 
 /// Like [`to_json`], but a key given twice is an error in either dialect.
@@ -105,6 +101,12 @@ pub fn documents_from(text: &str, dialect: Dialect, limits: Limits, source: u32)
         documents.push(Document { root, line: mark.line + 1, dialect });
     }
     Ok(documents)
+}
+
+/// The first document of a text; `None` for an empty one. What follows it is not looked at.
+pub fn first(text: &str, dialect: Dialect) -> Result<Option<Document>, Error> {
+    let mut composer = composer(text, dialect, Limits::default(), 0, dialect == Dialect::Kyaml)?;
+    Ok(composer.document()?.map(|(root, mark)| Document { root, line: mark.line + 1, dialect }))
 }
 
 /// The first document of a text as a node; `None` for an empty text.
