@@ -12,7 +12,7 @@ impl fmt::Display for Place {
         match (self.file.is_empty(), self.line) {
             (true, _) => out.write_str("the kustomization"),
             (false, 0) => out.write_str(&self.file),
-            (false, line) => match self.file.rsplit_once(": ") {
+            (false, line) => match self.file.split_once(": ") {
                 // A field of a kustomization file.
                 Some((file, field)) => write!(out, "{file} line {line}: {field}"),
                 None => write!(out, "{} line {line}", self.file),
@@ -63,12 +63,17 @@ impl Error {
     }
 
     /// Fills in the file where a deeper function knew none.
-    pub(crate) fn or_in(mut self, file: &str) -> Self {
+    pub(crate) fn or_in(self, file: &str) -> Self {
+        self.or_at(Place { file: file.to_owned(), line: 0 })
+    }
+
+    /// Fills in the file and the line where a deeper function knew none.
+    pub(crate) fn or_at(mut self, found: Place) -> Self {
         match &mut self {
             Self::Invalid { place, .. } | Self::Object { place, .. } | Self::Path { place, .. } | Self::Unsupported { place, .. }
                 if place.file.is_empty() =>
             {
-                place.file = file.to_owned();
+                *place = found;
             }
             _ => {}
         }

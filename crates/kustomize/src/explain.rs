@@ -33,7 +33,7 @@ pub(crate) fn touches(node: &Node, sources: &[String]) -> Vec<Touch> {
 
 pub(crate) fn touch(path: String, place: Place, sources: &[String]) -> Touch {
     let source = sources.get(place.source as usize).map_or("", String::as_str);
-    let (file, by) = source.rsplit_once(": ").unwrap_or((source, ""));
+    let (file, by) = source.split_once(": ").unwrap_or((source, ""));
     Touch { path, file: file.to_owned(), line: place.line, by: by.to_owned() }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn apply(run: &Run<'_, '_>, objects: &mut Objects, replacements: &[(S
         let place = if *file == own { run.place } else { yaml::Place { source: run.context.source(file), line: 0 } };
         let run = &Run { context: run.context, place };
         let result = apply_one(run, objects, replacement);
-        result.map_err(|error| error.or_in(file))?;
+        result.map_err(|error| error.or_at(run.context.place_of(run.place)))?;
     }
     objects.touch();
     Ok(())

@@ -425,7 +425,7 @@ impl<'c, 't> Target<'c, 't> {
         for (at, patch) in k.patches.iter().enumerate() {
             let run = self.run_at(&format!("patches[{at}]"), self.lines.of_field("patches", Some(at)));
             patches::apply(&run, &self.root, &mut into.objects, patch, self.lines.of_text("patches", at))
-                .map_err(|error| error.or_in(&format!("{}: patches[{at}]", self.file)))?;
+                .map_err(|error| error.or_at(self.context.place_of(run.place)))?;
             self.note(into, &run, self.builtin_origin("PatchTransformer"));
         }
         if !k.namespace.is_empty() {

@@ -21,7 +21,7 @@ pub(crate) struct Run<'c, 't> {
 
 impl Run<'_, '_> {
     fn fail(&self, object: &Object, error: Error) -> Error {
-        error.on(object.id()).or_in(&self.context.place_of(self.place).file)
+        error.on(object.id()).or_at(self.context.place_of(self.place))
     }
 
     pub fn scopes(&self) -> Scopes {
@@ -151,7 +151,7 @@ pub(crate) fn set_namespace(run: &Run<'_, '_>, objects: &mut Objects, with: &Nam
     if let Some((first, second)) = objects.conflict(&scopes) {
         let of = |at: usize| objects.list[at].original_id();
         let text = format!("namespace \"{}\" makes one object of two: {} and {}", with.namespace, of(first), of(second));
-        return Err(problem(text).or_in(&run.context.place_of(run.place).file));
+        return Err(problem(text).or_at(run.context.place_of(run.place)));
     }
     Ok(())
 }

@@ -1,0 +1,83 @@
+//! Where every part of an object came from, and what a build read, for everything that can set a value.
+
+mod common;
+
+use common::{Case, parse};
+use kustomize::{Build, Chart, Charts, Options, build};
+use std::{fs, path::Path};
+use tree::{MemoryTree, Tree};
+
+/// Renders a chart of one template, as `helm template` prints it.
+struct Engine;
+
+impl Charts for Engine {
+    fn render(&self, tree: &dyn Tree, directory: &str, chart: &Chart) -> Result<String, String> {
+        let template = tree.read(&format!("{directory}/templates/c.yaml")).ok_or("there is no template")?;
+        let text = String::from_utf8_lossy(&template).replace("{{ .Release.Name }}", &chart.release_name);
+        Ok(format!("---\n# Source: {}/templates/c.yaml\n{text}", chart.name))
+    }
+}
+
+fn fixture() -> Case {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provenance.txt");
+    parse(&fs::read_to_string(path).expect("it can be read")).1.remove(0)
+}
+
+fn built() -> Build {
+    let mut tree = MemoryTree::new();
+    for (path, bytes) in fixture().files {
+        tree.insert(&path, bytes, false);
+    }
+    let options = Options { charts: Some(&Engine), note_transformers: true, extend_schema: true, ..Options::default() };
+    build(&tree, "", &options).expect("it builds")
+}
+
+/// Everything that is told of an object.
+fn explained(build: &Build, kind: &str, name: &str) -> String {
+    let object = build.resources.iter().find(|object| object.kind() == kind && object.name().starts_with(name)).expect("it is there");
+    let parts = object.explain().into_iter().map(|touch| format!("{} <- {touch}\n", touch.path));
+    let changes = object.transformers().into_iter().map(|touch| format!("changed by {touch}\n"));
+    parts.chain(changes).collect()
+}
+
+#[test]
+fn every_part_has_a_file_and_a_line_whatever_set_it() {
+    let build = built();
+    let objects = [
+        ("Deployment", "pre-web"),
+        ("Service", "pre-web"),
+        ("ConfigMap", "pre-conf"),
+        ("Secret", "pre-pass"),
+        ("ConfigMap", "pre-plugged"),
+        ("ConfigMap", "pre-charted"),
+    ];
+    let found: String = objects.iter().map(|(kind, name)| format!("== {kind} {name}\n{}", explained(&build, kind, name))).collect();
+    let expected = include_str!("fixtures/provenance-explained.txt");
+    let differ = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    assert!(found == expected, "{differ:?} in\n{found}");
+}
+
+#[test]
+fn transformers_are_noted_on_request_only() {
+    let mut tree = MemoryTree::new();
+    for (path, bytes) in fixture().files {
+        tree.insert(&path, bytes, false);
+    }
+    let silent = build(&tree, "", &Options { charts: Some(&Engine), extend_schema: true, ..Options::default() }).expect("it builds");
+    assert!(silent.resources.iter().all(|object| object.transformers().is_empty()));
+    assert_eq!(silent.to_yaml().expect("it prints"), built().to_yaml().expect("it prints"), "noting changes nothing");
+}
+
+#[test]
+fn every_kind_of_reading_is_in_the_set_of_files_with_its_digest() {
+    let build = built();
+    // Everything in the fixture is read by something.
+    let files = fixture().files;
+    let read: Vec<&str> = build.files_read.keys().map(String::as_str).collect();
+    let mut expected: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    expected.sort_unstable();
+    assert_eq!(read, expected);
+    for (path, bytes) in &files {
+        assert_eq!(build.files_read[path], types::Digest::sha256(bytes), "{path}");
+    }
+}
