@@ -63,7 +63,13 @@ impl Patch {
             if matches!(op.as_str(), "add" | "replace") && !map.contains_key("value") {
                 return Err(format!("operation \"{op}\" of the JSON patch has no value"));
             }
-            operations.push(Operation { op, path: text("path"), from: text("from"), value: map.get("value").map(yaml::from_json), line: 0 });
+            operations.push(Operation {
+                op,
+                path: text("path"),
+                from: text("from"),
+                value: map.get("value").map(yaml::from_json),
+                line: 0,
+            });
         }
         Ok(Self { operations })
     }

@@ -145,8 +145,7 @@ fn every_part_of_an_object_knows_where_it_came_from() {
         "resources: [d.yaml]\nnamePrefix: p-\npatches: [{path: p.yaml}]\nimages: [{name: nginx, newTag: '1'}]\nnamespace: ns\n";
     let files = tree(&[("app/kustomization.yaml", kustomization), ("app/d.yaml", deployment), ("app/p.yaml", patch)]);
     let build = flux::build(&files, "app", &Spec::default(), &NoHooks).expect("it builds");
-    let touches: Vec<String> =
-        build.resources[0].explain().iter().map(|touch| format!("{} <- {touch}", touch.path)).collect();
+    let touches: Vec<String> = build.resources[0].explain().iter().map(|touch| format!("{} <- {touch}", touch.path)).collect();
     assert_eq!(
         touches,
         [
