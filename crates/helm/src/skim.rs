@@ -13,10 +13,13 @@ pub(crate) fn entries(document: &str, wanted: &[&str]) -> Option<String> {
     let mut lines = Lines { text: document, at: 0 };
     while let Some((start, line)) = lines.next() {
         let indent = line.iter().take_while(|c| **c == b' ').count();
-        match line.get(indent) {
-            None => {}
-            Some(b'#') => {}
-            Some(_) => {
+        match (line.get(indent), skim.open) {
+            (None, _) => {}
+            (Some(b'#'), Open::Nothing | Open::Key(_)) => {}
+            // A comment ends a scalar; what would go on after it is a mistake.
+            (Some(b'#'), Open::Plain) => skim.open = Open::Nothing,
+            (Some(_), Open::Quote(mark)) => skim.quote_goes_on(&line[indent..], indent, mark)?,
+            (Some(_), _) => {
                 let block = skim.line(line, indent)?;
                 if indent == 0 && !line.starts_with(b"-") {
                     taking = wanted.iter().any(|key| line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':')));
@@ -30,7 +33,8 @@ pub(crate) fn entries(document: &str, wanted: &[&str]) -> Option<String> {
             found.push_str(document.get(start..lines.at)?);
         }
     }
-    Some(found)
+    // Quotes that nothing closes.
+    (!matches!(skim.open, Open::Quote(_))).then_some(found)
 }
 
 struct Lines<'t> {
@@ -94,6 +98,19 @@ enum Open {
     Nothing,
     /// A key at this indentation without a value so far.
     Key(usize),
+    /// A scalar without quotes, which deeper lines continue.
+    Plain,
+    /// A scalar in these quotes, not closed so far.
+    Quote(u8),
+}
+
+/// What begins with a value's first line.
+#[derive(Clone, Copy, PartialEq)]
+enum Value {
+    Complete,
+    Plain,
+    Quote(u8),
+    Block,
 }
 
 struct Skim {
@@ -108,8 +125,13 @@ impl Skim {
     /// One line that is neither blank nor a comment. Gives the indentation that a block scalar which begins on it hangs on.
     fn line(&mut self, line: &[u8], indent: usize) -> Option<Option<usize>> {
         let (mut at, mut first) = (indent, true);
+        let top = self.levels.last().map(|level| level.indent);
         if memchr::memchr(b'\t', line).is_some() || indent == 0 && (line.starts_with(b"---") || line.starts_with(b"...")) {
             return None;
+        }
+        if self.open == Open::Plain && top.is_some_and(|top| indent > top) {
+            self.open = if plain_line(&line[indent..])?.1 { Open::Nothing } else { Open::Plain };
+            return Some(None);
         }
         // The indentation of the last dash or key of the line.
         let mut parent = indent;
@@ -125,8 +147,12 @@ impl Skim {
         }
         let rest = line.get(at..).filter(|rest| !rest.is_empty())?;
         let Some(length) = key(rest) else {
-            // Nothing but a list may begin without a key.
-            return if first { None } else { value(rest).map(|block| block.then_some(parent)) };
+            // Without a key: the item of a list, or the value of the key on the line before.
+            return match self.open {
+                Open::Key(open) if first && indent > open => self.value(rest, open),
+                _ if first => None,
+                _ => self.value(rest, parent),
+            };
         };
         if first {
             self.place_key(at)?
@@ -139,8 +165,29 @@ impl Skim {
             self.open = Open::Key(at);
             return Some(None);
         }
-        self.open = Open::Nothing;
-        value(after).map(|block| block.then_some(at))
+        self.value(after, at)
+    }
+
+    /// The first line of a value of the key or dash at `parent`.
+    fn value(&mut self, text: &[u8], parent: usize) -> Option<Option<usize>> {
+        let value = value(text)?;
+        self.open = match value {
+            Value::Complete | Value::Block => Open::Nothing,
+            Value::Plain => Open::Plain,
+            Value::Quote(mark) => Open::Quote(mark),
+        };
+        Some((value == Value::Block).then_some(parent))
+    }
+
+    /// A further line of a scalar in quotes.
+    fn quote_goes_on(&mut self, text: &[u8], indent: usize, mark: u8) -> Option<()> {
+        if memchr::memchr(b'\t', text).is_some() || self.levels.last().is_none_or(|level| indent <= level.indent) {
+            return None;
+        }
+        if quoted(text, mark)? == Value::Complete {
+            self.open = Open::Nothing;
+        }
+        Some(())
     }
 
     fn push(&mut self, indent: usize, list: bool) -> Option<()> {
@@ -214,72 +261,116 @@ fn key(text: &[u8]) -> Option<usize> {
     (ends && !doubtful && !name.ends_with(b"\\")).then_some(length + 1)
 }
 
-/// Whether the value on the rest of a line is complete (`false`) or begins a block scalar (`true`).
-fn value(text: &[u8]) -> Option<bool> {
-    let first = *text.first()?;
-    match first {
-        b'"' => {
-            let mut at = 1;
-            loop {
-                match text.get(at)? {
-                    b'"' => return ends(&text[at + 1..]),
-                    b'\\' if b"\"\\/ntr0abefv".contains(text.get(at + 1)?) => at += 2,
-                    b'\\' => return None,
-                    _ => at += 1,
-                }
-            }
-        }
-        b'\'' => {
-            let mut at = 1;
-            loop {
-                match (text.get(at)?, text.get(at + 1)) {
-                    (b'\'', Some(b'\'')) => at += 2,
-                    (b'\'', _) => return ends(&text[at + 1..]),
-                    _ => at += 1,
-                }
-            }
-        }
-        b'{' => ends(text.strip_prefix(b"{}")?),
-        b'[' => ends(text.strip_prefix(b"[]")?),
+/// What begins on the rest of a line.
+fn value(text: &[u8]) -> Option<Value> {
+    let word = |c: &u8| c.is_ascii_alphanumeric();
+    match *text.first()? {
+        mark @ (b'"' | b'\'') => quoted(&text[1..], mark),
+        b'{' | b'[' => ends(&text[flow(text, 0)?..]),
         b'|' | b'>' => {
             let rest = text[1..].strip_prefix(b"-").or(text[1..].strip_prefix(b"+")).unwrap_or(&text[1..]);
-            rest.iter().all(|c| *c == b' ').then_some(true)
+            rest.iter().all(|c| *c == b' ').then_some(Value::Block)
         }
-        b'-' | b'+' => text.get(1).filter(|c| c.is_ascii_digit()).and_then(|_| plain(text)),
+        // Flags of programs and negative numbers, but no infinity.
+        b'-' => text[1..].iter().find(|c| **c != b'-').filter(|c| word(c)).and_then(|_| plain(text)),
+        b':' => text.get(1).filter(|c| word(c) || **c == b'_').and_then(|_| plain(text)),
         b'.' => text.get(1).filter(|c| !matches!(c, b'i' | b'I' | b'n' | b'N')).and_then(|_| plain(text)),
         c if c.is_ascii_alphanumeric() || c >= 0x80 || b"/_$(~^;\\".contains(&c) => plain(text),
         _ => None,
     }
 }
 
-/// Nothing may follow a quoted scalar but a comment.
-fn ends(rest: &[u8]) -> Option<bool> {
+/// The inside of quotes, to the closing one or the end of the line.
+fn quoted(text: &[u8], mark: u8) -> Option<Value> {
+    let mut at = 0;
+    loop {
+        match (text.get(at), text.get(at + 1)) {
+            (None, _) => return Some(Value::Quote(mark)),
+            (Some(b'\\'), next) if mark == b'"' => match next {
+                None => return Some(Value::Quote(mark)),
+                Some(c) if b"\"\\/ ntr0abefv".contains(c) => at += 2,
+                Some(_) => return None,
+            },
+            (Some(b'\''), Some(b'\'')) if mark == b'\'' => at += 2,
+            (Some(c), _) if *c == mark => return ends(&text[at + 1..]),
+            _ => at += 1,
+        }
+    }
+}
+
+/// Nothing may follow what has an end of its own but a comment.
+fn ends(rest: &[u8]) -> Option<Value> {
     let spaces = rest.iter().take_while(|c| **c == b' ').count();
     match rest.get(spaces) {
-        None => Some(false),
-        Some(b'#') if spaces > 0 => Some(false),
+        None => Some(Value::Complete),
+        Some(b'#') if spaces > 0 => Some(Value::Complete),
         Some(_) => None,
     }
 }
 
-/// A scalar without quotes, on one line.
-fn plain(text: &[u8]) -> Option<bool> {
-    let mut end = text.len();
+/// The length of a list or map of simple words in brackets, on one line.
+fn flow(text: &[u8], depth: usize) -> Option<usize> {
+    let space = |at: usize| text[at..].iter().take_while(|c| **c == b' ').count();
+    let (close, map) = if text.first() == Some(&b'{') { (b'}', true) } else { (b']', false) };
+    let mut at = 1 + space(1);
+    if text.get(at) == Some(&close) {
+        return Some(at + 1);
+    }
+    loop {
+        if map {
+            at += flow_word(&text[at..])?;
+            text[at..].starts_with(b": ").then_some(())?;
+            at += 1 + space(at + 1);
+        }
+        at += match text.get(at)? {
+            b'[' | b'{' if depth < 8 => flow(&text[at..], depth + 1)?,
+            _ => flow_word(&text[at..])?,
+        };
+        at += space(at);
+        match text.get(at)? {
+            b',' => at += 1 + space(at + 1),
+            c if *c == close => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}
+
+/// The length of a word in brackets: in quotes, or made of harmless characters.
+fn flow_word(text: &[u8]) -> Option<usize> {
+    match *text.first()? {
+        mark @ (b'"' | b'\'') => Some(2 + text[1..].iter().position(|c| *c == mark || *c == b'\\').filter(|end| text[1 + end] == mark)?)
+            .filter(|end| text.get(*end) != Some(&b'\'') && *end < 200),
+        first if first.is_ascii_alphanumeric() || matches!(first, b'/' | b'_') => {
+            let harmless = |c: &&u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'/' | b'-');
+            let length = text.iter().take_while(harmless).count();
+            // Numbers may be too large, and null is no key.
+            let doubtful = first.is_ascii_digit() && (length > 15 || text[..length].contains(&b'e') || text[..length].contains(&b'E'));
+            let null = text[..length].eq_ignore_ascii_case(b"null");
+            (!doubtful && !null && length < 200).then_some(length)
+        }
+        _ => None,
+    }
+}
+
+/// The first line of a scalar without quotes.
+fn plain(text: &[u8]) -> Option<Value> {
+    let (text, ended) = plain_line(text)?;
+    // Numbers with exponents may be too large for JSON.
+    let number = |c: &u8| c.is_ascii_digit() || matches!(c, b'e' | b'E' | b'.' | b'+' | b'-' | b'_' | b' ');
+    let exponent = text.iter().any(|c| matches!(c, b'e' | b'E')) && text.iter().all(number);
+    (!exponent).then_some(if ended { Value::Complete } else { Value::Plain })
+}
+
+/// What of a line belongs to a scalar without quotes, and whether a comment ends it.
+fn plain_line(text: &[u8]) -> Option<(&[u8], bool)> {
     for at in memchr::memchr2_iter(b':', b'#', text) {
         match text[at] {
             b':' if matches!(text.get(at + 1), None | Some(b' ')) => return None,
-            b'#' if text[at - 1] == b' ' => {
-                end = at;
-                break;
-            }
+            b'#' if at == 0 || text[at - 1] == b' ' => return Some((&text[..at], true)),
             _ => {}
         }
     }
-    // Numbers with exponents may be too large for JSON.
-    let number = |c: &u8| c.is_ascii_digit() || matches!(c, b'e' | b'E' | b'.' | b'+' | b'-' | b'_' | b' ');
-    let text = &text[..end];
-    let exponent = text.iter().any(|c| matches!(c, b'e' | b'E')) && text.iter().all(number);
-    (!exponent).then_some(false)
+    Some((text, false))
 }
 
 #[cfg(test)]
@@ -333,6 +424,8 @@ mod tests {
             "v: \"\\q\"\n",
             "w: '''\n",
             "x: -\n",
+            "y: \"q\n", "  more\n", "  \"\n", "    more: x\n", "z: 'q\n", "  it''s'\n", "  # no'\n", "aa: [a, \"b\"]\n", "ab: {a: b, c: [d]}\n",
+            "- --x\n", "  {}\n", "    plain\n", "ac: :x\n", "- -e1\n", "  - \"\\\n", "ad: [1e9]\n", "  \\ x\"\n", "ae: [null, a]\n", "af: [a, ]\n",
         ];
         let mut seed = 7u64;
         let mut recognised = 0;
