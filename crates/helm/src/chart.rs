@@ -59,6 +59,13 @@ impl Default for Limits {
     }
 }
 
+impl File {
+    /// A file of a directory; the mark that some editors put before a text is no part of it.
+    pub fn new(name: &str, data: impl Into<Bytes>) -> Self {
+        Self { name: name.into(), data: without_bom(data.into()) }
+    }
+}
+
 const BOM: &[u8] = &[0xef, 0xbb, 0xbf];
 
 fn without_bom(data: Bytes) -> Bytes {
@@ -74,6 +81,18 @@ impl Chart {
         let mut files = Vec::new();
         let mut total = 0u64;
         collect(tree, directory, "", &rules, limits, &mut total, &mut files)?;
+        Self::from_files(files, limits, 0)
+    }
+
+    /// Loads the files of a directory that `.helmignore` leaves, in the order of their names.
+    pub fn from_directory(files: Vec<File>, limits: Limits) -> Result<Self, Error> {
+        let mut total = 0;
+        for (count, file) in files.iter().enumerate() {
+            let size = file.data.len() as u64;
+            check_file(&file.name, size, limits)?;
+            total += size;
+            check_totals(total, count, limits)?;
+        }
         Self::from_files(files, limits, 0)
     }
 
@@ -230,16 +249,21 @@ fn collect(
             Some(Kind::Dir) if !rules.ignores(&path, true) => collect(tree, root, &path, rules, limits, total, files)?,
             Some(Kind::File) if !rules.ignores(&path, false) => {
                 let Some(data) = tree.bytes(&at(&path)) else { continue };
-                if data.len() as u64 > limits.file {
-                    let name = path.rsplit('/').next().unwrap_or(&path);
-                    return Err(Error::Load(format!("chart file {name:?} is larger than the maximum file size {}", limits.file)));
-                }
+                check_file(&path, data.len() as u64, limits)?;
                 *total += data.len() as u64;
                 check_totals(*total, files.len(), limits)?;
                 files.push(File { name: path.into(), data: without_bom(data) });
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+fn check_file(path: &str, size: u64, limits: Limits) -> Result<(), Error> {
+    if size > limits.file {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        return Err(Error::Load(format!("chart file {name:?} is larger than the maximum file size {}", limits.file)));
     }
     Ok(())
 }

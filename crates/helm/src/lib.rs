@@ -39,13 +39,13 @@ mod toml;
 mod values;
 
 pub use capabilities::{Capabilities, KubeVersion, Profile};
-pub use chart::{Archive, Chart, File, Limits as ChartLimits, unpack as unpack_archive};
+pub use chart::{Archive, Chart, File as ChartFile, Limits as ChartLimits, unpack as unpack_archive};
 pub use data::{Data, Table};
 pub use engine::{Cache, function_names};
 pub use error::Error;
 pub use functions::Lookup;
 pub use gotemplate::{Limits, Origin};
-pub use ignore::matches as path_matches;
+pub use ignore::{Rules as IgnoreRules, matches as path_matches};
 pub use lint::{Finding, Severity, lint};
 pub use manifest::{
     Head, Hook, LastRun, Manifest, sort as sort_manifests, sort_for_install, sort_for_uninstall, sort_hooks_for_running,

@@ -7,7 +7,7 @@
 //! ```
 
 mod pack;
-mod registry;
+pub(crate) mod registry;
 
 use crate::shell::{Context, Failure, Flags, Outcome, files, flags, log, output, table};
 use clap::{Arg, ArgMatches, Command};

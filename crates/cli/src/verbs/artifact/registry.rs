@@ -172,7 +172,7 @@ async fn within<T>(context: &Context, work: impl Future<Output = Result<T, oci::
 }
 
 /// What `docker login` left behind, if anything.
-fn keychain(registry: &str, repository: &str) -> Credentials {
+pub(crate) fn keychain(registry: &str, repository: &str) -> Credentials {
     let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".docker")));
     let Some(bytes) = folder.and_then(|folder| std::fs::read(folder.join("config.json")).ok()) else { return Credentials::Anonymous };
     match DockerConfig::parse(&bytes) {

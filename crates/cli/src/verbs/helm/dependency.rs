@@ -1,9 +1,14 @@
 //! `helm dependency`: which charts a chart needs, and whether they are there.
 
-use super::{REPOSITORY, accepted, package, place};
+use super::{
+    package, place,
+    remote::{self, Remote},
+};
 use crate::shell::{Failure, Flags as _, Outcome, files, flags, output};
+use bytes::Bytes;
+use chartrepo::SelectError;
 use clap::{ArgMatches, Command};
-use helm::{Chart, Dependency, Lock, Metadata};
+use helm::{Chart, ChartLimits, Dependency, Lock, Metadata};
 use std::{
     fmt::Write as _,
     fs,
@@ -13,8 +18,8 @@ use types::semver::{Constraint, Version};
 
 pub fn command() -> Command {
     let leaf = |name: &'static str, about: &'static str| {
-        flags::leaf(name, about).args(accepted(REPOSITORY)).args([
-            flags::switch("skip-refresh", "accepted for compatibility").hide(true),
+        flags::leaf(name, about).args(remote::flags()).args([
+            flags::switch("skip-refresh", "accepted for compatibility; every index is fetched anew").hide(true),
             flags::switch("verify", "accepted for compatibility").hide(true),
         ])
     };
@@ -147,7 +152,7 @@ fn strangers(charts: &Path, metadata: &Metadata, out: &mut String) {
 pub fn build(matches: &ArgMatches) -> Outcome {
     let path = PathBuf::from(chart_of(matches));
     let chart = load_directory(&path)?;
-    let Some(lock) = &chart.lock else { return print_steps(update_charts(&path)) };
+    let Some(lock) = &chart.lock else { return print_steps(update_charts(&path, matches)) };
     check_places(&path, &chart.metadata)?;
     if !lock.is_for(&chart.metadata) {
         return Err(Failure::new(if chart.metadata.api_version == "v1" {
@@ -158,13 +163,13 @@ pub fn build(matches: &ArgMatches) -> Outcome {
     }
     let mut locked = lock.dependencies.clone();
     let mut said = String::new();
-    let done = fetch(&path, &mut locked, &mut said);
+    let done = Remote::new(matches).and_then(|mut remote| fetch(&path, &mut locked, &mut remote, &mut said));
     output::print(&said)?;
     done
 }
 
 pub fn update(matches: &ArgMatches) -> Outcome {
-    print_steps(update_charts(Path::new(&chart_of(matches))))
+    print_steps(update_charts(Path::new(&chart_of(matches)), matches))
 }
 
 fn print_steps(done: Result<String, Failure>) -> Outcome {
@@ -172,18 +177,26 @@ fn print_steps(done: Result<String, Failure>) -> Outcome {
 }
 
 /// Resolves dependencies anew and puts them into charts/. Gives what Helm says on the way.
-pub fn update_charts(path: &Path) -> Result<String, Failure> {
+pub fn update_charts(path: &Path, matches: &ArgMatches) -> Result<String, Failure> {
     let chart = load_directory(path)?;
     if chart.metadata.dependencies.is_empty() {
         return Ok(String::new());
     }
     check_places(path, &chart.metadata)?;
-    let mut locked = resolve(path, &chart.metadata)?;
+    let mut remote = Remote::new(matches)?;
     let mut said = String::new();
-    if let Err(failure) = fetch(path, &mut locked, &mut said) {
-        output::print(&said)?;
-        return Err(failure);
-    }
+    let fetched = refresh(&chart.metadata, &mut remote, &mut said).and_then(|()| {
+        let mut locked = resolve(path, &chart.metadata, &mut remote)?;
+        fetch(path, &mut locked, &mut remote, &mut said)?;
+        Ok(locked)
+    });
+    let locked = match fetched {
+        Ok(locked) => locked,
+        Err(failure) => {
+            output::print(&said)?;
+            return Err(failure);
+        }
+    };
     let now = place::source_date()?.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
     let lock = Lock::new(&chart.metadata, locked, now.unwrap_or_else(jiff::Timestamp::now).to_string());
     if chart.lock.as_ref().is_none_or(|old| old.digest != lock.digest) {
@@ -213,15 +226,53 @@ fn local(repository: &str, chart: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Whether a dependency comes from a repository or a registry.
+fn is_remote(repository: &str) -> bool {
+    remote::is_address(repository) || repository.starts_with('@') || repository.starts_with("alias:")
+}
+
+/// Fetches the index of every repository that dependencies name, and says so as Helm does.
+fn refresh(metadata: &Metadata, remote: &mut Remote<'_>, said: &mut String) -> Outcome {
+    let mut urls: Vec<String> = Vec::new();
+    for dependency in metadata.dependencies.iter().filter(|one| is_remote(&one.repository) && !one.repository.starts_with("oci://")) {
+        let url = remote.address(&dependency.repository)?;
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    let (named, unnamed): (Vec<String>, Vec<String>) = urls.into_iter().partition(|url| remote.name_of(url).is_some());
+    for (urls, heading) in [
+        (unnamed, "Getting updates for unmanaged Helm repositories...\n"),
+        (named, "Hang tight while we grab the latest from your chart repositories...\n"),
+    ] {
+        if urls.is_empty() {
+            continue;
+        }
+        said.push_str(heading);
+        for url in &urls {
+            let fetched = remote.listing(url).map(drop);
+            let shown = remote.name_of(url).map_or_else(|| remote::shown(url), str::to_owned);
+            if let Err(failure) = fetched {
+                let _ = writeln!(said, "...Unable to get an update from the {shown:?} chart repository:\n\t{}", failure.message);
+                return Err(remote::unreachable(url, &failure));
+            }
+            let _ = writeln!(said, "...Successfully got an update from the {shown:?} chart repository");
+        }
+        if heading.starts_with("Hang") {
+            said.push_str("Update Complete. ⎈Happy Helming!⎈\n");
+        }
+    }
+    Ok(())
+}
+
 fn check_places(chart: &Path, metadata: &Metadata) -> Outcome {
     for dependency in &metadata.dependencies {
         let repository = &dependency.repository;
         if repository.starts_with("file://") {
             local(repository, chart)?;
-        } else if !repository.is_empty() {
+        } else if !repository.is_empty() && !is_remote(repository) {
             return Err(Failure::new(format!(
-                "dependency {:?} comes from {repository}: only dependencies in charts/ and at file:// are fetched here",
-                dependency.name
+                "no repository definition for {repository}. Please add the missing repos via 'helm repo add'"
             )));
         }
     }
@@ -234,7 +285,7 @@ fn range_of(dependency: &Dependency) -> Result<Constraint, Failure> {
 }
 
 /// The version of each dependency, and what is not to be had.
-fn resolve(path: &Path, metadata: &Metadata) -> Result<Vec<Dependency>, Failure> {
+fn resolve(path: &Path, metadata: &Metadata, remote: &mut Remote<'_>) -> Result<Vec<Dependency>, Failure> {
     let (mut locked, mut missing) = (Vec::new(), Vec::new());
     for wanted in &metadata.dependencies {
         let range = range_of(wanted)?;
@@ -249,10 +300,26 @@ fn resolve(path: &Path, metadata: &Metadata) -> Result<Vec<Dependency>, Failure>
             locked.push(lock(&wanted.version));
             continue;
         }
+        if wanted.repository.starts_with("oci://") {
+            // Which tag a range means is asked when the chart is fetched.
+            locked.push(lock(&wanted.version));
+            continue;
+        }
+        if is_remote(&wanted.repository) {
+            let url = remote.address(&wanted.repository)?;
+            match remote.listing(&url)?.select(&wanted.name, &wanted.version) {
+                Ok(entry) => locked.push(lock(&entry.version)),
+                Err(SelectError::NoChart) => {
+                    return Err(Failure::new(format!("{} chart not found in repo {}", wanted.name, remote::shown(&wanted.repository))));
+                }
+                Err(_) => missing.push(missing_text(wanted)),
+            }
+            continue;
+        }
         let chart = place::load(&local(&wanted.repository, path)?)?;
         match Version::parse(&chart.metadata.version) {
             Ok(version) if range.matches(&version) => locked.push(lock(&chart.metadata.version)),
-            _ => missing.push(format!("{:?} (repository {:?}, version {:?})", wanted.name, wanted.repository, wanted.version)),
+            _ => missing.push(missing_text(wanted)),
         }
     }
     if missing.is_empty() {
@@ -265,8 +332,12 @@ fn resolve(path: &Path, metadata: &Metadata) -> Result<Vec<Dependency>, Failure>
     )))
 }
 
-/// Packs local dependencies into charts/ and takes away archives that are no longer wanted.
-fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
+fn missing_text(wanted: &Dependency) -> String {
+    format!("{:?} (repository {:?}, version {:?})", wanted.name, remote::shown(&wanted.repository), wanted.version)
+}
+
+/// Puts dependencies into charts/, local ones packed, and takes away archives that are no longer wanted.
+fn fetch(path: &Path, locked: &mut [Dependency], remote: &mut Remote<'_>, said: &mut String) -> Outcome {
     let charts = path.join("charts");
     match fs::metadata(&charts) {
         Ok(about) if !about.is_dir() => return Err(Failure::new(format!("{:?} is not a directory", charts.display()))),
@@ -278,10 +349,10 @@ fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
     let _ = writeln!(said, "Saving {} charts", locked.len());
     let mut packed = Vec::new();
     for dependency in locked.iter_mut() {
-        match find(path, &charts, dependency, said) {
-            Ok(Some(chart)) => {
-                dependency.version.clone_from(&chart.metadata.version);
-                packed.push(chart);
+        match find(path, &charts, dependency, remote, said) {
+            Ok(Some(found)) => {
+                dependency.version.clone_from(&found.0.metadata.version);
+                packed.push(found);
             }
             Ok(None) => {}
             Err(failure) => {
@@ -290,11 +361,14 @@ fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
             }
         }
     }
-    for chart in &packed {
-        package::save(chart, &charts, false)?;
+    for (chart, archive) in &packed {
+        match archive {
+            Some(archive) => package::write(&charts, &chart.archive_name(), archive)?,
+            None => package::save(chart, &charts, false)?,
+        };
     }
     said.push_str("Deleting outdated charts\n");
-    let wanted: Vec<String> = packed.iter().map(Chart::archive_name).collect();
+    let wanted: Vec<String> = packed.iter().map(|(chart, _)| chart.archive_name()).collect();
     for file in entries(&charts) {
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if place::is_directory(&file) || wanted.contains(&name) {
@@ -313,8 +387,14 @@ fn fetch(path: &Path, locked: &mut [Dependency], said: &mut String) -> Outcome {
     Ok(())
 }
 
-/// The chart to pack; `None` for one that is in charts/ already.
-fn find(path: &Path, charts: &Path, dependency: &Dependency, said: &mut String) -> Result<Option<Chart>, Failure> {
+/// The chart, and its archive where it was fetched as one; `None` for one that is in charts/ already.
+fn find(
+    path: &Path,
+    charts: &Path,
+    dependency: &Dependency,
+    remote: &mut Remote<'_>,
+    said: &mut String,
+) -> Result<Option<(Chart, Option<Bytes>)>, Failure> {
     let name = &dependency.name;
     if dependency.repository.is_empty() {
         let _ = writeln!(said, "Dependency {name} did not declare a repository. Assuming it exists in the charts directory");
@@ -329,10 +409,30 @@ fn find(path: &Path, charts: &Path, dependency: &Dependency, said: &mut String) 
             ))),
         };
     }
+    if is_remote(&dependency.repository) {
+        let _ = writeln!(said, "Downloading {name} from repo {}", remote::shown(&dependency.repository));
+        let archive = if dependency.repository.starts_with("oci://") {
+            let address = format!("{}/{name}", dependency.repository.trim_end_matches('/'));
+            let fetched = remote.from_registry(&address, &dependency.version);
+            fetched.map_err(|failure| failure.context(&format!("could not download {}", remote::shown(&address))))?
+        } else {
+            let url = remote.address(&dependency.repository)?;
+            remote.from_repository(&url, name, &dependency.version)?
+        };
+        let chart = Chart::from_archive(&archive, ChartLimits::default()).map_err(|error| Failure::new(error.to_string()))?;
+        if chart.name() != name {
+            return Err(Failure::new(format!(
+                "{} has a chart {:?} where {name:?} should be",
+                remote::shown(&dependency.repository),
+                chart.name()
+            )));
+        }
+        return Ok(Some((chart, Some(archive))));
+    }
     let chart = place::load(&local(&dependency.repository, path)?)?;
     let range = range_of(dependency)?;
     match Version::parse(&chart.metadata.version) {
-        Ok(version) if range.matches(&version) => Ok(Some(chart)),
+        Ok(version) if range.matches(&version) => Ok(Some((chart, None))),
         _ => Err(Failure::new(format!("can't get a valid version for dependency {name}"))),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! flags -> values (files, --set*) -.
-//! place -> place (directory, tgz) ----> template | lint | show | dependency | package -> standard output, files
+//! place -> place (directory, tgz), remote (repositories, registries) -> template | lint | show | dependency | package -> standard output, files
 //! ```
 
 mod dependency;
@@ -10,6 +10,7 @@ mod lint;
 pub mod options;
 mod package;
 pub mod place;
+mod remote;
 mod show;
 mod template;
 mod values;
@@ -47,19 +48,6 @@ fn accepted(names: &'static [(&'static str, bool)]) -> impl Iterator<Item = Arg>
         if *switch { flags::switch(name, help) } else { flags::string(name, help) }.hide(true)
     })
 }
-
-/// Flags about repositories, which commands on local charts do not need.
-const REPOSITORY: &[(&str, bool)] = &[
-    ("ca-file", false),
-    ("cert-file", false),
-    ("devel", true),
-    ("key-file", false),
-    ("keyring", false),
-    ("pass-credentials", true),
-    ("password", false),
-    ("plain-http", true),
-    ("username", false),
-];
 
 /// What cobra says of a number of arguments that a command does not take.
 fn arguments(matches: &ArgMatches, command: &str, usage: &str, at_least: usize, at_most: usize) -> Result<Vec<String>, Failure> {

@@ -1,6 +1,6 @@
 //! `helm package`: a chart's directory as the archive that repositories hold.
 
-use super::{REPOSITORY, accepted, dependency, place};
+use super::{dependency, place, remote};
 use crate::shell::{Failure, Flags as _, Outcome, files, flags, output};
 use clap::{ArgMatches, Command};
 use helm::Chart;
@@ -12,7 +12,7 @@ use std::{
 pub fn command() -> Command {
     flags::leaf("package", "Package a chart directory into a chart archive")
         .after_help("  # The same chart gives the same bytes\n  sluice helm package ./chart --version 1.2.3 -d dist")
-        .args(accepted(REPOSITORY))
+        .args(remote::flags())
         .args([
             flags::string("app-version", "set the appVersion on the chart to this version"),
             flags::switch("dependency-update", "update dependencies from \"Chart.yaml\" to dir \"charts/\" before packaging").short('u'),
@@ -36,7 +36,7 @@ pub fn run(matches: &ArgMatches) -> Outcome {
         let path = place::absolute(place);
         fs::metadata(&path).map_err(|error| Failure::new(format!("stat {place}: {}", files::reason(&error))))?;
         if matches.is_set("dependency-update") {
-            dependency::update_charts(&path)?;
+            dependency::update_charts(&path, matches)?;
         }
         if !place::is_directory(&path) {
             let shown = path.display();
@@ -79,12 +79,16 @@ pub fn save(chart: &Chart, directory: &Path, made: bool) -> Result<PathBuf, Fail
     }
     let modified = u64::try_from(place::source_date()?.unwrap_or(0)).unwrap_or(0);
     let packed = chart.pack(modified).map_err(|error| Failure::new(format!("failed to save: {error}")))?;
-    let path = directory.join(chart.archive_name());
-    // Another reader sees the old archive or the new one, never a part.
-    let part = directory.join(format!(".{}.part-{}", chart.archive_name(), std::process::id()));
+    write(&directory, &chart.archive_name(), &packed)
+}
+
+/// Writes an archive. Another reader sees the old one or the new one, never a part.
+pub fn write(directory: &Path, name: &str, packed: &[u8]) -> Result<PathBuf, Failure> {
+    let path = directory.join(name);
+    let part = directory.join(format!(".{name}.part-{}", std::process::id()));
     fs::write(&part, packed).and_then(|()| fs::rename(&part, &path)).map_err(|error| {
         let _ = fs::remove_file(&part);
-        failed("open", &path, &error)
+        Failure::new(format!("failed to save: open {}: {}", path.display(), files::reason(&error)))
     })?;
     Ok(path)
 }

@@ -1,6 +1,6 @@
 //! `helm show`: what a chart says of itself.
 
-use super::{REPOSITORY, accepted, arguments, place};
+use super::{arguments, place, remote};
 use crate::shell::{Failure, Flags as _, Outcome, flags, output};
 use clap::{ArgMatches, Command};
 use helm::Chart;
@@ -17,11 +17,10 @@ const SUBJECTS: &[(&str, &str)] = &[
 pub fn command() -> Command {
     let group = flags::group("show", "Show information of a chart").visible_alias("inspect");
     SUBJECTS.iter().fold(group, |group, (name, about)| {
-        let leaf = flags::leaf(name, about).args(accepted(REPOSITORY)).args([
-            flags::string("repo", "refused: charts are read from directories and packed files").hide(true),
-            flags::string("version", "accepted for compatibility; a local chart has one version").hide(true),
-            flags::switch("verify", "accepted for compatibility").hide(true),
-        ]);
+        let leaf = flags::leaf(name, about)
+            .args(remote::flags())
+            .args(remote::choice())
+            .arg(flags::switch("verify", "accepted for compatibility").hide(true));
         group.subcommand(if *name == "values" {
             leaf.arg(flags::string("jsonpath", "supply a JSONPath expression to filter the output"))
         } else {
@@ -32,10 +31,7 @@ pub fn command() -> Command {
 
 pub fn run(what: &str, matches: &ArgMatches) -> Outcome {
     let given = arguments(matches, &format!("show {what}"), &format!("show {what} [CHART]"), 1, 1)?;
-    if !matches.text("repo").is_empty() {
-        return Err(Failure::new("charts are read from directories and packed files only; --repo cannot be used here"));
-    }
-    let chart = place::detect(&place::locate(given.first().map_or("", String::as_str))?)?;
+    let (chart, _) = place::named(given.first().map_or("", String::as_str), matches)?;
     let all = what == "all";
     let mut out = String::new();
     if all || what == "chart" {

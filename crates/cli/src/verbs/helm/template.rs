@@ -1,6 +1,6 @@
 //! `helm template`: what would be installed.
 
-use super::{REPOSITORY, accepted, arguments, dependency, options, place, values};
+use super::{accepted, arguments, dependency, options, place, remote, values};
 use crate::shell::{Context, Failure, Flags as _, Outcome, files, flags, output};
 use clap::{ArgMatches, Command};
 use helm::{Chart, Crd, Error, Options, Release, Rendered, Table, ValueSources};
@@ -19,7 +19,8 @@ pub fn command() -> Command {
         .after_help("  # What would be installed\n  sluice helm template web ./chart -f values.yaml\n\n  # The same random values every time\n  sluice helm template web ./chart --seed review\n\n  # Which template line, and which value, made each line of an object\n  sluice helm template web ./chart --explain deployment/web")
         .args(values::flags())
         .args(options::flags())
-        .args(accepted(REPOSITORY))
+        .args(remote::flags())
+        .args(remote::choice())
         .args(accepted(WITHOUT_CLUSTER))
         .args([
             flags::strings("api-versions", "Kubernetes api versions used for Capabilities.APIVersions (multiple can be specified)").short('a'),
@@ -41,10 +42,8 @@ pub fn command() -> Command {
             })
             .hide(true),
             flags::switch("release-name", "use release name in the output-dir path."),
-            flags::string("repo", "refused: charts are read from directories and packed files").hide(true),
             flags::string_array("show-only", "only show manifests rendered from the given templates").short('s'),
             flags::switch("skip-tests", "skip tests from templated output"),
-            flags::string("version", "accepted for compatibility; a local chart has one version").hide(true),
             flags::beyond(flags::string("explain", "print one object (KIND/NAME) with the template line and the value behind each line")),
             flags::beyond(flags::switch("notes", "print the notes after the manifests")),
         ])
@@ -77,9 +76,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let capabilities = options::capabilities(matches, helm::Profile::V4_3)?;
     refuse_cluster(matches)?;
     let (name, chart_place) = name_and_chart(matches)?;
-    let path = place::locate(&chart_place)?;
+    let (mut chart, path) = place::named(&chart_place, matches)?;
     let (values, mut sources) = values::read(matches)?;
-    let mut chart = place::detect(&path)?;
     if !matches!(chart.metadata.kind.as_str(), "" | "application") {
         return Err(Failure::new(format!("{} charts are not installable", chart.metadata.kind)));
     }
@@ -87,10 +85,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
         warn("this chart is deprecated");
     }
     if let Err(error) = chart.missing_dependencies() {
-        if !matches.is_set("dependency-update") {
-            return Err(Failure::new(error.to_string()));
-        }
-        output::print(&dependency::update_charts(&path)?)?;
+        let Some(path) = path.filter(|_| matches.is_set("dependency-update")) else { return Err(Failure::new(error.to_string())) };
+        output::print(&dependency::update_charts(&path, matches)?)?;
         chart = place::load(&path).map_err(|failure| failure.context("failed reloading chart after repo update"))?;
     }
     helm::check_release_name(&name).map_err(|why| Failure::new(format!("release name check failed: {why}")))?;
@@ -119,9 +115,6 @@ fn warn(text: &str) {
 }
 
 fn refuse_cluster(matches: &ArgMatches) -> Outcome {
-    if !matches.text("repo").is_empty() {
-        return Err(Failure::new("charts are read from directories and packed files only; --repo cannot be used here"));
-    }
     match matches.text("dry-run") {
         "" | "client" | "none" | "unset" | "true" | "false" => Ok(()),
         "server" => Err(Failure::new("charts are rendered without a cluster; --dry-run=server cannot be used here")),
