@@ -213,7 +213,9 @@ fn charts_come_from_a_registry_by_tag_and_range() {
     );
     desk.fails(&format!("template {address}/none"));
     desk.parent("^1", &address);
-    desk.works("dependency update parent");
+    let said = desk.works("dependency update parent");
+    let pulled = format!("Downloading web from repo {address}\nPulled: {}/charts/web:1.2.0\nDigest: sha256:", registry.address);
+    assert!(said.contains(&pulled), "{said}");
     assert!(desk.has("parent/charts/web-1.2.0.tgz"));
     assert!(fs::read_to_string(desk.path().join("parent/Chart.lock")).unwrap().contains("version: 1.2.0"));
 }

@@ -413,11 +413,14 @@ fn find(
         let _ = writeln!(said, "Downloading {name} from repo {}", remote::shown(&dependency.repository));
         let archive = if dependency.repository.starts_with("oci://") {
             let address = format!("{}/{name}", dependency.repository.trim_end_matches('/'));
-            let fetched = remote.from_registry(&address, &dependency.version);
-            fetched.map_err(|failure| failure.context(&format!("could not download {}", remote::shown(&address))))?
+            let fetched = remote.registry_chart(&address, &dependency.version);
+            let (archive, pulled) =
+                fetched.map_err(|failure| failure.context(&format!("could not download {}", remote::shown(&address))))?;
+            said.push_str(&pulled);
+            archive
         } else {
             let url = remote.address(&dependency.repository)?;
-            remote.from_repository(&url, name, &dependency.version)?
+            remote.repository_chart(&url, name, &dependency.version)?
         };
         let chart = Chart::from_archive(&archive, ChartLimits::default()).map_err(|error| Failure::new(error.to_string()))?;
         if chart.name() != name {

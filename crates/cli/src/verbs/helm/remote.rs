@@ -109,11 +109,13 @@ impl<'m> Remote<'m> {
         let (repo, version) = (self.matches.text("repo").to_owned(), self.matches.text("version").to_owned());
         let version = if version.is_empty() && self.matches.is_set("devel") { ">0.0.0-0".to_owned() } else { version };
         if name.starts_with("oci://") {
-            return self.from_registry(name, &version);
+            let (archive, pulled) = self.registry_chart(name, &version)?;
+            eprint!("{pulled}");
+            return Ok(archive);
         }
         if !repo.is_empty() {
             self.chosen.clone_from(&repo);
-            return self.from_repository(&repo, name, &version);
+            return self.repository_chart(&repo, name, &version);
         }
         if is_address(name) {
             let entry = chartrepo::Entry {
@@ -131,7 +133,7 @@ impl<'m> Remote<'m> {
             Some((alias, chart)) => match self.known.iter().find(|known| known.name == alias).map(|known| known.url.clone()) {
                 Some(url) => {
                     self.chosen.clone_from(&url);
-                    self.from_repository(&url, chart, &version)
+                    self.repository_chart(&url, chart, &version)
                 }
                 None => Err(Failure::new(format!("repo {alias} not found"))),
             },
@@ -179,7 +181,7 @@ impl<'m> Remote<'m> {
     }
 
     /// A chart of a repository, by its name and a version or a range.
-    pub fn from_repository(&mut self, url: &str, name: &str, version: &str) -> Result<Bytes, Failure> {
+    pub fn repository_chart(&mut self, url: &str, name: &str, version: &str) -> Result<Bytes, Failure> {
         let listing = self.listing(url).map_err(|failure| unreachable(url, &failure))?;
         let entry = listing.select(name, version).map_err(|error| {
             let wanted = if version.is_empty() || error == SelectError::NoChart && version.starts_with('>') {
@@ -193,8 +195,8 @@ impl<'m> Remote<'m> {
         self.runtime.block_on(repository.chart(entry, CHART_BYTES_MAX)).map_err(told)
     }
 
-    /// A chart of a registry: a version is its tag, and a range means the highest tag in it.
-    pub fn from_registry(&mut self, address: &str, version: &str) -> Result<Bytes, Failure> {
+    /// A chart of a registry, and what Helm says of it: a version is its tag, and a range means the highest tag in it.
+    pub fn registry_chart(&mut self, address: &str, version: &str) -> Result<(Bytes, String), Failure> {
         let text = address.strip_prefix("oci://").unwrap_or(address);
         let wrong = |_| Failure::new(format!("invalid reference {:?}", shown(address)));
         let given: Reference = text.parse().map_err(wrong)?;
@@ -233,8 +235,7 @@ impl<'m> Remote<'m> {
             let layer = layer
                 .ok_or_else(|| Failure::new(format!("manifest does not contain a layer with mediatype {}", media_type::HELM_CHART)))?;
             let bytes = client.blob(&reference, layer).await.map_err(failed)?;
-            eprintln!("Pulled: {reference}\nDigest: {digest}");
-            Ok(bytes)
+            Ok((bytes, format!("Pulled: {reference}\nDigest: {digest}\n")))
         })
     }
 }
