@@ -81,3 +81,57 @@ fn every_kind_of_reading_is_in_the_set_of_files_with_its_digest() {
         assert_eq!(build.files_read[path], types::Digest::sha256(bytes), "{path}");
     }
 }
+
+#[test]
+fn what_a_plugin_in_a_file_set_is_told_with_the_file_and_the_kind() {
+    let image = "spec.template.spec.containers[0].image";
+    let plugins = [
+        (
+            "ImageTagTransformer",
+            "metadata: {name: t}\nimageTag: {name: nginx, newTag: \"2\"}\nfieldSpecs: [{path: 'spec/template/spec/containers[]/image'}]\n",
+            image,
+        ),
+        (
+            "NamespaceTransformer",
+            "metadata: {name: t, namespace: n}\nfieldSpecs: [{path: metadata/namespace, create: true}]\n",
+            "metadata.namespace",
+        ),
+        ("PrefixTransformer", "metadata: {name: t}\nprefix: p-\nfieldSpecs: [{path: metadata/name}]\n", "metadata.name"),
+        ("SuffixTransformer", "metadata: {name: t}\nsuffix: -s\nfieldSpecs: [{path: metadata/name}]\n", "metadata.name"),
+        (
+            "PatchStrategicMergeTransformer",
+            "metadata: {name: t}\npatches: |-\n  {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3}}\n",
+            "spec.replicas",
+        ),
+        (
+            "LabelTransformer",
+            "metadata: {name: t}\nlabels: {a: b}\nfieldSpecs: [{path: metadata/labels, create: true}]\n",
+            "metadata.labels",
+        ),
+    ];
+    for (kind, fields, path) in plugins {
+        let found = touch_of_plugin("transformers", kind, fields, "Deployment", path);
+        assert_eq!(found, ("t.yaml".to_owned(), kind.to_owned()), "{path}");
+    }
+    // What a generator made is its own from the root on.
+    let found = touch_of_plugin("generators", "SecretGenerator", "metadata: {name: made}\nliterals: [x=y]\n", "Secret", "");
+    assert_eq!(found, ("t.yaml".to_owned(), "SecretGenerator".to_owned()));
+}
+
+/// The file and the name of what set a field of the object of `of_kind`, where a plugin of its own file works on a Deployment.
+fn touch_of_plugin(list: &str, kind: &str, fields: &str, of_kind: &str, path: &str) -> (String, String) {
+    let object =
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: a, image: nginx}]}}}\n";
+    let mut tree = MemoryTree::new();
+    tree.insert("kustomization.yaml", format!("resources: [d.yaml]\n{list}: [t.yaml]\n").into_bytes(), false);
+    tree.insert("d.yaml", object.as_bytes().to_vec(), false);
+    tree.insert("t.yaml", format!("apiVersion: builtin\nkind: {kind}\n{fields}").into_bytes(), false);
+    let build = build(&tree, "", &Options::default()).unwrap_or_else(|error| panic!("{kind}: {error}"));
+    let object = build.resources.iter().find(|object| object.kind() == of_kind).expect("it is there");
+    let touches = object.explain();
+    let touch = touches.iter().find(|touch| touch.path == path);
+    let touch = touch.unwrap_or_else(|| {
+        panic!("{kind}: nothing is told of {path}, but of {:?}", touches.iter().map(|touch| &touch.path).collect::<Vec<_>>())
+    });
+    (touch.file.clone(), touch.by.clone())
+}
