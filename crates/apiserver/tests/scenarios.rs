@@ -319,12 +319,15 @@ fn read(file: &Path, recording: bool) -> Vec<Value> {
         let made = forms::scenarios();
         if recording {
             let differs = |name: &Value| kept.iter().find(|old| old["name"] == *name).and_then(|old| old.get("differs")).cloned();
-            return made.into_iter().map(|mut new| {
-                if let Some(why) = differs(&new["name"]) {
-                    new["differs"] = why;
-                }
-                new
-            }).collect();
+            return made
+                .into_iter()
+                .map(|mut new| {
+                    if let Some(why) = differs(&new["name"]) {
+                        new["differs"] = why;
+                    }
+                    new
+                })
+                .collect();
         }
         let requests = |all: &[Value]| -> Vec<Value> { all.iter().map(|one| one["requests"].clone()).collect() };
         assert!(requests(&kept) == requests(&made), "the loops make other scenarios than those that were recorded: record them anew");

@@ -134,8 +134,7 @@ fn scenario(kind: &Kind, name: String, requests: Vec<Value>) -> Value {
     all.extend(requests);
     let mut out = json!({"name": name, "requests": all});
     if kind.definition {
-        out["cleanup"] =
-            json!([{"method": "DELETE", "path": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{ns}.io"}]);
+        out["cleanup"] = json!([{"method": "DELETE", "path": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{ns}.io"}]);
     }
     out
 }
