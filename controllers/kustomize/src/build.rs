@@ -32,7 +32,7 @@ impl Built {
 }
 
 /// Builds kept for the next visit: a visit that finds nothing new builds nothing.
-const BUILDS_MAX: usize = 512;
+const BUILDS_MAX: usize = 128;
 /// Objects of all kept builds together.
 const OBJECTS_MAX: usize = 20_000;
 

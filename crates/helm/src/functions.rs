@@ -365,20 +365,20 @@ fn write_yaml(writer: &mut yaml::Writer<'_>, value: &Value, depth: usize) -> Res
 }
 
 fn write_json(writer: &mut yaml::Writer<'_>, json: &Json) {
-    let done: Result<(), std::convert::Infallible> = match json {
-        Json::Null => Ok(writer.null()),
-        Json::Bool(b) => Ok(writer.bool(*b)),
-        Json::Number(number) => Ok(writer.number(number)),
-        Json::String(text) => Ok(writer.string(text)),
-        Json::Array(items) => writer.list(items.iter(), |writer, item| Ok(write_json(writer, item))),
-        Json::Object(map) => {
-            writer.map(map.iter().map(|(key, value)| (key.as_str(), value)).collect(), |writer, value| Ok(write_json(writer, value)))
-        }
-    };
-    match done {
-        Ok(()) => {}
-        Err(never) => match never {},
+    let Ok(()) = json_parts(writer, json);
+}
+
+/// What writes the parts of a value may fail; this cannot.
+fn json_parts(writer: &mut yaml::Writer<'_>, json: &Json) -> Result<(), std::convert::Infallible> {
+    match json {
+        Json::Null => writer.null(),
+        Json::Bool(b) => writer.bool(*b),
+        Json::Number(number) => writer.number(number),
+        Json::String(text) => writer.string(text),
+        Json::Array(items) => writer.list(items.iter(), json_parts)?,
+        Json::Object(map) => writer.map(map.iter().map(|(key, value)| (key.as_str(), value)).collect(), json_parts)?,
     }
+    Ok(())
 }
 
 /// Refuses what is nested too deeply, and so what holds itself.
