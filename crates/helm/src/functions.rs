@@ -356,27 +356,7 @@ fn write_yaml(writer: &mut yaml::Writer<'_>, value: &Value, depth: usize) -> Res
             })?;
         }
         // Rare ones, and numbers, which become JSON in many ways.
-        other => match to_json(other, depth)? {
-            Json::Number(number) => writer.number(&number),
-            json => write_json(writer, &json),
-        },
-    }
-    Ok(())
-}
-
-fn write_json(writer: &mut yaml::Writer<'_>, json: &Json) {
-    let Ok(()) = json_parts(writer, json);
-}
-
-/// What writes the parts of a value may fail; this cannot.
-fn json_parts(writer: &mut yaml::Writer<'_>, json: &Json) -> Result<(), std::convert::Infallible> {
-    match json {
-        Json::Null => writer.null(),
-        Json::Bool(b) => writer.bool(*b),
-        Json::Number(number) => writer.number(number),
-        Json::String(text) => writer.string(text),
-        Json::Array(items) => writer.list(items.iter(), json_parts)?,
-        Json::Object(map) => writer.map(map.iter().map(|(key, value)| (key.as_str(), value)).collect(), json_parts)?,
+        other => writer.json(&to_json(other, depth)?),
     }
     Ok(())
 }

@@ -54,12 +54,13 @@ impl<'a> Writer<'a> {
         self.emitter.text(if value { "true" } else { "false" }, self.place);
     }
 
-    pub fn number(&mut self, number: &serde_json::Number) {
-        self.emitter.number(number, self.place);
-    }
-
     pub fn string(&mut self, text: &str) {
         self.emitter.string(text, self.place);
+    }
+
+    /// A value that is JSON after all, with all that is in it.
+    pub fn json(&mut self, value: &Value) {
+        self.emitter.value(value, self.place);
     }
 
     /// A list, each of whose items `write` writes.

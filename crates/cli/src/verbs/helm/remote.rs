@@ -141,8 +141,13 @@ impl<'m> Remote<'m> {
         }
     }
 
+    /// The repository at an address, as Helm's configuration has it.
+    fn known_at(&self, url: &str) -> Option<&Known> {
+        self.known.iter().find(|known| known.url.trim_end_matches('/') == url.trim_end_matches('/'))
+    }
+
     fn repository(&self, url: &str) -> Result<Repository, Failure> {
-        let known = self.known.iter().find(|known| known.url.trim_end_matches('/') == url.trim_end_matches('/'));
+        let known = self.known_at(url);
         let (username, password) = (self.matches.text("username"), self.matches.text("password"));
         let given =
             (!username.is_empty() && url == self.chosen).then(|| Basic { username: username.to_owned(), password: password.to_owned() });
@@ -164,7 +169,7 @@ impl<'m> Remote<'m> {
 
     /// How Helm's configuration calls the repository at an address, if it does.
     pub fn name_of(&self, url: &str) -> Option<&str> {
-        self.known.iter().find(|known| known.url.trim_end_matches('/') == url.trim_end_matches('/')).map(|known| known.name.as_str())
+        self.known_at(url).map(|known| known.name.as_str())
     }
 
     /// The charts of a repository; its index is fetched once.
