@@ -33,7 +33,6 @@ const ANY_PORT: &str = "127.0.0.1:0";
 /// An API server and the four controllers as processes of their own.
 pub struct House {
     pub kubeconfig: PathBuf,
-    pub state: tempfile::TempDir,
     pub api: Option<Process>,
     pub source: Option<Process>,
     pub kustomize: Option<Process>,
@@ -47,6 +46,8 @@ pub struct House {
     api_port: u16,
     /// Where controllers tell their figures.
     metrics: BTreeMap<&'static str, u16>,
+    /// The last to go: a process that ends shows the log that lies here.
+    pub state: tempfile::TempDir,
 }
 
 /// All of them, in the order in which data flows.
@@ -79,7 +80,6 @@ impl House {
         let kubeconfig = outside.clone().unwrap_or_else(|| state.path().join("kubeconfig"));
         let mut house = Self {
             kubeconfig,
-            state,
             api: None,
             source: None,
             kustomize: None,
@@ -90,6 +90,7 @@ impl House {
             made: free_port(),
             api_port: free_port(),
             metrics: CONTROLLERS.iter().map(|name| (*name, free_port())).collect(),
+            state,
         };
         if outside.is_none() {
             house.start_api();
