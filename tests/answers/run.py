@@ -9,7 +9,7 @@ Debian's docker-registry on loopback, runs the scenarios of ../shared/corpus/flu
 not listed in tests/answers/differences.txt (pattern, reason; "embedded:pattern" counts without --kubeconfig alone) differs. Guard rails are off: they hold back what Flux would do.
 The set aw was recorded with flags of its own (see FLAGS), so it runs by itself, after the others.
 """
-import argparse, fnmatch, json, os, pathlib, shutil, signal, socket, subprocess, sys, tempfile, time
+import argparse, fnmatch, json, os, pathlib, random, shutil, signal, socket, subprocess, sys, tempfile, time
 
 # Flags that a set was recorded with.
 FLAGS = {"aw": {"source-controller": ["--requeue-dependency=5s"], "artifact-controller": ["--requeue-dependency=5s"],
@@ -23,9 +23,15 @@ CONTROLLERS = "deployment,replicaset,statefulset,daemonset,job,endpoint,endpoint
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    # Below what Linux gives to outgoing connections, one of which could take the port before its process does.
+    while True:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 def differences(embedded):

@@ -7,19 +7,24 @@ Builds the Go program beside this file when BIN (default: target/controlplane/co
 etcd, kube-apiserver and kube-controller-manager on free loopback ports, writes FILE when the API server is ready, and stops
 everything on SIGINT or SIGTERM, when its standard input closes (with --until-stdin-closes), or after N seconds (default 3600).
 """
-import argparse, os, pathlib, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.request
+import argparse, os, pathlib, random, shutil, signal, socket, ssl, subprocess, sys, tempfile, time, urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 VERSION = "1.36.3"
 
 
 def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    # Below what Linux gives to outgoing connections, one of which could take a port before its process does.
+    ports = []
+    while len(ports) < count:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in ports:
+            ports.append(port)
     return ports
 
 

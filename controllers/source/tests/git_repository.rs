@@ -199,7 +199,7 @@ async fn what_goes_wrong_is_told_keeps_the_artifact_and_shows_no_secret() {
 
     world.merge(&repositories(), "app", "", json!({"spec": {"secretRef": {"name": "absent"}}})).await;
     world.ready("app", "False", "secrets \"absent\" not found").await;
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = testing::free_port();
     world.merge(&repositories(), "app", "", json!({"spec": {"secretRef": null, "url": format!("http://127.0.0.1:{port}/x.git")}})).await;
     world.ready("app", "False", "connection refused").await;
     end(process).await;

@@ -284,7 +284,7 @@ fn servers_that_fail_refuse_or_hang_are_errors_in_time() {
     let timeout = Duration::from_millis(200);
     let hung = world.client.fetch(&world.address("app"), &branch("main"), &Access::default(), timeout, &FetchOptions::default());
     assert_eq!(text(&hung.err().unwrap()), format!("unable to clone '{url}': Get {request:?}: context deadline exceeded"));
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = testing::free_port();
     let closed = format!("http://127.0.0.1:{port}/app.git");
     let address = Address::parse(&closed).unwrap().0;
     let refused = world.client.fetch(&address, &branch("main"), &Access::default(), TIMEOUT, &FetchOptions::default());

@@ -244,12 +244,22 @@ impl House {
 
     pub fn until_object(&self, kind: &str, namespace: &str, name: &str, what: &str, check: impl Fn(&Value) -> Option<()>) -> Value {
         until(&format!("{kind}/{namespace}/{name} {what}"), || {
+            self.assert_alive();
             let object = self.get(kind, namespace, name).ok_or("it does not exist")?;
             match check(&object) {
                 Some(()) => Ok(object),
                 None => Err(format!("status {}", object["status"])),
             }
         })
+    }
+
+    /// A process that ended by itself is the reason for whatever does not happen.
+    fn assert_alive(&self) {
+        for process in [&self.api, &self.source, &self.artifact, &self.kustomize, &self.helm].into_iter().flatten() {
+            if let Some(status) = process.died() {
+                panic!("{} ended by itself: {status}", process.name());
+            }
+        }
     }
 
     pub fn until_gone(&self, kind: &str, namespace: &str, name: &str) {

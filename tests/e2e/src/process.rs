@@ -1,15 +1,17 @@
 use std::{
     fs::File,
-    net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 /// A child process that ends with its handle, and writes its output to a file that a failing test can show.
 pub struct Process {
     name: String,
-    child: Child,
+    child: Mutex<Child>,
     log: PathBuf,
+    /// A test wants it to end.
+    told: bool,
 }
 
 impl Process {
@@ -18,24 +20,30 @@ impl Process {
         let file = File::options().create(true).append(true).open(&log).expect("the log folder is ours");
         let clone = file.try_clone().expect("a file can be opened twice");
         let child = command.stdin(Stdio::null()).stdout(file).stderr(clone).spawn().unwrap_or_else(|e| panic!("cannot start {name}: {e}"));
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child: Mutex::new(child), log, told: false }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn child(&mut self) -> &mut Child {
+        self.child.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// kill -9: no chance to tidy up.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.told = true;
+        let _ = self.child().kill();
+        let _ = self.child().wait();
     }
 
     /// A polite end, as Kubernetes asks for it; true when it left by itself in time.
     pub fn terminate(&mut self) -> bool {
-        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        self.told = true;
+        let _ = Command::new("kill").args(["-TERM", &self.child().id().to_string()]).status();
         for _ in 0..200 {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if matches!(self.child().try_wait(), Ok(Some(_))) {
                 return true;
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
@@ -43,9 +51,10 @@ impl Process {
         false
     }
 
-    /// The exit code, once it has ended.
-    pub fn ended(&mut self) -> Option<i32> {
-        self.child.try_wait().ok().flatten().map(|status| status.code().unwrap_or(-1))
+    /// How it ended, if it did so by itself.
+    pub fn died(&self) -> Option<ExitStatus> {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        child.try_wait().ok().flatten().filter(|_| !self.told)
     }
 
     pub fn log(&self) -> String {
@@ -75,9 +84,4 @@ pub fn binary(name: &str) -> PathBuf {
         assert!(status.is_ok_and(|s| s.success()) && path.exists(), "{} is not built: cargo build --workspace --bins", path.display());
     }
     path
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("loopback has free ports").port()
 }
