@@ -177,8 +177,12 @@ fn field(line: &str) -> Option<Field> {
 }
 
 /// An element is no pointer.
-fn plain(ty: &str) -> &str {
-    if ty.contains(':') { ty } else { ty.trim_end_matches('p') }
+fn plain(ty: &str) -> String {
+    match ty.strip_prefix("o:") {
+        Some(message) => format!("m:{message}"),
+        None if ty.contains(':') => ty.to_owned(),
+        None => ty.trim_end_matches('p').to_owned(),
+    }
 }
 
 /// The type in the words of the table.
@@ -223,7 +227,12 @@ fn type_of(ty: &str, package: &str, packages: &BTreeMap<String, Package>, inline
             });
         }
     }
-    Some(format!("{}:{of}.{name}", if inline { "n" } else { "m" }))
+    let form = match pointer {
+        _ if inline => "n",
+        "" => "m",
+        _ => "o",
+    };
+    Some(format!("{form}:{of}.{name}"))
 }
 
 /// The package that an import is called in Kubernetes' own sources: `metav1`, `v1` (of core), `corev1`, `runtime`.

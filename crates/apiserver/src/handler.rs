@@ -2,7 +2,7 @@
 
 use crate::access::{Attributes, User};
 use crate::api::Api;
-use crate::protocol::negotiate::{self, Accepted, Forms};
+use crate::protocol::negotiate::{self, Accepted, Forms, Of};
 use crate::protocol::path::{Query, resource_target};
 use crate::protocol::status::{Result, Status};
 use crate::registry::{discovery, openapi};
@@ -42,7 +42,7 @@ pub async fn handle(api: Arc<Api>, request: Request<Incoming>, body_timeout: Dur
     let outside = Outside {
         gzip: text(request.headers(), header::ACCEPT_ENCODING).split(',').any(|c| c.trim().starts_with("gzip")),
         head: request.method() == Method::HEAD,
-        accepted: negotiate::accept(&accept, false, Forms { shapes: false, protobuf: true }).unwrap_or_default(),
+        accepted: negotiate::accept(&accept, false, Forms { protobuf: true, ..Forms::TEXT }).unwrap_or_default(),
     };
     // One request that goes wrong must not take its connection along.
     let answer = std::panic::AssertUnwindSafe(answer(api, request, &accept, body_timeout));
@@ -101,10 +101,8 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str, body_ti
         let why = format!("invalid timeout specified in the request URL - time: invalid duration \"{timeout}\"");
         return (Err(Status::bad_request(why)), Vec::new());
     }
-    let target = match resource_target(&parts.method, &path, &query) {
-        Ok(Some(target)) => target,
-        Ok(None) => return (other_path(&api, &user, &parts.method, &path, &query, accept), Vec::new()),
-        Err(status) => return (Err(status), Vec::new()),
+    let Some(target) = resource_target(&parts.method, &path, &query) else {
+        return (other_path(&api, &user, &parts.method, &path, &query, accept), Vec::new());
     };
     let attributes = Attributes {
         verb: target.verb,
@@ -127,7 +125,15 @@ async fn answer(api: Arc<Api>, request: Request<Incoming>, accept: &str, body_ti
     };
     // What is only asked and never stored is no row of a table.
     let shapes = (target.subresource.is_empty() || target.subresource == "status") && resource.can("get");
-    let forms = Forms { shapes, protobuf: resource.custom.is_none() || target.subresource == "scale" };
+    let of = match target.verb {
+        "watch" => Of::Watch,
+        "list" => Of::List,
+        _ => Of::One,
+    };
+    let forms = Forms { shapes, protobuf: resource.custom.is_none() || target.subresource == "scale", of };
+    if let Err(status) = rest::check_method(&target, &resource, &text(&parts.headers, header::CONTENT_TYPE)) {
+        return (Err(status), Vec::new());
+    }
     let accepted = match negotiate::accept(accept, query.is_true("pretty"), forms) {
         Ok(accepted) => accepted,
         Err(status) => return (Err(status), Vec::new()),

@@ -8,7 +8,7 @@
 use crate::access::{Access, Tokens, User, bootstrap};
 use crate::api::Api;
 use crate::controllers::{self, Queues};
-use crate::protocol::negotiate::{self, Forms};
+use crate::protocol::negotiate::{self, Forms, Of};
 use crate::protocol::path::{Query, resource_target};
 use crate::rest::{self, Context, Reply};
 use crate::store::{SNAPSHOT_AFTER, Store};
@@ -156,10 +156,10 @@ impl Probe {
     fn ask(&self, method: &str, path: &str, query: &str, form: &str, body: &[u8]) -> u16 {
         let Ok(method) = method.parse::<Method>() else { return 0 };
         let query = Query::parse(query);
-        let Ok(Some(target)) = resource_target(&method, path, &query) else { return 404 };
+        let Some(target) = resource_target(&method, path, &query) else { return 404 };
         let registry = self.api.registry();
         let Some(resource) = registry.find(&target.group, &target.version, &target.resource).cloned() else { return 404 };
-        let Ok(accepted) = negotiate::accept("application/json", false, Forms { shapes: true, protobuf: true }) else { return 406 };
+        let Ok(accepted) = negotiate::accept("application/json", false, Forms { shapes: true, protobuf: true, of: Of::One }) else { return 406 };
         let context = Context::new(
             Arc::clone(&self.api),
             User::admin(),

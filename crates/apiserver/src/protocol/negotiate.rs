@@ -26,32 +26,51 @@ impl Encoding {
 pub enum Shape {
     #[default]
     Whole,
-    /// `PartialObjectMetadata`, or its list.
+    /// `PartialObjectMetadata`: of one object.
     Metadata,
+    /// `PartialObjectMetadataList`: of a list.
+    MetadataList,
     Table,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted {
     pub encoding: Encoding,
     pub shape: Shape,
+    /// The version of tables and metadata.
+    pub api_version: &'static str,
+}
+
+impl Default for Accepted {
+    fn default() -> Self {
+        Self { encoding: Encoding::default(), shape: Shape::default(), api_version: "meta.k8s.io/v1" }
+    }
 }
 
 pub const MEDIA_TYPES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
-/// Custom resources have no messages.
-pub const CUSTOM_MEDIA_TYPES: &str = "application/json, application/yaml";
+/// YAML is no form of a watch.
+const WATCHED_TYPES: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 /// Which forms an answer can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forms {
     /// Tables, and metadata alone.
     pub shapes: bool,
-    /// Whole objects have a protobuf message; metadata always has.
+    /// Whole objects have a protobuf message; metadata always has. Custom resources have none.
     pub protobuf: bool,
+    pub of: Of,
+}
+
+/// What an answer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    One,
+    List,
+    Watch,
 }
 
 impl Forms {
-    pub const TEXT: Self = Self { shapes: false, protobuf: false };
+    pub const TEXT: Self = Self { shapes: false, protobuf: false, of: Of::One };
 }
 
 /// Picks the first form in the `Accept` header that can be served, by weight and then by order.
@@ -59,7 +78,7 @@ pub fn accept(header: &str, pretty: bool, forms: Forms) -> Result<Accepted> {
     let shapes = forms.shapes;
     let json = if pretty { Encoding::Pretty } else { Encoding::Json };
     if header.trim().is_empty() {
-        return Ok(Accepted { encoding: json, shape: Shape::Whole });
+        return Ok(Accepted { encoding: json, ..Accepted::default() });
     }
     let mut clauses: Vec<(f32, &str)> = header
         .split(',')
@@ -69,7 +88,7 @@ pub fn accept(header: &str, pretty: bool, forms: Forms) -> Result<Accepted> {
         })
         .collect();
     clauses.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut known = false;
+    let (mut known, mut unwatchable) = (false, false);
     for (_, clause) in clauses {
         let mut parts = clause.split(';').map(str::trim);
         let encoding = match parts.next().unwrap_or("") {
@@ -81,36 +100,45 @@ pub fn accept(header: &str, pretty: bool, forms: Forms) -> Result<Accepted> {
         known = true;
         let parameters: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('=')).collect();
         let parameter = |name: &str| parameters.iter().find(|(k, _)| *k == name).map_or("", |(_, v)| *v);
+        let api_version = match (parameter("g"), parameter("v")) {
+            ("meta.k8s.io", "v1") => Some("meta.k8s.io/v1"),
+            ("meta.k8s.io", "v1beta1") => Some("meta.k8s.io/v1beta1"),
+            _ => None,
+        };
         let shape = match parameter("as") {
             "" => Shape::Whole,
-            _ if !shapes => continue,
-            "Table" if parameter("g") == "meta.k8s.io" && matches!(parameter("v"), "v1" | "v1beta1") => Shape::Table,
-            "PartialObjectMetadata" | "PartialObjectMetadataList"
-                if parameter("g") == "meta.k8s.io" && matches!(parameter("v"), "v1" | "v1beta1") =>
-            {
-                Shape::Metadata
-            }
+            _ if !shapes || api_version.is_none() => continue,
+            "Table" => Shape::Table,
+            "PartialObjectMetadata" => Shape::Metadata,
+            "PartialObjectMetadataList" => Shape::MetadataList,
             _ => continue,
         };
         let written = match shape {
             Shape::Whole => forms.protobuf,
-            Shape::Metadata => true,
+            Shape::Metadata | Shape::MetadataList => true,
             Shape::Table => false,
         };
         if encoding == Encoding::Protobuf && !written {
             continue;
         }
-        return Ok(Accepted { encoding, shape });
+        if encoding == Encoding::Yaml && forms.of == Of::Watch {
+            unwatchable = true;
+            continue;
+        }
+        return Ok(Accepted { encoding, shape, api_version: api_version.unwrap_or(Accepted::default().api_version) });
+    }
+    if unwatchable {
+        return Err(Status::not_acceptable(WATCHED_TYPES));
     }
     if !known && forms.protobuf {
         // Paths of built-in kinds are refused before anything looks at what they mean.
-        let watches = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        let watches = if forms.of == Of::One { String::new() } else { format!(", {WATCHED_TYPES}") };
         let mut status =
-            Status::new(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}, {watches}"));
+            Status::new(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {MEDIA_TYPES}{watches}"));
         status.details = Some(Box::default());
         return Err(status);
     }
-    Err(Status::not_acceptable(if forms.protobuf { MEDIA_TYPES } else { CUSTOM_MEDIA_TYPES }))
+    Err(Status::not_acceptable(MEDIA_TYPES))
 }
 
 /// The type of a request body, without parameters.
@@ -124,17 +152,22 @@ mod tests {
 
     #[test]
     fn the_first_form_that_can_be_served_is_taken() {
-        let all = Forms { shapes: true, protobuf: true };
-        let custom = Forms { shapes: true, protobuf: false };
+        let all = Forms { shapes: true, protobuf: true, of: Of::One };
+        let custom = Forms { protobuf: false, ..all };
         let table = accept("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", false, all).unwrap();
         assert_eq!(table.shape, Shape::Table);
         let protobuf = accept("application/vnd.kubernetes.protobuf,application/json", false, all).unwrap();
         assert_eq!(protobuf.encoding, Encoding::Protobuf);
         assert_eq!(accept("application/vnd.kubernetes.protobuf,application/json", false, custom).unwrap(), Accepted::default());
         let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-        let both = Accepted { encoding: Encoding::Protobuf, shape: Shape::Metadata };
+        let both = Accepted { encoding: Encoding::Protobuf, shape: Shape::Metadata, api_version: "meta.k8s.io/v1" };
         assert_eq!(accept(metadata, false, custom).unwrap(), both);
         assert_eq!(accept("application/yaml", false, all).unwrap().encoding, Encoding::Yaml);
+        let watch = Forms { of: Of::Watch, ..all };
+        assert_eq!(accept("application/yaml", false, watch).unwrap_err().code, 406);
+        assert_eq!(accept("application/yaml,application/json", false, watch).unwrap().encoding, Encoding::Json);
+        let old = accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io", false, all).unwrap();
+        assert_eq!((old.shape, old.api_version), (Shape::Table, "meta.k8s.io/v1beta1"));
         assert_eq!(accept("application/yaml;q=0.5, application/json", false, all).unwrap().encoding, Encoding::Json);
         assert_eq!(accept("application/vnd.kubernetes.protobuf", false, custom).unwrap_err().code, 406);
         assert_eq!(accept("application/json;as=Table;v=v9;g=meta.k8s.io", false, all).unwrap_err().code, 406);

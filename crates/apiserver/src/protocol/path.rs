@@ -1,10 +1,9 @@
-use crate::protocol::status::{Result, Status};
 use http::Method;
 
 /// What a request asks for, read from its method and path alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
-    /// `get list watch create update patch delete deletecollection`, or the lower-case method of a path that is no resource.
+    /// `get list watch create update patch delete deletecollection`, or nothing for a method that no resource knows.
     pub verb: &'static str,
     pub group: String,
     pub version: String,
@@ -75,7 +74,7 @@ pub fn percent_decode(text: &str, plus_is_space: bool) -> String {
 }
 
 /// Reads the path of a resource request; `None` when it is not below `/api/V` or `/apis/G/V`.
-pub fn resource_target(method: &Method, path: &str, query: &Query) -> Result<Option<Target>> {
+pub fn resource_target(method: &Method, path: &str, query: &Query) -> Option<Target> {
     let mut parts: Vec<String> = path.trim_matches('/').split('/').map(|part| percent_decode(part, false)).collect();
     let mut target = Target::default();
     match parts.first().map(String::as_str) {
@@ -88,7 +87,7 @@ pub fn resource_target(method: &Method, path: &str, query: &Query) -> Result<Opt
             target.version = std::mem::take(&mut parts[2]);
             parts.drain(..3);
         }
-        _ => return Ok(None),
+        _ => return None,
     }
     let mut watching = false;
     // The old form of a watch: `/api/v1/watch/namespaces/x/pods`.
@@ -120,9 +119,10 @@ pub fn resource_target(method: &Method, path: &str, query: &Query) -> Result<Opt
         Method::PATCH => "patch",
         Method::DELETE if whole => "deletecollection",
         Method::DELETE => "delete",
-        _ => return Err(Status::method_not_allowed()),
+        // No verb has this method.
+        _ => "",
     };
-    Ok(Some(target))
+    Some(target)
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn target(method: Method, path: &str, query: &str) -> Target {
-        resource_target(&method, path, &Query::parse(query)).unwrap().unwrap()
+        resource_target(&method, path, &Query::parse(query)).unwrap()
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Clients in Go send some requests only in this form and do not fall back; most ask for answers in it first. The table has, per message, `number name type` of every
 //! field; a type is `s`tring, `b`ool, `i`nteger, `d`ouble, b`y`tes, `m:`message or `n:`message written inline, after `[` for
-//! lists and `{` for maps; a `p` behind a scalar says that Go holds a pointer, so that a zero is a value and not an absence.
+//! lists and `{` for maps. Behind a pointer of Go (a `p` after a scalar, `o:` for a message) a zero is a value and not an absence; what
+//! is no pointer is always written, a zero too.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,7 +44,8 @@ enum Scalar {
 
 enum Type {
     Scalar(Scalar, bool),
-    Message(&'static str),
+    /// Whether it may be left out, and which.
+    Message(bool, &'static str),
     Inline(&'static str),
     List(Box<Type>),
     Map(Box<Type>),
@@ -80,7 +82,10 @@ fn read_type(text: &'static str) -> Option<Type> {
         return Some(Type::Map(Box::new(read_type(rest)?)));
     }
     if let Some(name) = text.strip_prefix("m:") {
-        return Some(Type::Message(name));
+        return Some(Type::Message(false, name));
+    }
+    if let Some(name) = text.strip_prefix("o:") {
+        return Some(Type::Message(true, name));
     }
     if let Some(name) = text.strip_prefix("n:") {
         return Some(Type::Inline(name));
@@ -210,7 +215,7 @@ fn read_value(kind: &Type, field: Field<'_>, depth: usize) -> Result<Option<Valu
             (!text.is_empty() || *pointer).then(|| text_of(text)).transpose()?.map(Value::from)
         }
         (Type::Scalar(Scalar::Bytes, _), Field::Bytes(bytes)) => (!bytes.is_empty()).then(|| Value::from(STANDARD.encode(bytes))),
-        (Type::Message(name), Field::Bytes(bytes)) => read_special(name, bytes, depth)?,
+        (Type::Message(_, name), Field::Bytes(bytes)) => read_special(name, bytes, depth)?,
         _ => return Err(Error::Malformed),
     };
     Ok(value)
@@ -359,8 +364,37 @@ fn write_message(name: &str, value: &Map<String, Value>, out: &mut Vec<u8>, dept
             continue;
         }
         match value.get(*field) {
-            None | Some(Value::Null) => {}
+            None | Some(Value::Null) => write_zero(*number, kind, out, depth)?,
             Some(value) => write_field(*number, kind, value, out, depth)?,
+        }
+    }
+    Some(())
+}
+
+/// What Go writes of a field without a value: nothing behind a pointer, else its zero.
+fn write_zero(number: u64, kind: &Type, out: &mut Vec<u8>, depth: usize) -> Option<()> {
+    match kind {
+        Type::Scalar(_, true) | Type::Scalar(Scalar::Bytes, _) | Type::Message(true, _) | Type::List(_) | Type::Map(_) | Type::Inline(_) => {}
+        Type::Scalar(Scalar::Text, false) => write_bytes(out, number, b""),
+        Type::Scalar(Scalar::Bool | Scalar::Integer, false) => write_varint(out, number, 0),
+        Type::Scalar(Scalar::Double, false) => {
+            write_number(out, number << 3 | 1);
+            out.extend_from_slice(&0f64.to_le_bytes());
+        }
+        Type::Message(false, name) => {
+            let mut bytes = Vec::new();
+            match *name {
+                // These are empty.
+                "meta.v1.Time" | "meta.v1.MicroTime" | "meta.v1.FieldsV1" | "runtime.RawExtension" | "apiextensions.v1.JSON" => {}
+                "util.intstr.IntOrString" => {
+                    write_special(name, &Value::from(0), &mut bytes, depth + 1)?;
+                }
+                "resource.Quantity" => {
+                    write_special(name, &Value::from("0"), &mut bytes, depth + 1)?;
+                }
+                name => write_message(name, &Map::new(), &mut bytes, depth + 1)?,
+            }
+            write_bytes(out, number, &bytes);
         }
     }
     Some(())
@@ -374,6 +408,8 @@ fn write_field(number: u64, kind: &Type, value: &Value, out: &mut Vec<u8>, depth
             }
         }
         (Type::Map(item), Value::Object(entries)) => {
+            let mut entries: Vec<_> = entries.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
             for (key, value) in entries {
                 let mut entry = Vec::with_capacity(key.len() + 16);
                 write_bytes(&mut entry, 1, key.as_bytes());
@@ -392,7 +428,7 @@ fn write_field(number: u64, kind: &Type, value: &Value, out: &mut Vec<u8>, depth
             write_number(out, number << 3 | 1);
             out.extend_from_slice(&double.as_f64()?.to_le_bytes());
         }
-        (Type::Message(name), value) => {
+        (Type::Message(_, name), value) => {
             let mut bytes = Vec::new();
             if write_special(name, value, &mut bytes, depth + 1)? {
                 write_bytes(out, number, &bytes);
@@ -571,6 +607,26 @@ mod tests {
         assert_eq!((&options["gracePeriodSeconds"], &options["propagationPolicy"]), (&json!(0), &json!("Foreground")));
     }
 
+    /// Without the empty messages that stand for what is no pointer in Go.
+    fn filled(value: Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let kept = map.into_iter().map(|(key, value)| (key, filled(value))).filter(|(_, value)| *value != json!({}));
+                Value::Object(kept.collect())
+            }
+            Value::Array(items) => items.into_iter().map(filled).collect(),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn what_is_no_pointer_in_go_is_written_even_as_zero() {
+        let status = encode(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})).unwrap();
+        let list = [field(1, b""), field(2, b""), field(3, b"")].concat();
+        let raw = [field(1, &list), field(2, b"Success"), field(3, b""), field(4, b""), vec![6 << 3, 0]].concat();
+        assert!(status.windows(raw.len()).any(|window| window == raw), "{status:?}");
+    }
+
     #[test]
     fn what_is_written_is_read_back() {
         let objects = [
@@ -589,7 +645,9 @@ mod tests {
         ];
         for object in objects {
             let bytes = encode(&object).unwrap();
-            assert_eq!(decode(&bytes).unwrap(), object);
+            let back = decode(&bytes).unwrap();
+            assert_eq!(filled(back.clone()), filled(object));
+            assert_eq!(encode(&back).unwrap(), bytes);
         }
         assert_eq!(encode(&json!({"kind": "Thing", "apiVersion": "example.com/v1"})), None);
     }

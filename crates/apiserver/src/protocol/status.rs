@@ -138,6 +138,11 @@ impl Status {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource").about("", "", "")
     }
 
+    /// A resource that is served otherwise than by this method.
+    pub fn method_not_supported(group: &str, resource: &str, message: String) -> Self {
+        Self::new(405, "MethodNotAllowed", message).about(group, resource, "")
+    }
+
     pub fn unsupported_media_type(accepted: &str) -> Self {
         Self::new(
             415,

@@ -106,7 +106,14 @@ impl Resource {
         self.subresources.iter().find(|sub| sub.name == name)
     }
 
-    /// Whether the status is written by its own subresource only.
+    /// What a real server's code calls the kind, which it tells in some refusals.
+    pub fn go_type(&self) -> String {
+        if self.custom.is_some() {
+            return "unstructured.Unstructured".to_owned();
+        }
+        format!("{}.{}", if self.group.is_empty() { "core" } else { self.group.split('.').next().unwrap_or("") }, self.kind)
+    }
+
     /// Where the count of replicas stands.
     pub fn replicas_path(&self) -> Vec<String> {
         match self.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
@@ -115,6 +122,7 @@ impl Resource {
         }
     }
 
+    /// Whether the status is written by its own subresource only.
     pub fn has_status(&self) -> bool {
         self.subresource("status").is_some()
     }

@@ -30,7 +30,11 @@ pub fn decode(context: &Context) -> Result<Body> {
             unrecognized(context, status.message.trim_start_matches("error decoding YAML: error converting YAML to JSON: "))
         }),
         "application/vnd.kubernetes.protobuf" => {
-            let value = protobuf::decode(&context.body).map_err(|error| Status::bad_request(error.to_string()))?;
+            let value = protobuf::decode(&context.body).map_err(|error| match error {
+                protobuf::Error::NoPrefix if context.body.is_empty() => unrecognized(context, "empty data"),
+                protobuf::Error::NoPrefix => unrecognized(context, &error.to_string()),
+                error => Status::bad_request(error.to_string()),
+            })?;
             Ok(Body { value, problems: Vec::new() })
         }
         _ => Err(Status::unsupported_media_type(ACCEPTED)),
@@ -71,7 +75,7 @@ fn unrecognized(context: &Context, why: &str) -> Status {
     Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({})", summary(&context.body)))
 }
 
-/// YAML, or the JSON that most clients send in its name.
+/// YAML, or the JSON that most clients send in its name. An empty text is null.
 pub fn yaml(bytes: &[u8]) -> Result<Body> {
     if let Ok((value, twice)) = parse_noting_duplicates(bytes) {
         return Ok(Body { value, problems: duplicates(twice) });

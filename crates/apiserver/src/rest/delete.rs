@@ -123,21 +123,16 @@ pub fn delete(context: &Context) -> Result<Reply> {
 
 pub fn delete_collection(context: &Context) -> Result<Reply> {
     let options = Options::of(context)?;
-    let page = list::page(context)?;
-    let resource = &context.resource;
-    let mut items: Vec<Value> = Vec::new();
-    for record in &page.items {
-        match remove(&context.api, &context.user, resource, record.namespace(), record.name(), &options) {
-            Ok(_) => items.push(serde_json::from_slice(&view::item(resource, record)).unwrap_or_default()),
+    let mut page = list::page(context)?;
+    let mut gone = Vec::with_capacity(page.items.len());
+    for record in std::mem::take(&mut page.items) {
+        match remove(&context.api, &context.user, &context.resource, record.namespace(), record.name(), &options) {
+            Ok(_) => gone.push(record),
             Err(status) if status.code == 404 => {}
             Err(status) => return Err(status),
         }
     }
-    let list = json!({
-        "kind": resource.list_kind, "apiVersion": resource.api_version(),
-        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
-    });
-    view::encoded(context.accepted, 200, &list)
+    list::shown(context, list::Page { items: gone, ..page })
 }
 
 const TRIES: usize = 10;

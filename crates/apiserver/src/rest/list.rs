@@ -336,10 +336,14 @@ pub fn page(context: &Context) -> Result<Page> {
 }
 
 pub async fn list(context: &Context) -> Result<Reply> {
-    let page = page(context)?;
-    let resource = &context.resource;
+    shown(context, page(context)?)
+}
+
+/// A page in the wanted shape.
+pub fn shown(context: &Context, page: Page) -> Result<Reply> {
+    let (resource, accepted) = (&context.resource, context.accepted);
     let mut meta = json!({"resourceVersion": page.revision.to_string()});
-    if resource.custom.is_some() && context.accepted.shape == Shape::Whole {
+    if resource.custom.is_some() && accepted.shape == Shape::Whole {
         // As unstructured lists have it, even at their end.
         meta["continue"] = Value::from("");
     }
@@ -349,28 +353,29 @@ pub async fn list(context: &Context) -> Result<Reply> {
             meta["remainingItemCount"] = Value::from(remaining);
         }
     }
-    match context.accepted.shape {
-        Shape::Whole if context.accepted.encoding == Encoding::Json => {
+    match accepted.shape {
+        Shape::Whole if accepted.encoding == Encoding::Json => {
             Ok(Reply::Parts { code: 200, content_type: "application/json", parts: chunks(resource, &page.items, &meta) })
         }
         Shape::Whole => {
             let items: Vec<Value> =
                 page.items.iter().map(|r| serde_json::from_slice(&view::item(resource, r)).unwrap_or_default()).collect();
             let list = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": meta, "items": items});
-            view::encoded(context.accepted, 200, &list)
+            view::encoded(accepted, 200, &list)
         }
-        Shape::Metadata => {
-            let items: Vec<Value> = page.items.iter().map(|r| view::metadata_only(resource, r)).collect();
+        Shape::Metadata => Err(view::no_object(resource)),
+        Shape::MetadataList => {
+            let items: Vec<Value> = page.items.iter().map(|r| view::metadata_only(accepted.api_version, &view::value(resource, r))).collect();
             // Go writes an empty list of these as null.
             let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
-            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "items": items});
-            view::encoded(context.accepted, 200, &list)
+            let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.api_version, "metadata": meta, "items": items});
+            view::encoded(accepted, 200, &list)
         }
         Shape::Table => {
             let include = table::Include::of(context)?;
             let values: Vec<Value> = page.items.iter().map(|r| view::value(resource, r)).collect();
-            let table = table::table(resource, &values.iter().collect::<Vec<_>>(), meta, include, true);
-            view::encoded(context.accepted, 200, &table)
+            let table = table::table(resource, &values.iter().collect::<Vec<_>>(), meta, include, accepted.api_version, true);
+            view::encoded(accepted, 200, &table)
         }
     }
 }

@@ -20,9 +20,9 @@ pub mod write;
 
 use crate::access::User;
 use crate::api::Api;
-use crate::protocol::negotiate::Accepted;
+use crate::protocol::negotiate::{Accepted, media_type};
 use crate::protocol::path::{Query, Target};
-use crate::protocol::status::{Result, Status};
+use crate::protocol::status::{Result, Status, qualified};
 use crate::registry::Resource;
 use bytes::Bytes;
 use futures::stream::Stream;
@@ -119,6 +119,30 @@ fn options_invalid(context: &Context, field: &str, why: &str, reason: &str) -> S
         _ => "DeleteOptions",
     };
     Status::invalid("meta.k8s.io", kind, "", vec![crate::protocol::status::Cause::new(reason, field, why)])
+}
+
+const CUSTOM_PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+
+/// What is refused before anybody looks at which form of answer is asked for.
+pub fn check_method(target: &Target, resource: &Resource, content_type: &str) -> Result<()> {
+    if resource.custom.is_none() {
+        return if target.verb.is_empty() { Err(Status::method_not_allowed()) } else { Ok(()) };
+    }
+    match target.verb {
+        "" => {
+            let kind = qualified(&resource.group, &resource.name);
+            Err(Status::method_not_supported(&resource.group, &resource.name, format!(" is not supported on resources of kind \"{kind}\"")))
+        }
+        "patch"
+            if !matches!(
+                media_type(content_type),
+                "application/json-patch+json" | "application/merge-patch+json" | "application/apply-patch+yaml"
+            ) =>
+        {
+            Err(Status::unsupported_media_type(CUSTOM_PATCH_TYPES))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Serves a request to a resource that exists and that the user may use.

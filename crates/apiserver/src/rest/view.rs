@@ -3,7 +3,7 @@
 use super::{Context, Reply};
 use crate::api::text;
 use crate::protocol::negotiate::{Accepted, Encoding, Shape};
-use crate::protocol::status::Result;
+use crate::protocol::status::{Result, Status};
 use crate::registry::Resource;
 use crate::store::Record;
 use crate::table;
@@ -56,41 +56,64 @@ pub fn item<'a>(resource: &Resource, record: &'a Record) -> Cow<'a, [u8]> {
     }
 }
 
-pub fn metadata_only(resource: &Resource, record: &Record) -> Value {
-    let value = value(resource, record);
-    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value.get("metadata").cloned().unwrap_or_default()})
+/// An object's metadata alone.
+pub fn metadata_only(api_version: &str, value: &Value) -> Value {
+    let mut metadata = value["metadata"].clone();
+    // It stands for a field of a former version, and is told with the whole object only.
+    if value["kind"] == "DaemonSet"
+        && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        annotations.shift_remove("deprecated.daemonset.template.generation");
+        if annotations.is_empty()
+            && let Some(metadata) = metadata.as_object_mut()
+        {
+            metadata.shift_remove("annotations");
+        }
+    }
+    json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": metadata})
+}
+
+/// The form of a list was asked for, and there is one object.
+fn no_list(resource: &Resource) -> Status {
+    match &resource.custom {
+        Some(_) => Status::new(500, "", "content is not a list"),
+        None => Status::new(
+            406,
+            "NotAcceptable",
+            format!("you requested PartialObjectMetadataList, but the requested object is not a list (*{})", resource.go_type()),
+        ),
+    }
+}
+
+/// The form of one object was asked for, and there is a list.
+pub fn no_object(resource: &Resource) -> Status {
+    let list = format!("you requested PartialObjectMetadata, but the requested object is a list (*{}List)", resource.go_type());
+    Status::new(406, "NotAcceptable", list)
 }
 
 /// One object in the wanted shape.
 pub fn object(context: &Context, code: u16, record: &Record) -> Result<Reply> {
     let accepted = context.accepted;
-    match accepted.shape {
-        Shape::Whole if accepted.encoding == Encoding::Json => {
-            Ok(Reply::Parts { code, content_type: "application/json", parts: vec![bytes(&context.resource, record)] })
-        }
-        Shape::Whole => encoded(accepted, code, &value(&context.resource, record)),
-        Shape::Metadata => encoded(accepted, code, &metadata_only(&context.resource, record)),
-        Shape::Table => {
-            let value = value(&context.resource, record);
-            let meta = json!({"resourceVersion": text(&value, "/metadata/resourceVersion")});
-            let table = table::table(&context.resource, &[&value], meta, table::Include::of(context)?, true);
-            encoded(accepted, code, &table)
-        }
+    if accepted.shape == Shape::Whole && accepted.encoding == Encoding::Json {
+        return Ok(Reply::Parts { code, content_type: "application/json", parts: vec![bytes(&context.resource, record)] });
     }
+    any(context, code, &value(&context.resource, record))
 }
 
-/// Any value in the wanted shape; what is no stored object knows no table but its own.
+/// Any value in the wanted shape; what is of another kind (a Status) has no shape but its own.
 pub fn any(context: &Context, code: u16, value: &Value) -> Result<Reply> {
-    if context.accepted.shape == Shape::Table && value["kind"] == context.resource.kind.as_str() {
-        let meta = json!({"resourceVersion": text(value, "/metadata/resourceVersion")});
-        let table = table::table(&context.resource, &[value], meta, table::Include::of(context)?, true);
-        return encoded(context.accepted, code, &table);
+    let (accepted, resource) = (context.accepted, &context.resource);
+    let own = value["kind"] == resource.kind.as_str();
+    match accepted.shape {
+        Shape::Table if own => {
+            let meta = json!({"resourceVersion": text(value, "/metadata/resourceVersion")});
+            let include = table::Include::of(context)?;
+            encoded(accepted, code, &table::table(resource, &[value], meta, include, accepted.api_version, true))
+        }
+        Shape::Metadata if own => encoded(accepted, code, &metadata_only(accepted.api_version, value)),
+        Shape::MetadataList if own => Err(no_list(resource)),
+        _ => encoded(accepted, code, value),
     }
-    if context.accepted.shape == Shape::Metadata && value["kind"] == context.resource.kind.as_str() {
-        let shown = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]});
-        return encoded(context.accepted, code, &shown);
-    }
-    encoded(context.accepted, code, value)
 }
 
 pub fn encoded(accepted: Accepted, code: u16, value: &Value) -> Result<Reply> {

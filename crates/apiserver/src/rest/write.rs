@@ -153,6 +153,10 @@ fn dedup(mut causes: Vec<Cause>) -> Vec<Cause> {
 /// The body must be of the kind that the path names. Built-in kinds may leave it out.
 fn check_type(context: &Context, object: &mut Value) -> Result<()> {
     let resource = &context.resource;
+    // Nothing at all is an object without fields.
+    if object.is_null() {
+        *object = json!({});
+    }
     if !object.is_object() {
         let what = merge_type_name(object);
         return Err(Status::bad_request(format!(
@@ -177,12 +181,11 @@ fn check_type(context: &Context, object: &mut Value) -> Result<()> {
     let expected_kind = sub.map_or(resource.kind.as_str(), |s| s.kind.as_str());
     if !kind.is_empty() && kind != expected_kind && resource.custom.is_none() && context.target.subresource.is_empty() {
         return Err(Status::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}: converting ({}.{kind}) to ({}.{}): unknown conversion",
+            "{kind} in version \"{}\" cannot be handled as a {}: converting ({}.{kind}) to ({}): unknown conversion",
             api_version.rsplit('/').next().unwrap_or(""),
             resource.kind,
             api_version.rsplit('/').next().unwrap_or(""),
-            if resource.group.is_empty() { "core" } else { resource.group.split('.').next().unwrap_or("") },
-            resource.kind
+            resource.go_type()
         )));
     }
     if !api_version.is_empty()
@@ -521,7 +524,6 @@ pub fn patch(context: &Context) -> Result<Reply> {
         "application/json-patch+json" => |_, target, patch| engine::json_patch(target, patch),
         "application/merge-patch+json" => |_, target, patch| engine::merge_patch(target, patch),
         "application/strategic-merge-patch+json" if resource.custom.is_none() => engine::strategic_patch,
-        "application/strategic-merge-patch+json" => return Err(Status::unsupported_media_type(CUSTOM_PATCH_TYPES)),
         _ => {
             let mut status = Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
             status.details = Some(Box::default());
@@ -569,8 +571,6 @@ pub fn patch(context: &Context) -> Result<Reply> {
     view::object(context, 200, &record)
 }
 
-const CUSTOM_PATCH_TYPES: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-
 /// A patch may not make another object of it.
 fn check_patched(context: &Context, new: &mut Value, old: &Value) -> Result<()> {
     if !new.is_object() {
@@ -583,8 +583,7 @@ fn check_patched(context: &Context, new: &mut Value, old: &Value) -> Result<()> 
                 return Err(Status::bad_request(format!("{field} may not be changed by a patch")));
             }
             let (version, kind) = (text(new, "/apiVersion").rsplit('/').next().unwrap_or(""), text(new, "/kind"));
-            let group = if resource.group.is_empty() { "core" } else { resource.group.split('.').next().unwrap_or("") };
-            let why = format!("converting ({version}.{kind}) to ({group}.{}): unknown conversion", resource.kind);
+            let why = format!("converting ({version}.{kind}) to ({}): unknown conversion", resource.go_type());
             return Err(Status::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(new.to_string()), &why)]));
         }
     }

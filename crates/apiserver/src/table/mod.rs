@@ -7,7 +7,7 @@ mod format;
 
 use crate::protocol::status::{Result, Status};
 use crate::registry::Resource;
-use crate::rest::Context;
+use crate::rest::{Context, view};
 use serde_json::{Value, json};
 
 pub use format::age;
@@ -44,7 +44,14 @@ pub struct Column {
 }
 
 /// A `Table` of objects; `with_columns` is false for all but the first event of a watch.
-pub fn table(resource: &Resource, objects: &[&Value], metadata: Value, include: Include, with_columns: bool) -> Value {
+pub fn table(
+    resource: &Resource,
+    objects: &[&Value],
+    metadata: Value,
+    include: Include,
+    api_version: &'static str,
+    with_columns: bool,
+) -> Value {
     let now = jiff::Timestamp::now();
     let (columns, rows): (Vec<Column>, Vec<Vec<Value>>) = match &resource.custom {
         Some(custom) => (custom::columns(custom), objects.iter().map(|o| custom::cells(custom, o, now)).collect()),
@@ -57,16 +64,13 @@ pub fn table(resource: &Resource, objects: &[&Value], metadata: Value, include: 
             let mut row = json!({"cells": cells});
             match include {
                 Include::None => row["object"] = Value::Null,
-                Include::Metadata => {
-                    row["object"] =
-                        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]});
-                }
+                Include::Metadata => row["object"] = view::metadata_only(api_version, object),
                 Include::Object => row["object"] = (*object).clone(),
             }
             row
         })
         .collect();
-    let mut out = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": null, "rows": rows});
+    let mut out = json!({"kind": "Table", "apiVersion": api_version, "metadata": metadata, "columnDefinitions": null, "rows": rows});
     if with_columns {
         out["columnDefinitions"] = columns
             .iter()
