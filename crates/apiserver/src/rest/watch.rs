@@ -2,9 +2,9 @@ use super::list::{Filter, check_options};
 use super::read::check_revision;
 use super::{Context, Reply, view};
 use crate::api::Api;
-use crate::protocol::negotiate::{Encoding, Shape};
+use crate::protocol::negotiate::{Accepted, Encoding, Shape};
 use crate::protocol::status::{Result, Status};
-use crate::registry::Resource;
+use crate::registry::{Registry, Resource};
 use crate::store::{Change, Event, Record};
 use crate::table;
 use bytes::Bytes;
@@ -27,9 +27,10 @@ const SHORTEST_DEFAULT_TIMEOUT: u64 = 1800;
 struct Watcher {
     api: Arc<Api>,
     resource: Arc<Resource>,
+    /// Where the resource stands; it is looked up anew when definitions have changed.
+    registry: Arc<Registry>,
     filter: Filter,
-    shape: Shape,
-    encoding: Encoding,
+    accepted: Accepted,
     include: table::Include,
     /// A table's columns are told once.
     columns_told: bool,
@@ -77,13 +78,12 @@ pub async fn watch(context: &Context) -> Result<Reply> {
     } else {
         (Vec::new(), asked.unwrap_or_else(|| api.store.revision()))
     };
-    let encoding = context.accepted.encoding;
     let watcher = Watcher {
         api: Arc::clone(api),
         resource: Arc::clone(resource),
+        registry: api.registry(),
         filter,
-        shape: context.accepted.shape,
-        encoding,
+        accepted: context.accepted,
         include: table::Include::of(context)?,
         columns_told: false,
         revision,
@@ -95,13 +95,13 @@ pub async fn watch(context: &Context) -> Result<Reply> {
         ready: VecDeque::new(),
         initial: initial.into_iter(),
         announce_end: send_initial == Some(true) && bookmarks,
-        done: false,
+        // Events are no lists: they cannot be told in the form of one.
+        done: context.accepted.shape == Shape::MetadataList,
         _place: place,
     };
-    let content_type = match encoding {
-        Encoding::Yaml => "application/yaml;stream=watch",
+    let content_type = match context.accepted.encoding {
         Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-        Encoding::Json | Encoding::Pretty => "application/json",
+        Encoding::Json | Encoding::Pretty | Encoding::Yaml => "application/json",
     };
     let stream = stream::unfold(watcher, |mut watcher| async move { watcher.next().await.map(|line| (line, watcher)) });
     Ok(Reply::Stream { content_type, stream: Box::pin(stream) })
@@ -149,7 +149,23 @@ impl Watcher {
         }
     }
 
+    /// Objects are told as today's definition shows them, not as the one of the day on which the watch began.
+    fn look_up(&mut self) {
+        let registry = self.api.registry();
+        if Arc::ptr_eq(&registry, &self.registry) {
+            return;
+        }
+        match registry.find(&self.resource.group, &self.resource.version, &self.resource.name) {
+            Some(resource) => self.resource = Arc::clone(resource),
+            None => self.done = true,
+        }
+        self.registry = registry;
+    }
+
     fn read_history(&mut self) {
+        if self.resource.custom.is_some() {
+            self.look_up();
+        }
         loop {
             match self.api.store.since(&self.resource.table, self.revision, BATCH) {
                 Ok((events, upto)) => {
@@ -197,7 +213,7 @@ impl Watcher {
     }
 
     fn line(&mut self, kind: &str, record: &Record) -> Bytes {
-        if self.shape == Shape::Whole && matches!(self.encoding, Encoding::Json | Encoding::Pretty) {
+        if self.accepted.shape == Shape::Whole && self.accepted.encoding != Encoding::Protobuf {
             let object = view::bytes(&self.resource, record);
             let mut out = Vec::with_capacity(object.len() + 32);
             out.extend_from_slice(b"{\"type\":\"");
@@ -211,21 +227,20 @@ impl Watcher {
     }
 
     fn line_of_value(&mut self, kind: &str, value: &Value) -> Bytes {
-        let object = match self.shape {
+        let object = match self.accepted.shape {
             Shape::Whole => value.clone(),
-            Shape::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]}),
+            Shape::Metadata | Shape::MetadataList => view::metadata_only(self.accepted.api_version, value),
             Shape::Table => {
                 let meta = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
                 let first = !std::mem::replace(&mut self.columns_told, true);
-                table::table(&self.resource, &[value], meta, self.include, first)
+                table::table(&self.resource, &[value], meta, self.include, self.accepted.api_version, first)
             }
         };
         self.encode(&json!({"type": kind, "object": object}))
     }
 
     fn encode(&self, event: &Value) -> Bytes {
-        match self.encoding {
-            Encoding::Yaml => Bytes::from(format!("---\n{}", crate::yaml_text::print(event))),
+        match self.accepted.encoding {
             Encoding::Protobuf => {
                 let kind = event["type"].as_str().unwrap_or("");
                 let written = crate::protocol::protobuf::encode_event(kind, &event["object"]);
@@ -236,7 +251,7 @@ impl Watcher {
                 });
                 Bytes::from(told.unwrap_or_default())
             }
-            Encoding::Json | Encoding::Pretty => Bytes::from(format!("{event}\n")),
+            Encoding::Json | Encoding::Pretty | Encoding::Yaml => Bytes::from(format!("{event}\n")),
         }
     }
 
@@ -245,17 +260,8 @@ impl Watcher {
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = match self.shape {
-            Shape::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
-            Shape::Table => {
-                let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
-                let meta = json!({"resourceVersion": self.revision.to_string()});
-                let first = !std::mem::replace(&mut self.columns_told, true);
-                table::table(&self.resource, &[&object], meta, self.include, first)
-            }
-            Shape::Whole => json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata}),
-        };
-        self.encode(&json!({"type": "BOOKMARK", "object": object}))
+        let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
+        self.line_of_value("BOOKMARK", &object)
     }
 }
 

@@ -56,6 +56,8 @@ pub struct NotSynced;
 
 struct Inner {
     revision: u64,
+    /// The revision at which the store was opened: of what came later, everything is known.
+    opened_at: u64,
     tables: HashMap<Arc<str>, Table>,
     /// Which objects name this one as their owner.
     dependents: HashMap<Uid, HashSet<Place>>,
@@ -99,10 +101,11 @@ impl Store {
     /// Opens the directory, or keeps everything in memory.
     pub fn open(directory: Option<&Path>, snapshot_after: u64) -> Result<Self, LogError> {
         // A revision of 1 is never an object's: "0" has a meaning of its own in requests.
-        let mut inner = Inner { revision: 1, tables: HashMap::new(), dependents: HashMap::new(), places: HashMap::new(), log: None };
+        let mut inner = Inner { revision: 1, opened_at: 1, tables: HashMap::new(), dependents: HashMap::new(), places: HashMap::new(), log: None };
         if let Some(directory) = directory {
             let (log, recovered) = Log::open(directory, snapshot_after)?;
             inner.revision = recovered.revision.max(1);
+            inner.opened_at = inner.revision;
             for (table, objects) in recovered.tables {
                 let mut made = Table::new(Arc::clone(&table), inner.revision);
                 for record in objects.values() {
@@ -309,10 +312,10 @@ impl Store {
 
 impl Inner {
     fn table(&mut self, name: &str) -> &mut Table {
-        let revision = self.revision;
         if !self.tables.contains_key(name) {
             let name: Arc<str> = Arc::from(name);
-            self.tables.insert(Arc::clone(&name), Table::new(name, revision));
+            // Nothing has happened in it yet, so whoever saw it empty has missed nothing.
+            self.tables.insert(Arc::clone(&name), Table::new(name, self.opened_at));
         }
         self.tables.get_mut(name).expect("it was inserted above")
     }
@@ -385,6 +388,19 @@ mod tests {
         assert_eq!(names(&store.list("t", Some(then), "", Some("a"), 10).unwrap()), ["b=1", "c=1"]);
         // One more than the limit says that there is more.
         assert_eq!(store.list("t", None, "", None, 1).unwrap().items.len(), 2);
+    }
+
+    #[test]
+    fn who_saw_a_table_empty_misses_nothing_of_what_comes_into_it() {
+        let store = Store::open(None, SNAPSHOT_AFTER).unwrap();
+        let seen = store.list("t", None, "", None, 10).unwrap().revision;
+        store.put("other", "x", Expect::Absent, draft("x", 1)).unwrap();
+        // The first watch, and the first object, come after the list.
+        let _latest = store.subscribe("t");
+        store.put("t", "a", Expect::Absent, draft("a", 1)).unwrap();
+        let (events, upto) = store.since("t", seen, 10).unwrap();
+        assert_eq!((events.len(), upto), (1, store.revision()));
+        assert!(store.since("untouched", seen, 10).unwrap().0.is_empty());
     }
 
     #[test]
