@@ -159,7 +159,9 @@ impl Probe {
         let Some(target) = resource_target(&method, path, &query) else { return 404 };
         let registry = self.api.registry();
         let Some(resource) = registry.find(&target.group, &target.version, &target.resource).cloned() else { return 404 };
-        let Ok(accepted) = negotiate::accept("application/json", false, Forms { shapes: true, protobuf: true, of: Of::One }) else { return 406 };
+        let Ok(accepted) = negotiate::accept("application/json", false, Forms { shapes: true, protobuf: true, of: Of::One }) else {
+            return 406;
+        };
         let context = Context::new(
             Arc::clone(&self.api),
             User::admin(),

@@ -26,9 +26,9 @@ pub use house::{House, Options, condition};
 pub use kubectl::kubectl;
 pub use pods::Pods;
 pub use process::{Process, binary};
-pub use testing::free_port;
 pub use random::Random;
 pub use registry::{Registry, archive};
+pub use testing::free_port;
 pub use up::{Up, edit, example, up_once};
 pub use web::{Answer, Asked, Web};
 

@@ -374,7 +374,12 @@ fn write_message(name: &str, value: &Map<String, Value>, out: &mut Vec<u8>, dept
 /// What Go writes of a field without a value: nothing behind a pointer, else its zero.
 fn write_zero(number: u64, kind: &Type, out: &mut Vec<u8>, depth: usize) -> Option<()> {
     match kind {
-        Type::Scalar(_, true) | Type::Scalar(Scalar::Bytes, _) | Type::Message(true, _) | Type::List(_) | Type::Map(_) | Type::Inline(_) => {}
+        Type::Scalar(_, true)
+        | Type::Scalar(Scalar::Bytes, _)
+        | Type::Message(true, _)
+        | Type::List(_)
+        | Type::Map(_)
+        | Type::Inline(_) => {}
         Type::Scalar(Scalar::Text, false) => write_bytes(out, number, b""),
         Type::Scalar(Scalar::Bool | Scalar::Integer, false) => write_varint(out, number, 0),
         Type::Scalar(Scalar::Double, false) => {

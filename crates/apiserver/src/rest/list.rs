@@ -365,7 +365,8 @@ pub fn shown(context: &Context, page: Page) -> Result<Reply> {
         }
         Shape::Metadata => Err(view::no_object(resource)),
         Shape::MetadataList => {
-            let items: Vec<Value> = page.items.iter().map(|r| view::metadata_only(accepted.api_version, &view::value(resource, r))).collect();
+            let items: Vec<Value> =
+                page.items.iter().map(|r| view::metadata_only(accepted.api_version, &view::value(resource, r))).collect();
             // Go writes an empty list of these as null.
             let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": accepted.api_version, "metadata": meta, "items": items});

@@ -101,7 +101,8 @@ impl Store {
     /// Opens the directory, or keeps everything in memory.
     pub fn open(directory: Option<&Path>, snapshot_after: u64) -> Result<Self, LogError> {
         // A revision of 1 is never an object's: "0" has a meaning of its own in requests.
-        let mut inner = Inner { revision: 1, opened_at: 1, tables: HashMap::new(), dependents: HashMap::new(), places: HashMap::new(), log: None };
+        let mut inner =
+            Inner { revision: 1, opened_at: 1, tables: HashMap::new(), dependents: HashMap::new(), places: HashMap::new(), log: None };
         if let Some(directory) = directory {
             let (log, recovered) = Log::open(directory, snapshot_after)?;
             inner.revision = recovered.revision.max(1);
