@@ -3,11 +3,15 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    fs,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Mutex,
 };
 use tree::{Kind, Tree};
+
+/// The largest file that is read. Files of the kernel tell no size, and some have no end.
+const FILE_MAX: u64 = 1 << 30;
 
 /// Everything below a directory, read when it is asked for. Links are followed; devices, pipes and sockets are nothing.
 pub struct DiskTree {
@@ -40,6 +44,15 @@ impl DiskTree {
     }
 }
 
+/// Opens a file without waiting, so that a pipe without a writer is opened and refused instead of waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options.open(path)
+}
+
 impl Tree for DiskTree {
     fn kind(&self, path: &str) -> Option<Kind> {
         let metadata = fs::metadata(self.at(path)).ok()?;
@@ -47,10 +60,15 @@ impl Tree for DiskTree {
     }
 
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
-        if self.kind(path) != Some(Kind::File) {
-            return None;
-        }
-        fs::read(self.at(path)).ok().map(Cow::Owned)
+        let file = open(&self.at(path)).ok()?;
+        let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() <= FILE_MAX)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
+        file.take(FILE_MAX + 1).read_to_end(&mut bytes).ok()?;
+        (bytes.len() as u64 <= FILE_MAX).then_some(Cow::Owned(bytes))
+    }
+
+    fn size(&self, path: &str) -> Option<u64> {
+        fs::metadata(self.at(path)).ok().map(|metadata| metadata.len())
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {

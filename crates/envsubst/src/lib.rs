@@ -187,11 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_value_holds_is_not_expanded_again() {
+        let hostile = "\"}: ${a:=${b}} ${v} $${a}\n---\nkind: Secret";
+        let variables = BTreeMap::from([("v".to_owned(), hostile.to_owned()), ("a".to_owned(), "${v}".to_owned())]);
+        assert_eq!(expand("x ${v} ${a} ${none:=${v}}", &variables, Mode::Strict), Ok(format!("x {hostile} ${{v}} {hostile}")));
+    }
+
+    #[test]
     fn names_are_checked() {
         for good in ["a", "_", "A_1"] {
             assert_eq!(check_name(good), Ok(()));
         }
-        for bad in ["", "1a", "a-b", "some.file", "ä"] {
+        for bad in ["", "1a", "a-b", "some.file", "ä", "$(x)", "a\n"] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }

@@ -68,6 +68,12 @@ impl Budget {
         if spent > self.limits.steps { Err(Error::Limit { what: "steps", max: self.limits.steps }) } else { Ok(()) }
     }
 
+    /// Refuses a file that is too large before it is read.
+    pub fn fits(&self, bytes: u64) -> Result<()> {
+        let all = self.bytes.get().saturating_add(bytes);
+        if all > self.limits.bytes { Err(Error::Limit { what: "bytes of files", max: self.limits.bytes }) } else { Ok(()) }
+    }
+
     pub fn read(&self, bytes: usize) -> Result<()> {
         self.files.set(self.files.get() + 1);
         self.bytes.set(self.bytes.get().saturating_add(bytes as u64));

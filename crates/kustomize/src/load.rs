@@ -267,6 +267,8 @@ fn label(mount: Option<&Mount>, path: &str) -> String {
 impl<'t> Context<'t> {
     /// Reads a file of the tree or of a repository, through the caller's hook, and notes it.
     pub fn read(&self, mount: Option<&Mount>, path: &str, use_of: Use) -> Result<Option<Cow<'t, [u8]>>> {
+        let tree = mount.map_or(self.tree, |mount| mount.tree.as_ref());
+        self.budget.fits(tree.size(path).unwrap_or(0))?;
         let bytes = match mount {
             None => self.tree.read(path),
             Some(mount) => mount.tree.read(path).map(|bytes| Cow::Owned(bytes.into_owned())),

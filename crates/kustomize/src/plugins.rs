@@ -116,7 +116,9 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, plugin: &Object) -> Resul
                 "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  annotations:\n    iam.gke.io/gcp-service-account: {}@{}.iam.gserviceaccount.com\n  name: {}{namespace}\n",
                 with.service_account.name, with.service_account.project_id, with.kubernetes_service.name
             );
-            read::objects(run.context, &text, &run.context.place_of(plugin.node.place).file)
+            let mut objects = read::objects(run.context, &text, &run.context.place_of(plugin.node.place).file)?;
+            objects.iter_mut().for_each(|object| ops::stamp(&mut object.node, run.place));
+            Ok(objects)
         }
         "HelmChartInflationGenerator" => charts::generate_plugin(run, root, &config(plugin)?),
         other => Err(problem(format!("there is no builtin generator {other}"))),

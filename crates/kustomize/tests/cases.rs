@@ -8,7 +8,7 @@
 //! .... => output               or `=> error`: what kustomize printed
 //! ```
 //!
-//! With the path of a kustomize 5.8.1 in `SLUICE_KUSTOMIZE` the answers are asked for again and compared, and with `SLUICE_RECORD=1` written.
+//! With the path of a kustomize 5.8.1 in `SLUICE_TEST_KUSTOMIZE` the answers are asked for again and compared, and with `SLUICE_RECORD=1` written.
 
 mod common;
 
@@ -101,8 +101,8 @@ fn answers_are_those_of_kustomize() {
 
 #[test]
 fn recorded_answers_are_what_kustomize_says_now() {
-    let Some(binary) = std::env::var_os("SLUICE_KUSTOMIZE").map(PathBuf::from) else {
-        println!("skipped: SLUICE_KUSTOMIZE names no kustomize 5.8.1");
+    let Some(binary) = std::env::var_os("SLUICE_TEST_KUSTOMIZE").map(PathBuf::from) else {
+        println!("skipped: SLUICE_TEST_KUSTOMIZE names no kustomize 5.8.1");
         return;
     };
     let record = std::env::var_os("SLUICE_RECORD").is_some();

@@ -1,7 +1,8 @@
 //! Bad input: nothing but the tree is read, everything ends, and every end is an error that says what and where.
 
 use kustomize::{Error, Limits, Options, build, flux};
-use tree::MemoryTree;
+use std::borrow::Cow;
+use tree::{Kind, MemoryTree, Tree};
 
 fn tree(files: &[(&str, &str)]) -> MemoryTree {
     MemoryTree::from_iter(files.iter().map(|(path, content)| (*path, content.as_bytes().to_vec())))
@@ -37,6 +38,58 @@ fn yaml_bombs_end_in_errors() {
     let mut utf16 = MemoryTree::new();
     utf16.insert("app/kustomization.yaml", b"\xff\xfer\0e\0s\0".to_vec(), false);
     assert!(build(&utf16, "app", &Options::flux()).is_err_and(|error| error.to_string().contains("not UTF-8")));
+}
+
+/// SEC-37
+#[test]
+fn a_hundred_thousand_anchors_are_read_in_linear_time() {
+    let anchors: String = (0..100_000).map(|at| format!("  k{at}: &a{at} x\n")).collect();
+    let aliases: String = (0..100_000).map(|at| format!("  l{at}: *a{at}\n")).collect();
+    let content = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\ndata:\n{anchors}{aliases}");
+    let files = tree(&[("app/kustomization.yaml", "resources: [a.yaml]"), ("app/a.yaml", &content)]);
+    let start = std::time::Instant::now();
+    let built = build(&files, "app", &Options::flux()).expect("it builds, as with kustomize");
+    let text = built.to_yaml().expect("it prints");
+    assert!(text.contains("\n  k99999: x\n") && text.contains("\n  l99999: x\n") && !text.contains(['&', '*']), "aliases are what they name");
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// A tree whose files say that they are huge, and cannot be read.
+struct Huge;
+
+impl Tree for Huge {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        if path == "app" { Some(Kind::Dir) } else { matches!(path, "app/kustomization.yaml" | "app/a.yaml").then_some(Kind::File) }
+    }
+
+    fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
+        assert_eq!(path, "app/kustomization.yaml", "what is too large is not read");
+        Some(Cow::Borrowed(b"resources: [a.yaml]"))
+    }
+
+    fn size(&self, path: &str) -> Option<u64> {
+        (path == "app/a.yaml").then_some(1 << 30)
+    }
+
+    fn list(&self, _path: &str) -> Option<Vec<String>> {
+        None
+    }
+}
+
+/// SEC-37
+#[test]
+fn a_file_of_a_gigabyte_is_refused_unread() {
+    let found = build(&Huge, "app", &Options::flux());
+    assert!(matches!(found, Err(Error::Limit { what: "bytes of files", .. })), "{:?}", found.map(|built| built.resources.len()));
+}
+
+/// SEC-37
+#[test]
+fn byte_order_marks_are_read_as_kustomize_does() {
+    let marked = format!("\u{FEFF}{CONFIG_MAP}");
+    let files = tree(&[("app/kustomization.yaml", "\u{FEFF}resources: [a.yaml]"), ("app/a.yaml", &marked)]);
+    let text = build(&files, "app", &Options::flux()).and_then(|built| built.to_yaml()).expect("it builds");
+    assert!(text.starts_with("apiVersion: v1\n"), "{text}");
 }
 
 /// SEC-38

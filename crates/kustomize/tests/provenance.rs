@@ -99,6 +99,11 @@ fn what_a_plugin_in_a_file_set_is_told_with_the_file_and_the_kind() {
         ("PrefixTransformer", "metadata: {name: t}\nprefix: p-\nfieldSpecs: [{path: metadata/name}]\n", "metadata.name"),
         ("SuffixTransformer", "metadata: {name: t}\nsuffix: -s\nfieldSpecs: [{path: metadata/name}]\n", "metadata.name"),
         (
+            "PrefixSuffixTransformer",
+            "metadata: {name: t}\nprefix: p-\nsuffix: -s\nfieldSpecs: [{path: spec/template/spec/hostname, create: true}]\n",
+            "spec.template.spec.hostname",
+        ),
+        (
             "PatchStrategicMergeTransformer",
             "metadata: {name: t}\npatches: |-\n  {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3}}\n",
             "spec.replicas",
@@ -114,8 +119,41 @@ fn what_a_plugin_in_a_file_set_is_told_with_the_file_and_the_kind() {
         assert_eq!(found, ("t.yaml".to_owned(), kind.to_owned()), "{path}");
     }
     // What a generator made is its own from the root on.
-    let found = touch_of_plugin("generators", "SecretGenerator", "metadata: {name: made}\nliterals: [x=y]\n", "Secret", "");
-    assert_eq!(found, ("t.yaml".to_owned(), "SecretGenerator".to_owned()));
+    let account = "metadata: {name: t}\ncloud: gke\nkubernetesService: {name: k}\nserviceAccount: {name: s, projectId: p}\n";
+    let generators = [
+        ("SecretGenerator", "metadata: {name: made}\nliterals: [x=y]\n", "Secret"),
+        ("ConfigMapGenerator", "metadata: {name: made}\nliterals: [x=y]\n", "ConfigMap"),
+        ("IAMPolicyGenerator", account, "ServiceAccount"),
+    ];
+    for (kind, fields, made) in generators {
+        let found = touch_of_plugin("generators", kind, fields, made, "");
+        assert_eq!(found, ("t.yaml".to_owned(), kind.to_owned()));
+    }
+}
+
+#[test]
+fn a_chart_asked_for_by_a_plugin_is_told_by_its_templates() {
+    let mut tree = MemoryTree::new();
+    tree.insert("kustomization.yaml", "generators: [t.yaml]\n", false);
+    let plugin = "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: t}\nname: chart\nreleaseName: rel\nchartHome: .\n";
+    tree.insert("t.yaml", plugin, false);
+    for (path, bytes) in fixture().files.into_iter().filter(|(path, _)| path.starts_with("chart/")) {
+        tree.insert(&path, bytes, false);
+    }
+    let options = Options { charts: Some(&Engine), note_transformers: true, ..Options::default() };
+    let build = build(&tree, "", &options).expect("it builds");
+    assert_eq!(explained(&build, "ConfigMap", "charted"), " <- chart/templates/c.yaml\n");
+}
+
+#[test]
+fn a_name_with_a_hash_is_told_from_what_named_it_and_the_hash_from_who_asked() {
+    let mut tree = MemoryTree::new();
+    tree.insert("kustomization.yaml", "generators: [g.yaml]\ntransformers: [t.yaml]\n", false);
+    tree.insert("g.yaml", "apiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: made}\nliterals: [x=y]\n", false);
+    tree.insert("t.yaml", "apiVersion: builtin\nkind: HashTransformer\nmetadata: {name: t}\n", false);
+    let build = build(&tree, "", &Options { note_transformers: true, ..Options::default() }).expect("it builds");
+    let told = explained(&build, "ConfigMap", "made-");
+    assert!(told.starts_with(" <- g.yaml:1 ConfigMapGenerator\nchanged by t.yaml:1 HashTransformer\n"), "{told}");
 }
 
 /// The file and the name of what set a field of the object of `of_kind`, where a plugin of its own file works on a Deployment.

@@ -42,6 +42,11 @@ pub trait Tree: Send + Sync {
         self.read(path).map(|content| content.into_owned().into())
     }
 
+    /// How many bytes the file at `path` has, where that is known without reading it.
+    fn size(&self, _path: &str) -> Option<u64> {
+        None
+    }
+
     /// The names (not paths) in the directory at `path` in byte order; `None` where there is no directory.
     fn list(&self, path: &str) -> Option<Vec<String>>;
 

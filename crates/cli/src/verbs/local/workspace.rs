@@ -170,6 +170,13 @@ impl Tree for Workspace {
         }
     }
 
+    fn size(&self, path: &str) -> Option<u64> {
+        match &self.first {
+            Some((first, bytes)) if first == path => Some(bytes.len() as u64),
+            _ => self.disk.size(path),
+        }
+    }
+
     fn list(&self, path: &str) -> Option<Vec<String>> {
         let mut names = self.disk.list(path)?;
         names.retain(|name| !is_manifest(name) || !self.is_ignored(&format!("{path}/{name}")));
