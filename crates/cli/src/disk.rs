@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -18,15 +18,29 @@ pub struct DiskTree {
     root: PathBuf,
     /// Directories without links, by how they were named.
     real: Mutex<HashMap<String, Option<String>>>,
+    /// What was asked for last, which is mostly asked for again: first what a path is, then how large.
+    last: Mutex<Option<(String, Option<Metadata>)>>,
 }
 
 impl DiskTree {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), real: Mutex::default() }
+        Self { root: root.into(), real: Mutex::default(), last: Mutex::default() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path)
+    }
+
+    fn metadata(&self, path: &str) -> Option<Metadata> {
+        let mut last = self.last.lock().ok()?;
+        if let Some((known, metadata)) = &*last
+            && known == path
+        {
+            return metadata.clone();
+        }
+        let metadata = fs::metadata(self.at(path)).ok();
+        *last = Some((path.to_owned(), metadata.clone()));
+        metadata
     }
 
     fn below_root(&self, path: &Path) -> Option<String> {
@@ -55,20 +69,21 @@ fn open(path: &Path) -> io::Result<File> {
 
 impl Tree for DiskTree {
     fn kind(&self, path: &str) -> Option<Kind> {
-        let metadata = fs::metadata(self.at(path)).ok()?;
+        let metadata = self.metadata(path)?;
         if metadata.is_file() { Some(Kind::File) } else { metadata.is_dir().then_some(Kind::Dir) }
     }
 
     fn read(&self, path: &str) -> Option<Cow<'_, [u8]>> {
         let file = open(&self.at(path)).ok()?;
         let metadata = file.metadata().ok().filter(|metadata| metadata.is_file() && metadata.len() <= FILE_MAX)?;
+        let max = if metadata.len() > 0 { metadata.len() } else { FILE_MAX + 1 };
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
-        file.take(FILE_MAX + 1).read_to_end(&mut bytes).ok()?;
+        file.take(max).read_to_end(&mut bytes).ok()?;
         (bytes.len() as u64 <= FILE_MAX).then_some(Cow::Owned(bytes))
     }
 
     fn size(&self, path: &str) -> Option<u64> {
-        fs::metadata(self.at(path)).ok().map(|metadata| metadata.len())
+        self.metadata(path).map(|metadata| metadata.len())
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {

@@ -44,6 +44,18 @@ impl FieldSpec {
         Self { gvk, path: path.into(), create, parts: parts.collect() }
     }
 
+    /// A place of the built-in table.
+    fn of_table(gvk: Gvk, path: &'static str, create: bool) -> Self {
+        if path.contains('\\') {
+            return Self::new(gvk, path, create);
+        }
+        let parts = path.split('/').map(|part| match part.strip_suffix("[]") {
+            Some(name) => Part { name: SmolStr::new_static(name), list: true },
+            None => Part { name: SmolStr::new_static(part), list: false },
+        });
+        Self { gvk, path: SmolStr::new_static(path), create, parts: parts.collect() }
+    }
+
     /// Calls `set` on the field of an object, or on every such field when lists lie on the way.
     pub fn apply(&self, node: &mut Node, make: Make, place: Place, set: &mut dyn FnMut(&mut Node) -> Result<()>) -> Result<()> {
         if self.parts.len() > DEPTH_MAX {
@@ -133,7 +145,8 @@ impl Config {
         DEFAULTS.clone()
     }
 
-    fn parse_table(text: &str) -> Self {
+    /// The table is in the order of [`Self::sort`].
+    fn parse_table(text: &'static str) -> Self {
         let mut config = Self::default();
         let mut section = "";
         for line in text.lines() {
@@ -148,7 +161,7 @@ impl Config {
             }
             let mut words = line.split(' ');
             let (Some(gvk), Some(path)) = (words.next(), words.next()) else { continue };
-            let spec = FieldSpec::new(Gvk::from_table(gvk), path, words.next().is_some());
+            let spec = FieldSpec::of_table(Gvk::from_table(gvk), path, words.next().is_some());
             match (section, config.references.last_mut()) {
                 ("references", Some(reference)) => reference.referrers.push(spec),
                 _ => {
@@ -158,7 +171,6 @@ impl Config {
                 }
             }
         }
-        config.sort();
         config
     }
 
@@ -246,4 +258,28 @@ pub(crate) fn merge_specs(list: &mut Vec<FieldSpec>, incoming: &[FieldSpec]) -> 
 /// kustomize's order of types: what others build on first, webhooks last, the rest by group, version, kind.
 fn sort_key(gvk: &Gvk) -> (i32, String) {
     (crate::order::rank(&gvk.kind), gvk.sort_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_and_its_paths_are_taken_apart_as_any_others() {
+        let table = Config::defaults();
+        let mut sorted = Config::clone(&table);
+        sorted.sort();
+        let targets = |config: &Config| config.references.iter().map(|reference| reference.target.clone()).collect::<Vec<_>>();
+        assert_eq!(targets(&table), targets(&sorted));
+        for name in Config::LISTS {
+            let mut table = Config::clone(&table);
+            assert_eq!(table.list_mut(name), sorted.list_mut(name), "{name}");
+            for spec in table.list_mut(name).into_iter().flatten() {
+                assert_eq!(*spec, FieldSpec::new(spec.gvk.clone(), &spec.path, spec.create));
+            }
+        }
+        for spec in table.references.iter().flat_map(|reference| &reference.referrers) {
+            assert_eq!(*spec, FieldSpec::new(spec.gvk.clone(), &spec.path, spec.create));
+        }
+    }
 }

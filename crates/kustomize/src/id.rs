@@ -22,10 +22,10 @@ impl Gvk {
     }
 
     /// Kind, `*` or nothing; then version and group: how the tables write a type.
-    pub fn from_table(text: &str) -> Self {
-        let mut parts = text.splitn(3, '.').map(|part| if part == "*" { "" } else { part });
-        let (kind, version, group) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-        Self { group: group.into(), version: version.into(), kind: kind.into() }
+    pub fn from_table(text: &'static str) -> Self {
+        let mut parts = text.splitn(3, '.').map(|part| SmolStr::new_static(if part == "*" { "" } else { part }));
+        let (kind, version, group) = (parts.next(), parts.next(), parts.next());
+        Self { group: group.unwrap_or_default(), version: version.unwrap_or_default(), kind: kind.unwrap_or_default() }
     }
 
     pub fn selected_by(&self, selector: &Gvk) -> bool {
@@ -109,12 +109,14 @@ pub(crate) struct Scopes {
     extra: Option<Arc<HashMap<(String, String), bool>>>,
 }
 
-static BUILT_IN: LazyLock<HashMap<(&'static str, &'static str), bool>> = LazyLock::new(|| {
-    let mut scopes = HashMap::new();
+/// By group, version and kind.
+static BUILT_IN: LazyLock<HashMap<(&'static str, &'static str, &'static str), bool>> = LazyLock::new(|| {
+    let mut scopes = HashMap::with_capacity(256);
     for line in include_str!("tables/scope.txt").lines() {
         let mut words = line.split(' ');
         let (Some(api_version), Some(scope)) = (words.next(), words.next()) else { continue };
-        scopes.extend(words.map(|kind| ((api_version, kind), scope == "cluster")));
+        let (group, version) = split_api_version(api_version);
+        scopes.extend(words.map(|kind| ((group, version, kind), scope == "cluster")));
     }
     scopes
 });
@@ -125,11 +127,10 @@ impl Scopes {
     }
 
     pub fn is_cluster_scoped(&self, gvk: &Gvk) -> bool {
-        // Most objects are of types that are none of these; their kind tells.
-        let api_version = gvk.api_version();
-        if let Some(cluster) = BUILT_IN.get(&(api_version.as_str(), gvk.kind.as_str())) {
+        if let Some(cluster) = BUILT_IN.get(&(gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str())) {
             return *cluster;
         }
-        self.extra.as_ref().and_then(|extra| extra.get(&(api_version.to_string(), gvk.kind.to_string())).copied()).unwrap_or(false)
+        let extra = |extra: &HashMap<_, _>| extra.get(&(gvk.api_version().to_string(), gvk.kind.to_string())).copied();
+        self.extra.as_deref().and_then(extra).unwrap_or(false)
     }
 }

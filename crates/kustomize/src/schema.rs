@@ -2,24 +2,24 @@ use crate::error::{Result, problem};
 use serde_json::Value;
 use smol_str::SmolStr;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, LazyLock},
 };
 
 /// How lists of a type merge: the parts of its fields that matter for strategic merge.
 #[derive(Debug, Default)]
 pub struct Schema {
-    types: HashMap<(SmolStr, SmolStr), usize>,
+    types: BTreeMap<(SmolStr, SmolStr), usize>,
     shapes: Vec<Shape>,
     /// Definitions by name, for references.
-    names: HashMap<SmolStr, usize>,
+    names: BTreeMap<SmolStr, usize>,
     scopes: HashMap<(String, String), bool>,
 }
 
 /// One type or field.
 #[derive(Debug, Default, Clone)]
 struct Shape {
-    fields: HashMap<SmolStr, usize>,
+    fields: BTreeMap<SmolStr, usize>,
     /// The shape of the values of a map with any keys.
     values: Option<usize>,
     items: Option<usize>,
@@ -46,35 +46,33 @@ impl Schema {
         BUILT_IN.clone()
     }
 
-    fn parse_table(text: &str) -> Self {
+    fn parse_table(text: &'static str) -> Self {
+        let word = SmolStr::new_static;
         let mut schema = Self::default();
         let mut lines = text.lines();
-        for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+        let types = lines.by_ref().take_while(|line| !line.is_empty()).filter_map(|line| {
             let mut words = line.split(' ');
-            if let (Some(api_version), Some(kind), Some(shape)) = (words.next(), words.next(), words.next().and_then(|n| n.parse().ok())) {
-                schema.types.insert((api_version.into(), kind.into()), shape);
-            }
-        }
-        schema.names = include_str!("tables/definitions.txt").lines().enumerate().map(|(at, name)| (name.into(), at)).collect();
+            Some(((word(words.next()?), word(words.next()?)), words.next()?.parse().ok()?))
+        });
+        schema.types = types.collect();
+        schema.names = include_str!("tables/definitions.txt").lines().zip(0..).map(|(name, at)| (word(name), at)).collect();
         let definitions: Vec<&str> = lines.collect();
         schema.shapes.resize_with(definitions.len(), Shape::default);
         for (at, line) in definitions.into_iter().enumerate() {
-            for word in line.split(' ').filter(|word| *word != "-") {
-                if let Some((name, shape)) = word.split_once(':') {
-                    if let Ok(shape) = shape.parse() {
-                        schema.shapes[at].fields.insert(name.into(), shape);
-                    }
-                } else if let Some((name, rest)) = word.split_once('[') {
-                    let (items, merge) = match rest.split_once('!') {
-                        Some((items, keys)) => (items, Some(keys.split(',').filter(|key| !key.is_empty()).map(SmolStr::from).collect())),
-                        None => (rest, None),
-                    };
-                    let list = Shape { items: items.parse().ok(), merge, ..Shape::default() };
-                    schema.shapes.push(list);
-                    let shape = schema.shapes.len() - 1;
-                    schema.shapes[at].fields.insert(name.into(), shape);
+            let fields = line.split(' ').filter(|field| *field != "-").filter_map(|field| {
+                if let Some((name, shape)) = field.split_once(':') {
+                    return Some((word(name), shape.parse().ok()?));
                 }
-            }
+                let (name, rest) = field.split_once('[')?;
+                let (items, merge) = match rest.split_once('!') {
+                    Some((items, keys)) => (items, Some(keys.split(',').filter(|key| !key.is_empty()).map(word).collect())),
+                    None => (rest, None),
+                };
+                schema.shapes.push(Shape { items: items.parse().ok(), merge, ..Shape::default() });
+                Some((word(name), schema.shapes.len() - 1))
+            });
+            let fields = fields.collect();
+            schema.shapes[at].fields = fields;
         }
         schema
     }
@@ -159,7 +157,7 @@ impl Schema {
 
 struct Reader<'a> {
     schema: &'a mut Schema,
-    names: &'a HashMap<SmolStr, usize>,
+    names: &'a BTreeMap<SmolStr, usize>,
     /// What is added to the numbers of the names.
     offset: usize,
     depth: usize,

@@ -16,6 +16,18 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     })
 }
 
+/// Whether an expression has nothing special but dots: names of groups and images look like that, and need no machine that matches.
+pub(crate) fn is_nearly_plain(pattern: &str) -> bool {
+    pattern.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'/' | b':' | b'@' | b'.'))
+}
+
+/// What follows the expression, where it is nearly plain, at the start of a text; a dot is any character but a line break.
+pub(crate) fn strip_nearly_plain<'t>(text: &'t str, pattern: &str) -> Option<&'t str> {
+    let mut rest = text.chars();
+    let matches = |wanted, found| if wanted == '.' { found != '\n' } else { wanted == found };
+    pattern.chars().all(|wanted| rest.next().is_some_and(|found| matches(wanted, found))).then(|| rest.as_str())
+}
+
 /// A text that most selectors give plainly.
 #[derive(Debug, Clone)]
 pub(crate) enum Pattern {
@@ -29,8 +41,7 @@ impl Pattern {
         if text.is_empty() {
             return Ok(Self::Any);
         }
-        // These mean themselves in a regular expression, except the dot, which also matches itself.
-        if text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'/' | b':')) {
+        if is_nearly_plain(text) {
             return Ok(Self::Exact(text.to_owned()));
         }
         compile(&format!("^(?:{text})$")).map(Self::Matches)
@@ -39,7 +50,7 @@ impl Pattern {
     pub fn is_match(&self, text: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Exact(exact) => exact == text,
+            Self::Exact(exact) => strip_nearly_plain(text, exact) == Some(""),
             Self::Matches(regex) => regex.is_match(text),
         }
     }

@@ -246,8 +246,7 @@ enum Name {
 impl<'a> ImageRule<'a> {
     /// The name is a regular expression in kustomize; most are plain texts.
     pub fn new(image: &'a Image) -> Result<Self> {
-        let plain = image.name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'/' | b':' | b'@'));
-        let name = if plain {
+        let name = if select::is_nearly_plain(&image.name) {
             Name::Plain
         } else {
             // As kustomize 5.8.1: the digest is of sha256 only.
@@ -261,7 +260,7 @@ impl<'a> ImageRule<'a> {
         match &self.name {
             Name::Pattern(pattern) => pattern.is_match(text),
             Name::Plain => {
-                let Some(rest) = text.strip_prefix(self.image.name.as_str()) else { return false };
+                let Some(rest) = select::strip_nearly_plain(text, &self.image.name) else { return false };
                 let (tag, digest) = match rest.split_once("@sha256:") {
                     Some((tag, digest)) => (tag, Some(digest)),
                     None => (rest, None),
@@ -383,6 +382,23 @@ mod tests {
             ("nginx@sha256:ab", ("nginx", "", "sha256:ab")),
         ] {
             assert_eq!(split_image(image), parts, "{image}");
+        }
+    }
+
+    #[test]
+    fn nearly_plain_names_match_as_the_expressions_that_they_are() {
+        for name in ["nginx", "ghcr.io/a/b", "a.b", ".", "..", "a@b", "host:5000/x.y", ""] {
+            let image = Image { name: name.to_owned(), ..Image::default() };
+            let rule = ImageRule::new(&image).unwrap();
+            assert!(matches!(rule.name, Name::Plain), "{name}");
+            let tail = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
+            let pattern = Regex::new(&format!("^{name}{tail}$")).unwrap();
+            for base in ["nginx", "ghcr.io/a/b", "ghcr-io/a/b", "a.b", "axb", "a\nb", "é", "éé", "a", "ab", "a@b", "host:5000/x.y", "host:5000/xéy", ""] {
+                for end in ["", ":", ":1.0", "@sha256:ab", ":1@sha256:ab", ":1:2", "@sha512:ab", "/c", "\n", ":é", "@sha256:a@sha256:b"] {
+                    let text = format!("{base}{end}");
+                    assert_eq!(rule.matches(&text), pattern.is_match(&text), "{name:?} and {text:?}");
+                }
+            }
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Composer<'a> {
     first: bool,
     handles: HashMap<String, String>,
     anchors: HashMap<&'a str, Anchor>,
+    /// The lines of the keys of every map that is being read; those of the innermost are last.
+    lines: Vec<u32>,
     recorder: Option<Box<Recorder>>,
     /// Nodes made so far, and how many of them by aliases.
     made: usize,
@@ -56,6 +58,7 @@ impl<'a> Composer<'a> {
             first: true,
             handles: HashMap::new(),
             anchors: HashMap::new(),
+            lines: Vec::new(),
             recorder: None,
             made: 0,
             copied: 0,
@@ -111,6 +114,7 @@ impl<'a> Composer<'a> {
         let token = self.scanner.peek()?;
         let start = token.mark;
         self.anchors.clear();
+        self.lines.clear();
         self.handles.clear();
         match token.kind {
             Kind::StreamEnd => return Ok(None),
@@ -258,7 +262,7 @@ impl<'a> Composer<'a> {
         let place = self.place(start);
         let token = self.scanner.peek()?;
         let data = match token.kind {
-            Kind::BlockEntry if context == Context::BlockIndentless => Data::List(self.indentless_list(depth)?),
+            Kind::BlockEntry if context == Context::BlockIndentless => list(self.indentless_list(depth)?),
             Kind::Scalar(..) => {
                 let Token { kind: Kind::Scalar(text, style), mark, end } = self.scanner.take()? else { return Err(Error::Internal) };
                 let scalar = self.scalar(&text, style, tag, mark)?;
@@ -268,7 +272,7 @@ impl<'a> Composer<'a> {
                 Data::Scalar(scalar)
             }
             Kind::FlowSequenceStart | Kind::FlowMappingStart => self.flow(depth)?,
-            Kind::BlockSequenceStart if context != Context::Flow => Data::List(self.block_list(depth)?),
+            Kind::BlockSequenceStart if context != Context::Flow => list(self.block_list(depth)?),
             Kind::BlockMappingStart if context != Context::Flow => Data::Map(self.block_map(depth)?),
             _ if anchored || tag.is_some() => Data::Scalar(self.scalar("", Style::Plain, tag, start)?),
             _ => return Err(Error::parse("did not find expected node content", token.mark, Some(start))),
@@ -311,17 +315,16 @@ impl<'a> Composer<'a> {
         }
     }
 
-    fn peeks(&mut self, kinds: &[Kind<'a>]) -> Result<bool> {
-        let token = self.scanner.peek()?;
-        Ok(kinds.contains(&token.kind))
+    fn peeks(&mut self, is: impl FnOnce(&Kind<'a>) -> bool) -> Result<bool> {
+        Ok(is(&self.scanner.peek()?.kind))
     }
 
     fn flow(&mut self, depth: usize) -> Result<Data> {
         if let Some(recorder) = &mut self.recorder {
             recorder.flow += 1;
         }
-        let data = if self.peeks(&[Kind::FlowSequenceStart])? {
-            Data::List(self.flow_list(depth)?)
+        let data = if self.peeks(|kind| matches!(kind, Kind::FlowSequenceStart))? {
+            list(self.flow_list(depth)?)
         } else {
             let mut map = self.flow_map(depth)?;
             map.flow = true;
@@ -343,9 +346,9 @@ impl<'a> Composer<'a> {
 
     fn indentless_list(&mut self, depth: usize) -> Result<Vec<Node>> {
         let mut items = Vec::new();
-        while self.peeks(&[Kind::BlockEntry])? {
+        while self.peeks(|kind| matches!(kind, Kind::BlockEntry))? {
             let mark = self.scanner.take()?.mark;
-            let missing = self.peeks(&[Kind::BlockEntry, Kind::Key, Kind::Value, Kind::BlockEnd])?;
+            let missing = self.peeks(|kind| matches!(kind, Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd))?;
             items.push(if missing { self.empty(mark) } else { self.element(Context::Block, depth + 1, items.len())? });
         }
         Ok(items)
@@ -359,7 +362,7 @@ impl<'a> Composer<'a> {
             match token.kind {
                 Kind::BlockEnd => return Ok(items),
                 Kind::BlockEntry => {
-                    let missing = self.peeks(&[Kind::BlockEntry, Kind::BlockEnd])?;
+                    let missing = self.peeks(|kind| matches!(kind, Kind::BlockEntry | Kind::BlockEnd))?;
                     items.push(if missing { self.empty(token.mark) } else { self.element(Context::Block, depth + 1, items.len())? });
                 }
                 _ => return Err(Error::parse("did not find expected '-' indicator", token.mark, Some(start))),
@@ -369,23 +372,23 @@ impl<'a> Composer<'a> {
 
     fn block_map(&mut self, depth: usize) -> Result<Map> {
         let start = self.scanner.take()?.mark;
-        let mut building = Building::default();
+        let mut building = self.begin();
         loop {
             let token = self.scanner.peek()?;
             let mark = token.mark;
             match token.kind {
                 Kind::BlockEnd => {
                     self.scanner.take()?;
-                    return self.finish(building);
+                    return Ok(self.finish(building));
                 }
                 Kind::Key => {
                     self.scanner.take()?;
-                    let missing = self.peeks(&[Kind::Key, Kind::Value, Kind::BlockEnd])?;
+                    let missing = self.peeks(|kind| matches!(kind, Kind::Key | Kind::Value | Kind::BlockEnd))?;
                     let key = if missing { self.empty(mark) } else { self.key(Context::BlockIndentless, depth + 1)? };
                     // Comments above the key are read by now; those behind it come with the first token after it, or after a short value.
                     let above = self.scanner.note_at(mark.line);
                     let value_mark = self.scanner.peek()?.mark;
-                    let has_value = self.peeks(&[Kind::Value])?;
+                    let has_value = self.peeks(|kind| matches!(kind, Kind::Value))?;
                     if has_value {
                         self.scanner.take()?;
                         self.scanner.peek()?;
@@ -416,7 +419,7 @@ impl<'a> Composer<'a> {
 
     /// The value after the colon at a mark.
     fn block_value(&mut self, depth: usize, mark: Mark) -> Result<Node> {
-        if self.peeks(&[Kind::Key, Kind::Value, Kind::BlockEnd])? {
+        if self.peeks(|kind| matches!(kind, Kind::Key | Kind::Value | Kind::BlockEnd))? {
             Ok(self.empty(mark))
         } else {
             self.node(Context::BlockIndentless, depth + 1)
@@ -427,7 +430,7 @@ impl<'a> Composer<'a> {
         let start = self.scanner.take()?.mark;
         let mut items = Vec::new();
         loop {
-            if self.peeks(&[Kind::FlowSequenceEnd])? {
+            if self.peeks(|kind| matches!(kind, Kind::FlowSequenceEnd))? {
                 self.scanner.take()?;
                 return Ok(items);
             }
@@ -444,16 +447,16 @@ impl<'a> Composer<'a> {
                 // `[a: b]` is a list of one map of one key.
                 Kind::Key => {
                     self.scanner.take()?;
-                    let missing = self.peeks(&[Kind::Value, Kind::FlowEntry, Kind::FlowSequenceEnd])?;
+                    let missing = self.peeks(|kind| matches!(kind, Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd))?;
                     let key = if missing { self.empty(mark) } else { self.key(Context::Flow, depth + 2)? };
                     self.step(|| Step::Index(items.len()));
                     self.step(|| key_step(&key));
                     let value = self.flow_value(depth + 1, Kind::FlowSequenceEnd)?;
                     self.step_back();
                     self.step_back();
-                    let mut building = Building::default();
+                    let mut building = self.begin();
                     self.add(&mut building, key, mark, value)?;
-                    let map = self.finish(building)?;
+                    let map = self.finish(building);
                     items.push(Node { data: Data::Map(map), place: self.place(mark) });
                 }
                 _ => items.push(self.element(Context::Flow, depth + 1, items.len())?),
@@ -463,12 +466,12 @@ impl<'a> Composer<'a> {
 
     fn flow_map(&mut self, depth: usize) -> Result<Map> {
         let start = self.scanner.take()?.mark;
-        let mut building = Building::default();
+        let mut building = self.begin();
         let mut first = true;
         loop {
-            if self.peeks(&[Kind::FlowMappingEnd])? {
+            if self.peeks(|kind| matches!(kind, Kind::FlowMappingEnd))? {
                 self.scanner.take()?;
-                return self.finish(building);
+                return Ok(self.finish(building));
             }
             if !std::mem::replace(&mut first, false) {
                 let token = self.scanner.take()?;
@@ -482,7 +485,7 @@ impl<'a> Composer<'a> {
                 Kind::FlowMappingEnd => {}
                 Kind::Key => {
                     self.scanner.take()?;
-                    let missing = self.peeks(&[Kind::Value, Kind::FlowEntry, Kind::FlowMappingEnd])?;
+                    let missing = self.peeks(|kind| matches!(kind, Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd))?;
                     let key = if missing { self.empty(mark) } else { self.key(Context::Flow, depth + 1)? };
                     self.step(|| key_step(&key));
                     let value = self.flow_value(depth, Kind::FlowMappingEnd)?;
@@ -513,10 +516,19 @@ impl<'a> Composer<'a> {
             return Ok(self.empty(mark));
         }
         self.scanner.take()?;
-        if self.peeks(&[Kind::FlowEntry, end])? { Ok(self.empty(mark)) } else { self.node(Context::Flow, depth + 1) }
+        if self.peeks(|kind| *kind == Kind::FlowEntry || *kind == end)? { Ok(self.empty(mark)) } else { self.node(Context::Flow, depth + 1) }
     }
 
     // --- maps -------------------------------------------------------------------------------------------------------
+
+    fn begin(&self) -> Building {
+        Building { first_line: self.lines.len(), ..Building::default() }
+    }
+
+    fn push(&mut self, building: &mut Building, entry: Entry, line: usize) {
+        building.push(entry);
+        self.lines.push(line as u32);
+    }
 
     fn add(&mut self, building: &mut Building, key: Node, mark: Mark, value: Node) -> Result<()> {
         let Data::Scalar(scalar) = key.data else {
@@ -537,7 +549,7 @@ impl<'a> Composer<'a> {
                 return Ok(());
             }
             if self.strict_keys {
-                let before = building.lines[at];
+                let before = self.lines[building.first_line + at];
                 let problem = format!("mapping key \"{}\" already defined at line {before}", key.0);
                 let go = match self.dialect {
                     Dialect::Kyaml => format!("yaml: unmarshal errors:\n  line {}: {problem}", mark.line + 1),
@@ -546,10 +558,10 @@ impl<'a> Composer<'a> {
                 return Err(Error::value(mark, problem, go));
             }
             building.map.entries[at].value = value;
-            building.lines[at] = mark.line + 1;
+            self.lines[building.first_line + at] = mark.line as u32 + 1;
             return Ok(());
         }
-        building.push(Entry { key: key.0, tag: key.1, value }, mark.line + 1);
+        self.push(building, Entry { key: key.0, tag: key.1, value }, mark.line + 1);
         Ok(())
     }
 
@@ -577,7 +589,7 @@ impl<'a> Composer<'a> {
                     Some(_) => {}
                     None => {
                         building.merged.insert(building.map.entries.len());
-                        building.push(entry, mark.line + 1);
+                        self.push(building, entry, mark.line + 1);
                     }
                 }
             }
@@ -585,8 +597,11 @@ impl<'a> Composer<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, building: Building) -> Result<Map> {
-        Ok(building.map)
+    fn finish(&mut self, mut building: Building) -> Map {
+        self.lines.truncate(building.first_line);
+        // Most maps are small, and room for more than they have would be most of what a document takes.
+        building.map.entries.shrink_to_fit();
+        building.map
     }
 }
 
@@ -594,7 +609,8 @@ impl<'a> Composer<'a> {
 #[derive(Default)]
 struct Building {
     map: Map,
-    lines: Vec<usize>,
+    /// Where the lines of its keys begin.
+    first_line: usize,
     /// Places of entries that came from a merge.
     merged: HashSet<usize>,
     has_merge: bool,
@@ -616,17 +632,22 @@ impl Building {
         }
     }
 
-    fn push(&mut self, entry: Entry, line: usize) {
+    fn push(&mut self, entry: Entry) {
         let at = self.map.entries.len();
         if !self.index.is_empty() {
             self.index.insert(entry.key.clone(), at);
         }
         self.map.entries.push(entry);
-        self.lines.push(line);
         if at + 1 == Self::INDEX_FROM {
             self.index = self.map.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
         }
     }
+}
+
+/// A list without room for more, as maps are.
+fn list(mut items: Vec<Node>) -> Data {
+    items.shrink_to_fit();
+    Data::List(items)
 }
 
 fn key_step(key: &Node) -> Step {

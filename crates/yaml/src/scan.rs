@@ -1019,7 +1019,11 @@ pub(crate) fn break_len(bytes: &[u8], at: usize) -> usize {
 
 /// Refuses characters that may stand in no YAML text.
 pub(crate) fn check_characters(text: &str) -> Result<()> {
-    for (at, &c) in text.as_bytes().iter().enumerate() {
+    // Nearly all text is of printable ASCII, which is told of many bytes at once.
+    const BLOCK: usize = 64;
+    let suspect = |block: &[u8]| block.iter().fold(false, |is, c| is | (*c < b' ') & !matches!(c, b'\t' | b'\n' | b'\r') | (*c >= 0x7F));
+    let blocks = text.as_bytes().chunks(BLOCK).zip((0..).step_by(BLOCK)).filter(|(block, _)| suspect(block));
+    for (at, c) in blocks.flat_map(|(block, from)| (from..).zip(block.iter().copied())) {
         let bad = match c {
             b'\t' | b'\n' | b'\r' => false,
             0..0x20 | 0x7F => true,
