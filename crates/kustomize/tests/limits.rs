@@ -416,3 +416,27 @@ fn one_long_line_is_read_in_the_time_of_many_short_ones() {
     assert!(build(&files, "app", &Options::flux()).is_ok());
     assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
 }
+
+/// The table of the documentation names a test for each row of hostile input, and they exist.
+#[test]
+fn every_test_in_the_table_of_hostile_input_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it can be read");
+    let (here, page) = (include_str!("limits.rs"), read("docs/kustomize.md"));
+    let (cli, envsubst) = (read("crates/cli/tests/kustomize.rs"), read("crates/envsubst/src/lib.rs"));
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| SEC-")).collect();
+    for row in 37..=44 {
+        assert!(rows.iter().any(|line| line.starts_with(&format!("| SEC-{row} "))), "SEC-{row} has no row");
+    }
+    for line in rows {
+        let tests = line.rsplit('|').nth(1).expect("a column of tests");
+        for test in tests.split(',').map(|test| test.trim().trim_matches('`')) {
+            let (text, name) = match test.split_once(": ") {
+                Some(("cli", name)) => (cli.as_str(), name),
+                Some(("envsubst", name)) => (envsubst.as_str(), name),
+                _ => (here, test),
+            };
+            assert!(text.contains(&format!("#[test]\nfn {name}(")) || text.contains(&format!("#[test]\n    fn {name}(")), "{test}");
+        }
+    }
+}
