@@ -118,7 +118,10 @@ fn files_in(folder: &Path, prefix: &str, into: &mut BTreeMap<String, String>) {
 fn flags_and_exit_codes_are_those_of_kustomize() {
     let files: [(&str, &str); 6] = [
         ("kustomization.yaml", "resources: [cluster.yaml, app]\n"),
-        ("cluster.yaml", "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reader}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n"),
+        (
+            "cluster.yaml",
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: reader}\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: b}\n",
+        ),
         ("app/kustomization.yaml", "resources: [d.yaml]\nnamespace: b\nconfigMapGenerator: [{name: c, literals: [a=b]}]\n"),
         ("app/d.yaml", DEPLOYMENT),
         ("outside/kustomization.yaml", "resources: [../app/d.yaml]\n"),
@@ -241,7 +244,9 @@ fn pipes_sockets_devices_and_endless_links_are_no_files() {
     symlink("/proc/self/environ", at("environ")).expect("a link");
     symlink("/proc/self/root", at("proc-root")).expect("a link");
     let here = folder.path().to_string_lossy().into_owned();
-    for path in ["pipe", "socket", "loop", "from", "here", "zeros", "environ", "proc-root", "/dev/zero", "/proc/self/mem", "/proc/self/fd/0"] {
+    for path in
+        ["pipe", "socket", "loop", "from", "here", "zeros", "environ", "proc-root", "/dev/zero", "/proc/self/mem", "/proc/self/fd/0"]
+    {
         for field in [
             "resources: [PATH]",
             "components: [PATH]",
@@ -257,8 +262,7 @@ fn pipes_sockets_devices_and_endless_links_are_no_files() {
             let content = if content.starts_with("resources") { content } else { format!("resources: [a.yaml]\n{content}") };
             fs::write(at("kustomization.yaml"), content).expect("a file");
             // With any file allowed, those of the kernel may be read, but they end.
-            let restrictors: &[&str] =
-                if path.contains("proc") || path == "environ" { &["RootOnly"] } else { &["RootOnly", "None"] };
+            let restrictors: &[&str] = if path.contains("proc") || path == "environ" { &["RootOnly"] } else { &["RootOnly", "None"] };
             for restrictor in restrictors {
                 let answer = sluice(&["--load-restrictor", &format!("LoadRestrictions{restrictor}")], folder.path());
                 assert_eq!((answer.code, answer.out.as_str()), (Some(1), ""), "{field} {path}: {}", answer.err);
@@ -279,7 +283,8 @@ fn pipes_sockets_devices_and_endless_links_are_no_files() {
 /// SEC-37
 #[test]
 fn files_larger_than_a_build_may_read_are_refused_unread() {
-    let folder = folder(&[("kustomization.yaml", "resources: [a.yaml]\nconfigMapGenerator: [{name: g, files: [huge]}]\n"), ("a.yaml", CONFIG_MAP)]);
+    let folder =
+        folder(&[("kustomization.yaml", "resources: [a.yaml]\nconfigMapGenerator: [{name: g, files: [huge]}]\n"), ("a.yaml", CONFIG_MAP)]);
     // It has no blocks on the disk; reading it would take a second and a gigabyte.
     File::create(folder.path().join("huge")).expect("a file").set_len(1 << 30).expect("a sparse file");
     let answer = sluice(&[], folder.path());
@@ -287,7 +292,8 @@ fn files_larger_than_a_build_may_read_are_refused_unread() {
     assert!(answer.err.contains("more than 536870912 bytes of files"), "{}", answer.err);
     // Nor is what the kernel says to be as large as the memory of the machine.
     for path in ["/proc/kcore", "/proc/self/mem"] {
-        fs::write(folder.path().join("kustomization.yaml"), format!("configMapGenerator: [{{name: g, files: [{path}]}}]\n")).expect("a file");
+        fs::write(folder.path().join("kustomization.yaml"), format!("configMapGenerator: [{{name: g, files: [{path}]}}]\n"))
+            .expect("a file");
         let answer = sluice(&["--load-restrictor", "LoadRestrictionsNone"], folder.path());
         assert_eq!((answer.code, answer.out.as_str()), (Some(1), ""), "{path}: {}", answer.err);
     }

@@ -393,7 +393,22 @@ mod tests {
             assert!(matches!(rule.name, Name::Plain), "{name}");
             let tail = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
             let pattern = Regex::new(&format!("^{name}{tail}$")).unwrap();
-            for base in ["nginx", "ghcr.io/a/b", "ghcr-io/a/b", "a.b", "axb", "a\nb", "é", "éé", "a", "ab", "a@b", "host:5000/x.y", "host:5000/xéy", ""] {
+            for base in [
+                "nginx",
+                "ghcr.io/a/b",
+                "ghcr-io/a/b",
+                "a.b",
+                "axb",
+                "a\nb",
+                "é",
+                "éé",
+                "a",
+                "ab",
+                "a@b",
+                "host:5000/x.y",
+                "host:5000/xéy",
+                "",
+            ] {
                 for end in ["", ":", ":1.0", "@sha256:ab", ":1@sha256:ab", ":1:2", "@sha512:ab", "/c", "\n", ":é", "@sha256:a@sha256:b"] {
                     let text = format!("{base}{end}");
                     assert_eq!(rule.matches(&text), pattern.is_match(&text), "{name:?} and {text:?}");

@@ -50,7 +50,10 @@ fn a_hundred_thousand_anchors_are_read_in_linear_time() {
     let start = std::time::Instant::now();
     let built = build(&files, "app", &Options::flux()).expect("it builds, as with kustomize");
     let text = built.to_yaml().expect("it prints");
-    assert!(text.contains("\n  k99999: x\n") && text.contains("\n  l99999: x\n") && !text.contains(['&', '*']), "aliases are what they name");
+    assert!(
+        text.contains("\n  k99999: x\n") && text.contains("\n  l99999: x\n") && !text.contains(['&', '*']),
+        "aliases are what they name"
+    );
     assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
 }
 

@@ -8,6 +8,7 @@ use common::{Case, fixtures, parse};
 use kustomize::fuzz::{Outcome, encode, run};
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -176,6 +177,20 @@ fn mutated_trees_keep_the_promises_of_a_build() {
 fn every_case_keeps_the_promises_of_a_build() {
     let built = seeds().iter().filter(|case| attempt(&files_of(case)) == Outcome::Built).count();
     assert!(built > 200, "{built}");
+}
+
+/// Seeds for the fuzz target, which starts with nothing otherwise.
+#[test]
+fn cases_are_written_as_seeds_where_that_is_asked() {
+    let Some(folder) = std::env::var_os("SLUICE_FUZZ_SEEDS") else {
+        println!("skipped: SLUICE_FUZZ_SEEDS names no folder");
+        return;
+    };
+    fs::create_dir_all(&folder).expect("a folder");
+    for (at, case) in seeds().iter().enumerate() {
+        let bytes = encode(case.files.iter().map(|(path, content)| (path.as_str(), content.as_slice())));
+        fs::write(Path::new(&folder).join(format!("case-{at:03}")), bytes).expect("a file");
+    }
 }
 
 #[test]

@@ -135,7 +135,8 @@ fn what_a_plugin_in_a_file_set_is_told_with_the_file_and_the_kind() {
 fn a_chart_asked_for_by_a_plugin_is_told_by_its_templates() {
     let mut tree = MemoryTree::new();
     tree.insert("kustomization.yaml", "generators: [t.yaml]\n", false);
-    let plugin = "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: t}\nname: chart\nreleaseName: rel\nchartHome: .\n";
+    let plugin =
+        "apiVersion: builtin\nkind: HelmChartInflationGenerator\nmetadata: {name: t}\nname: chart\nreleaseName: rel\nchartHome: .\n";
     tree.insert("t.yaml", plugin, false);
     for (path, bytes) in fixture().files.into_iter().filter(|(path, _)| path.starts_with("chart/")) {
         tree.insert(&path, bytes, false);

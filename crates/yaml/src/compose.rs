@@ -516,7 +516,11 @@ impl<'a> Composer<'a> {
             return Ok(self.empty(mark));
         }
         self.scanner.take()?;
-        if self.peeks(|kind| *kind == Kind::FlowEntry || *kind == end)? { Ok(self.empty(mark)) } else { self.node(Context::Flow, depth + 1) }
+        if self.peeks(|kind| *kind == Kind::FlowEntry || *kind == end)? {
+            Ok(self.empty(mark))
+        } else {
+            self.node(Context::Flow, depth + 1)
+        }
     }
 
     // --- maps -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run build`, from this crate's directory. The mutation test of the crate runs the same body.
+//! `cargo +nightly fuzz run any_tree`, from this crate's directory. The mutation test of the crate runs the same body.
 
 #![no_main]
 
