@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Starts a real Kubernetes control plane on loopback, for tests.
 
-    start.py --write-kubeconfig FILE [--binary BIN] [--data-dir DIR] [--seconds N] [--no-controller-manager]
+    start.py --write-kubeconfig FILE [--binary BIN] [--data-dir DIR] [--seconds N] [--no-controller-manager | --controllers LIST]
 
 Builds the Go program beside this file when BIN (default: target/controlplane/controlplane of the workspace) is missing, starts
 etcd, kube-apiserver and kube-controller-manager on free loopback ports, writes FILE when the API server is ready, and stops
@@ -64,6 +64,9 @@ def main():
     parser.add_argument("--data-dir")
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--no-controller-manager", action="store_true")
+    parser.add_argument("--controllers", help="those of the controller manager",
+                        default="deployment,replicaset,statefulset,daemonset,job,namespace,garbagecollector,serviceaccount,"
+                        "serviceaccount-token,endpoint,endpointslice,clusterrole-aggregation,resourcequota")
     parser.add_argument("--until-stdin-closes", action="store_true")
     parser.add_argument("--build-only", action="store_true")
     args = parser.parse_args()
@@ -132,8 +135,7 @@ contexts:
     wait_ready(api_url + "/readyz", api, "kube-apiserver")
     if not args.no_controller_manager:
         start("kube-controller-manager", "--kubeconfig=" + str(inner), "--leader-elect=false", "--secure-port=%d" % manager_port,
-              "--controllers=deployment,replicaset,statefulset,daemonset,job,namespace,garbagecollector,serviceaccount,"
-              "serviceaccount-token,endpoint,endpointslice,clusterrole-aggregation",
+              "--controllers=" + args.controllers,
               "--service-account-private-key-file=" + str(data / "sa.key"), "--kube-api-qps=500", "--kube-api-burst=1000")
     target = pathlib.Path(args.write_kubeconfig)
     temporary = target.with_suffix(target.suffix + ".new")

@@ -29,6 +29,7 @@ mod engine;
 mod handler;
 mod policy;
 pub mod probe;
+mod quota;
 mod protocol;
 mod registry;
 mod rest;

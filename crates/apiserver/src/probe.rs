@@ -91,7 +91,7 @@ const BODY_MAX: usize = 3 << 20;
 fn fresh() -> (Arc<Api>, watch::Sender<bool>) {
     let store = Store::open(None, SNAPSHOT_AFTER).expect("memory can be opened");
     let tokens = Tokens::generate_key().and_then(|key| Tokens::new(&key)).expect("a key can be made");
-    let queues = Arc::new(Queues::new(false));
+    let queues = Arc::new(Queues::new(false, true));
     let (stop, stopping) = watch::channel(false);
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 6443));
     let api = Arc::new(Api::new(store, Access::new("token".to_owned(), tokens), queues, stopping, address, String::new()));

@@ -117,7 +117,7 @@ impl Server {
         let tls = tokio_rustls::TlsAcceptor::from(Arc::new(identity.tls()?));
         let (stop, stopping) = watch::channel(false);
         let works = options.controllers != Controllers::NONE || options.nodes != Nodes::None;
-        let queues = Arc::new(Queues::new(works));
+        let queues = Arc::new(Queues::new(works, options.controllers.has("resourcequota")));
         let access = Access::new(identity.token.clone(), Tokens::new(&identity.signing_key).map_err(|_| Error::Key)?);
         let api = Arc::new(Api::new(store, access, Arc::clone(&queues), stopping.clone(), address, identity.ca_pem.clone()));
         controllers::resume(&api);

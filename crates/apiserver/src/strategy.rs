@@ -1,5 +1,6 @@
 //! What each kind does before it is stored, beyond its schema.
 
+use merge::quantity::Quantity;
 use crate::api::{child, text};
 use crate::registry::Resource;
 use serde_json::{Value, json};
@@ -299,9 +300,14 @@ pub fn child_of_metadata<'a>(object: &'a mut Value, key: &str) -> &'a mut serde_
     child(&mut object["metadata"], key)
 }
 
-fn pod_quality(pod: &Value) -> &'static str {
-    let containers: Vec<&Value> = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten().collect();
-    let part = |c: &Value, of: &str, what: &str| c.pointer(&format!("/resources/{of}/{what}")).cloned();
+/// The quality of service of a pod.
+pub fn pod_quality(pod: &Value) -> &'static str {
+    let list = |kind: &str| pod.pointer(kind).and_then(Value::as_array).into_iter().flatten();
+    let containers: Vec<&Value> = list("/spec/containers").chain(list("/spec/initContainers")).collect();
+    // Nothing of something is not asked for.
+    let part = |c: &Value, of: &str, what: &str| {
+        c.pointer(&format!("/resources/{of}/{what}")).and_then(Quantity::of).filter(|amount| !amount.is_zero())
+    };
     let any =
         containers.iter().any(|c| ["requests", "limits"].iter().any(|of| ["cpu", "memory"].iter().any(|what| part(c, of, what).is_some())));
     let all = !containers.is_empty()

@@ -3,7 +3,7 @@
 //! Each file of `tests/scenarios` is a list of scenarios: requests that are sent in order, in a namespace of their own, and the answers
 //! that Kubernetes 1.36.3 gave, with names, versions and times made comparable. They run against an embedded server, or against the
 //! cluster that `SLUICE_TEST_KUBECONFIG` names; with `SLUICE_RECORD_SCENARIOS=1` the answers are written anew (real server only, without
-//! a controller manager).
+//! a controller manager; with `SLUICE_TEST_CONTROLLERS=1` only what needs one runs).
 
 mod client;
 mod forms;
@@ -18,6 +18,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// What needs controllers beside the server: of a real one, those of a controller manager.
+const WITH_CONTROLLERS: [&str; 1] = ["quotas.json"];
+
 /// What a server does behind the scenes is done by then.
 const UNTIL_MAX: Duration = Duration::from_secs(30);
 
@@ -27,12 +30,12 @@ struct Target {
 }
 
 impl Target {
-    async fn start() -> Self {
+    async fn start(controllers: Controllers) -> Self {
         if let Ok(path) = std::env::var("SLUICE_TEST_KUBECONFIG") {
             let text = std::fs::read_to_string(path).expect("the kubeconfig can be read");
             return Self { access: Access::of_kubeconfig(&text), _embedded: None };
         }
-        let options = Options { controllers: Controllers::NONE, nodes: Nodes::None, ..Options::default() };
+        let options = Options { controllers, nodes: Nodes::None, ..Options::default() };
         let running = Server::start(options).await.expect("the server starts");
         Self { access: Access::of_kubeconfig(&running.kubeconfig()), _embedded: Some(running) }
     }
@@ -368,7 +371,9 @@ async fn answers_are_those_of_a_real_server() {
     // What is listed as different is shown too.
     let listed = std::env::var_os("SLUICE_SHOW_LISTED").is_some();
     let only = std::env::var("SLUICE_SCENARIO").unwrap_or_default();
-    let target = Target::start().await;
+    let alone = Target::start(Controllers::NONE).await;
+    let together = Target::start(Controllers::parse("resourcequota").expect("a controller")).await;
+    let managed = std::env::var_os("SLUICE_TEST_CONTROLLERS").is_some();
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory())
         .expect("scenarios")
         .map(|e| e.expect("an entry").path())
@@ -378,6 +383,11 @@ async fn answers_are_those_of_a_real_server() {
     let (mut count, mut apart, mut known, mut report) = (0, 0, 0, String::new());
     let process = std::process::id();
     for file in files {
+        let controlled = WITH_CONTROLLERS.iter().any(|name| file.ends_with(name));
+        if external && controlled != managed {
+            continue;
+        }
+        let target = if controlled { &together } else { &alone };
         let mut scenarios = read(&file, recording);
         for scenario in &mut scenarios {
             let name = scenario["name"].as_str().expect("a name").to_owned();
@@ -386,7 +396,7 @@ async fn answers_are_those_of_a_real_server() {
             }
             count += 1;
             let namespace = format!("s{process}x{count}");
-            let answers = run(&target, scenario, &namespace).await;
+            let answers = run(target, scenario, &namespace).await;
             if recording {
                 scenario["answers"] = json!(answers);
                 continue;

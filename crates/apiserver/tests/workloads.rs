@@ -381,3 +381,46 @@ async fn controllers_that_are_left_out_do_nothing() {
     cluster.until("complete", &format!("{JOBS}/good"), |j| condition(j, "Complete")["status"] == "True").await;
     assert!(cluster.items(PODS).await.iter().all(|pod| pod["metadata"]["labels"].get("app").is_none()));
 }
+
+fn quota(hard: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": hard}})
+}
+
+#[tokio::test]
+async fn a_quota_holds_back_pods_until_it_is_raised() {
+    let cluster = Cluster::simulated().await;
+    let (quotas, sets, pods) = (
+        "/api/v1/namespaces/default/resourcequotas",
+        "/api/v1/namespaces/default/replicationcontrollers",
+        "/api/v1/namespaces/default/pods",
+    );
+    cluster.create(quotas, quota(json!({"pods": "2"}))).await;
+    let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set = json!({"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "a"}, "spec": {"replicas": 3, "template": template}});
+    cluster.create(sets, set).await;
+    let refused = |set: &Value| set["status"]["conditions"][0]["message"].as_str().is_some_and(|why| why.contains("exceeded quota: q"));
+    cluster.until("two pods and a reason", &format!("{sets}/a"), |set| set["status"]["readyReplicas"] == 2 && refused(set)).await;
+    cluster.until("both counted", &format!("{quotas}/q"), |quota| quota["status"]["used"]["pods"] == "2").await;
+    cluster.patch(&format!("{quotas}/q"), json!({"spec": {"hard": {"pods": "5"}}})).await;
+    cluster.until("three pods", &format!("{sets}/a"), |set| set["status"]["readyReplicas"] == 3 && !refused(set)).await;
+    cluster.patch(&format!("{sets}/a"), json!({"spec": {"replicas": 0}})).await;
+    cluster.until("nothing used", &format!("{quotas}/q"), |quota| quota["status"]["used"]["pods"] == "0").await;
+    assert!(cluster.items(pods).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_at_the_same_time_do_not_pass_a_quota() {
+    let cluster = std::sync::Arc::new(Cluster::start(Nodes::None).await);
+    cluster.create("/api/v1/namespaces/default/resourcequotas", quota(json!({"count/secrets": "7"}))).await;
+    let writes = (0..40).map(|n| {
+        let cluster = std::sync::Arc::clone(&cluster);
+        // Some of a name that is there already: what they took is given back.
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("s{}", n % 20)}});
+        tokio::spawn(async move { cluster.send("POST", "/api/v1/namespaces/default/secrets", "application/json", &secret).await.0 })
+    });
+    let codes: Vec<u16> = futures::future::join_all(writes).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 201).count(), 7, "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, 201 | 403 | 409)), "{codes:?}");
+    let used = cluster.get("/api/v1/namespaces/default/resourcequotas/q").await;
+    assert_eq!(used["status"]["used"]["count/secrets"], "7");
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// An amount in billionths, with the notation that it is written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Quantity {
     nano: i128,
     notation: Notation,
@@ -28,6 +28,31 @@ const DECIMAL: [(&str, i32); 10] =
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
 impl Quantity {
+    pub const ZERO: Self = Self::whole(0);
+    pub const ONE: Self = Self::whole(1);
+
+    pub const fn whole(number: i64) -> Self {
+        Self { nano: number as i128 * NANO, notation: Notation::Decimal }
+    }
+
+    /// A quantity in an object.
+    pub fn of(value: &serde_json::Value) -> Option<Self> {
+        value.as_str().and_then(Self::parse)
+    }
+
+    /// The sum, in the notation of the first that is not nothing.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let notation = if self.is_zero() { other.notation } else { self.notation };
+        Self { nano: self.nano.saturating_add(other.nano).min(NANO_MAX), notation }
+    }
+
+    /// The difference, or nothing when it would be less.
+    #[must_use]
+    pub fn minus_or_zero(self, other: Self) -> Self {
+        Self { nano: (self.nano - other.nano).max(0), notation: self.notation }
+    }
+
     /// Reads a quantity; none when it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = match text.as_bytes().first()? {
@@ -60,6 +85,12 @@ impl Quantity {
 }
 
 /// Two amounts are the same whatever they are written in.
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nano == other.nano
+    }
+}
+
 impl PartialOrd for Quantity {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.nano.cmp(&other.nano))
@@ -177,5 +208,12 @@ mod tests {
             assert_eq!(Quantity::parse(bad), None, "{bad}");
         }
         assert!(Quantity::parse("1Gi") > Quantity::parse("1G"));
+    }
+
+    #[test]
+    fn sums_keep_the_notation_of_what_there_is() {
+        let sum = |a: &str, b: &str| Quantity::parse(a).unwrap().plus(Quantity::parse(b).unwrap()).to_string();
+        assert_eq!((sum("0", "512Mi"), sum("512Mi", "512Mi"), sum("1", "500m")), ("512Mi".to_owned(), "1Gi".to_owned(), "1500m".to_owned()));
+        assert!(Quantity::ONE.minus_or_zero(Quantity::whole(2)).is_zero());
     }
 }

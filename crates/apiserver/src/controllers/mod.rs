@@ -15,6 +15,7 @@ pub mod workloads;
 
 use crate::allocate::Pool;
 use crate::api::Api;
+use crate::quota::{self, Quotas};
 use crate::registry::Resource;
 use crate::store::{Change, Event, NAMESPACES, Place, Record, Uid};
 use serde_json::Value;
@@ -77,6 +78,8 @@ pub enum Task {
     Definition(Arc<str>),
     /// A volume or claim ends that only its protection still holds.
     Unprotect(Place),
+    /// What the quotas of a namespace limit is to be counted anew.
+    Quotas(Arc<str>),
 }
 
 #[derive(Default)]
@@ -85,6 +88,7 @@ pub struct Queues {
     pub workloads: WorkQueue<workloads::Item>,
     pub services: Pool,
     pub definitions: definitions::Known,
+    pub quotas: Quotas,
     /// Serialises what reads several objects and then writes one.
     pub exclusive: Mutex<()>,
     ending_namespaces: Mutex<HashSet<Arc<str>>>,
@@ -93,9 +97,9 @@ pub struct Queues {
 }
 
 impl Queues {
-    /// `works`: somebody looks at workloads.
-    pub fn new(works: bool) -> Self {
-        Self { works, ..Self::default() }
+    /// `works`: somebody looks at workloads. `quotas`: the status of quotas is kept.
+    pub fn new(works: bool, quotas: bool) -> Self {
+        Self { works, quotas: Quotas::new(quotas), ..Self::default() }
     }
 
     /// Called for every change while the store is locked.
@@ -103,6 +107,9 @@ impl Queues {
         let record = &event.record;
         let place = || Place { table: Arc::clone(table), key: Arc::clone(&record.key) };
         let facts = &record.facts;
+        if let Some(namespace) = self.quotas.observe(table, event) {
+            self.tasks.push(Task::Quotas(namespace));
+        }
         match event.change {
             Change::Deleted => {
                 if let Some(uid) = facts.uid {
@@ -179,6 +186,10 @@ pub async fn run(api: Arc<Api>) {
             Task::Orphaned(uid) => garbage::owner_gone(&api, uid),
             Task::Definition(name) => definitions::end(&api, &name),
             Task::Unprotect(place) => garbage::unprotect(&api, &place),
+            Task::Quotas(namespace) => {
+                quota::settle(&api, &namespace);
+                Ok(())
+            }
         };
         if let Err(status) = done {
             tracing::debug!(error = %status, "a task is tried again");
@@ -197,6 +208,7 @@ pub async fn run(api: Arc<Api>) {
 pub fn after_write(api: &Api, resource: &Resource, record: &Record) {
     match (resource.group.as_str(), resource.name.as_str()) {
         ("", "namespaces") => namespaces::fill(api, record.name()),
+        ("", "resourcequotas") => quota::begin(api, record),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::sync(api),
         ("rbac.authorization.k8s.io", "clusterroles") => roles::aggregate(api),
         _ if crate::policy::is_policy(resource) => {

@@ -15,6 +15,7 @@ use crate::protocol::negotiate::media_type;
 use crate::protocol::status::{Cause, Result, Status};
 use crate::registry::Resource;
 use crate::store::{Draft, Expect, Record, Refused, Uid};
+use crate::quota::{self, Charge};
 use crate::{allocate, controllers, strategy};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -88,7 +89,15 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
             allocate::release(&context.api, &reserved);
             return Err(Status::invalid(&resource.group, text(&candidate, "/kind"), &name, dedup(causes)));
         }
-        controllers::admission::admit(context, &mut candidate, None)?;
+        let admitted = controllers::admission::admit(context, &mut candidate, None)
+            .and_then(|()| quota::charge(&context.api, resource, "", &candidate, None, dry_run));
+        let charge = match admitted {
+            Ok(charge) => charge,
+            Err(status) => {
+                allocate::release(&context.api, &reserved);
+                return Err(status);
+            }
+        };
         engine::fill(resource, &mut candidate);
         view::to_stored(resource, &mut candidate);
         let key = resource.key(&namespace, &name);
@@ -103,6 +112,7 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
         }
         match context.api.store.put(&resource.table, &key, Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {
+                charge.map(Charge::keep);
                 controllers::after_write(&context.api, resource, &record);
                 return Ok((record, true));
             }
@@ -446,7 +456,15 @@ fn attempt(
         allocate::release(&context.api, &reserved);
         return Err(Status::invalid(&resource.group, &resource.kind, name, dedup(causes)).into());
     }
-    controllers::admission::admit(context, &mut new, Some(old))?;
+    let admitted = controllers::admission::admit(context, &mut new, Some(old))
+        .and_then(|()| quota::charge(&context.api, resource, subresource, &new, Some(old), dry_run));
+    let charge = match admitted {
+        Ok(charge) => charge,
+        Err(status) => {
+            allocate::release(&context.api, &reserved);
+            return Err(status.into());
+        }
+    };
     if engine::same(&new, old) {
         return Ok(Arc::clone(record));
     }
@@ -465,6 +483,7 @@ fn attempt(
     };
     match stored {
         Ok(stored) => {
+            charge.map(Charge::keep);
             controllers::after_write(&context.api, resource, &stored);
             if ends {
                 // What is gone is shown at the version at which it was last there.
@@ -751,8 +770,10 @@ pub fn create_own(api: &crate::api::Api, resource: &Resource, mut object: Value)
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group, &resource.kind, &name, dedup(causes)));
         }
+        let charge = quota::charge(api, resource, "", &candidate, None, false)?;
         match api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {
+                charge.map(Charge::keep);
                 controllers::after_write(api, resource, &record);
                 return Ok(record);
             }

@@ -1,5 +1,6 @@
 //! ConfigMap, Secret, ResourceQuota, LimitRange, PriorityClass.
 
+use crate::quantity::Quantity;
 use serde_json::Value;
 
 use super::at::{At, Errors};
@@ -176,7 +177,7 @@ pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>) {
             errors.push(told("must be a standard resource type or fully qualified"));
             errors.push(told("must be a standard resource for quota"));
         }
-        let Some(quantity) = names::quantity(amount.value) else { continue };
+        let Some(quantity) = Quantity::of(amount.value) else { continue };
         if quantity.is_negative() {
             errors.invalid(&amount, "must be greater than or equal to 0");
         }
@@ -207,7 +208,7 @@ pub(super) fn limit_range(errors: &mut Errors, object: &At<'_>) {
         names_of.sort_unstable();
         names_of.dedup();
         for name in names_of {
-            let amount = |at: &At<'_>| names::quantity(at.get(name).value);
+            let amount = |at: &At<'_>| Quantity::of(at.get(name).value);
             let text = |at: &At<'_>| at.get(name).text().to_owned();
             let mut above = |low: &At<'_>, low_name: &str, high: &At<'_>, high_name: &str, at: &At<'_>, shown: &At<'_>| {
                 if let (Some(a), Some(b)) = (amount(low), amount(high))

@@ -1,6 +1,5 @@
 //! Names, labels and ports: which texts are valid, and what is said of those that are not.
 
-use crate::quantity::Quantity;
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
@@ -201,8 +200,4 @@ pub fn cidr(text: &str) -> Option<(u128, u32, bool)> {
 /// The network part of an address.
 pub fn network(number: u128, bits: u32) -> u128 {
     if bits == 0 { 0 } else { number & (u128::MAX << (128 - bits)) }
-}
-
-pub fn quantity(value: &serde_json::Value) -> Option<Quantity> {
-    value.as_str().and_then(Quantity::parse)
 }

@@ -1,5 +1,6 @@
 //! Pods and pod templates: containers, ports, environment, probes, resources, mounts.
 
+use crate::quantity::Quantity;
 use serde_json::Value;
 
 use super::at::{At, Errors};
@@ -390,10 +391,10 @@ fn resources(errors: &mut Errors, at: &At<'_>, claims: &[&str]) {
         resource(errors, name, &request, &standard);
         compute |= matches!(name, "cpu" | "memory");
         huge |= name.starts_with("hugepages-");
-        let asked = names::quantity(request.value);
+        let asked = Quantity::of(request.value);
         match limits.value.get(name) {
             Some(limit) => {
-                let allowed = names::quantity(limit);
+                let allowed = Quantity::of(limit);
                 let exact = !matches!(name, "cpu" | "memory" | "ephemeral-storage");
                 let text = limit.as_str().unwrap_or("");
                 let told = At { path: requests.path.clone(), ..request.clone() };
@@ -430,7 +431,7 @@ fn resource(errors: &mut Errors, name: &str, at: &At<'_>, standard: &dyn Fn(&str
         errors.push(told("must be a standard resource type or fully qualified"));
         errors.push(told("must be a standard resource for containers"));
     }
-    let Some(amount) = names::quantity(at.value) else { return };
+    let Some(amount) = Quantity::of(at.value) else { return };
     if amount.is_negative() {
         errors.invalid(at, "must be greater than or equal to 0");
     }

@@ -1,5 +1,6 @@
 //! HorizontalPodAutoscaler and PodDisruptionBudget.
 
+use crate::quantity::Quantity;
 use serde_json::{Value, json};
 
 use super::at::{At, Errors};
@@ -93,7 +94,7 @@ fn metric(errors: &mut Errors, at: &At<'_>) {
         errors.invalid(&usage, "must be greater than 0");
     }
     for at in [&value, &average] {
-        if names::quantity(at.value).is_some_and(|amount| amount.is_negative() || amount.is_zero()) {
+        if Quantity::of(at.value).is_some_and(|amount| amount.is_negative() || amount.is_zero()) {
             errors.invalid(at, "must be positive");
         }
     }

@@ -1,5 +1,6 @@
 //! PersistentVolumeClaim, PersistentVolume, StorageClass.
 
+use crate::quantity::Quantity;
 use super::at::{At, Errors};
 use super::{meta, names, volumes};
 use crate::field;
@@ -37,7 +38,7 @@ pub(super) fn claim(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) 
             .forbidden(&spec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
         return;
     }
-    let size = |object: &At<'_>| names::quantity(object.get("resources").get("requests").get("storage").value);
+    let size = |object: &At<'_>| Quantity::of(object.get("resources").get("requests").get("storage").value);
     if size(&spec) < size(&old.get("spec")) {
         let at = spec.get("resources").get("requests").get("storage");
         errors.push(field::forbidden(&at.path, "field can not be less than status.capacity"));
@@ -53,7 +54,7 @@ pub(super) fn claim_spec(errors: &mut Errors, spec: &At<'_>) {
     access_modes(errors, &modes);
     let storage = spec.get("resources").get("requests").get("storage");
     let told = At { path: format!("{}.resources[storage]", spec.path), ..storage.clone() };
-    match names::quantity(storage.value) {
+    match Quantity::of(storage.value) {
         None => errors.required(&told, ""),
         Some(size) if size.is_zero() || size.is_negative() => errors.invalid(&told, "must be greater than zero"),
         Some(_) => {}
@@ -115,7 +116,7 @@ pub(super) fn volume(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>)
         errors.push(field::not_supported(&capacity.path, &shown, &["storage"]));
     }
     for (_, amount) in capacity.entries() {
-        if names::quantity(amount.value).is_some_and(|amount| amount.is_negative() || amount.is_zero()) {
+        if Quantity::of(amount.value).is_some_and(|amount| amount.is_negative() || amount.is_zero()) {
             errors.invalid(&amount, "must be greater than zero");
         }
     }

@@ -1,5 +1,6 @@
 //! Volumes of pods.
 
+use crate::quantity::Quantity;
 use super::at::{At, Errors};
 use super::{names, pod, storage};
 
@@ -61,7 +62,7 @@ fn one(errors: &mut Errors, kind: &str, at: &At<'_>) {
     match kind {
         "emptyDir" => {
             let limit = at.get("sizeLimit");
-            if names::quantity(limit.value).is_some_and(|limit| limit.is_negative()) {
+            if Quantity::of(limit.value).is_some_and(|limit| limit.is_negative()) {
                 errors.forbidden(&limit, "SizeLimit field must be a valid resource quantity");
             }
         }

@@ -42,6 +42,7 @@ use tokio::time::Instant;
 
 pub const DEPLOYMENTS: &str = "deployments.apps";
 pub const REPLICA_SETS: &str = "replicasets.apps";
+pub const REPLICATION_CONTROLLERS: &str = "replicationcontrollers";
 pub const STATEFUL_SETS: &str = "statefulsets.apps";
 pub const DAEMON_SETS: &str = "daemonsets.apps";
 pub const REVISIONS: &str = "controllerrevisions.apps";
@@ -61,6 +62,7 @@ const EVENTS: &str = "events";
 const WATCHED: &[&str] = &[
     DEPLOYMENTS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
     STATEFUL_SETS,
     DAEMON_SETS,
     REVISIONS,
@@ -160,6 +162,7 @@ impl Timers {
 const EVENTS_KEPT: Duration = Duration::from_secs(3600);
 const EVENTS_SWEPT_EVERY: Duration = Duration::from_secs(60);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(1);
 
 /// Works until the server stops.
 pub async fn run(api: Arc<Api>, controllers: Controllers, nodes: Nodes) {
@@ -211,10 +214,12 @@ impl Workloads {
         let record = self.api.store.get(&place.table, &place.key);
         let done = self.sync(place, record.as_ref());
         if let Err(status) = done {
-            // Its namespace ends, most likely; then nothing is left to be done.
             tracing::debug!(error = %status, place = %place.key, "a workload is looked at again");
-            if status.code != 403 && status.code != 404 {
-                self.again(place, RETRY_AFTER);
+            match status.code {
+                404 => {}
+                // Neither a quota nor an ending namespace changes by asking.
+                403 => self.again(place, RETRY_REFUSED_AFTER),
+                _ => self.again(place, RETRY_AFTER),
             }
         }
     }
@@ -230,6 +235,7 @@ impl Workloads {
                     _ => Ok(()),
                 }
             }
+            (REPLICATION_CONTROLLERS, Some(record)) if on("replicationcontroller") => replicaset::sync(self, place, record),
             (STATEFUL_SETS, Some(record)) if on("statefulset") => statefulset::sync(self, place, record),
             (DAEMON_SETS, Some(record)) if on("daemonset") => daemonset::sync(self, place, record),
             (JOBS, Some(record)) if on("job") => job::sync(self, place, record),

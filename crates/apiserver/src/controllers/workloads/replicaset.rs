@@ -1,8 +1,8 @@
-//! As many pods as a ReplicaSet asks for.
+//! As many pods as a ReplicaSet asks for, or a ReplicationController: the same with an older kind of selector.
 
 use super::children::{Held, pod_of};
 use super::pods::{available_in, cheapest_first, is_active, is_ready, now_seconds, number};
-use super::{PODS, REPLICA_SETS, Workloads};
+use super::{PODS, REPLICATION_CONTROLLERS, Workloads};
 use crate::api::now;
 use crate::protocol::status::{Result, Status};
 use crate::registry::crd::set_condition;
@@ -15,7 +15,12 @@ use std::time::Duration;
 const BURST: usize = 200;
 
 pub fn sync(workloads: &mut Workloads, place: &Place, record: &Arc<Record>) -> Result<()> {
-    let set = record.value();
+    let mut set = record.value();
+    let older = &*place.table == REPLICATION_CONTROLLERS;
+    if older {
+        set["spec"]["selector"] = json!({"matchLabels": set["spec"]["selector"]});
+    }
+    let set = set;
     let mut pods = workloads.claim(record, &set, PODS)?;
     pods.retain(|(_, pod)| is_active(pod));
     let mut refused = None;
@@ -36,7 +41,10 @@ pub fn sync(workloads: &mut Workloads, place: &Place, record: &Arc<Record>) -> R
         }
     }
     let count = i64::try_from(pods.len()).unwrap_or(i64::MAX);
-    let mut status = json!({"replicas": count, "terminatingReplicas": 0, "observedGeneration": number(&set, "/metadata/generation", 0)});
+    let mut status = json!({"replicas": count, "observedGeneration": number(&set, "/metadata/generation", 0)});
+    if !older {
+        status["terminatingReplicas"] = json!(0);
+    }
     for (field, value) in [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)] {
         if value > 0 {
             status[field] = json!(value);
@@ -50,7 +58,7 @@ pub fn sync(workloads: &mut Workloads, place: &Place, record: &Arc<Record>) -> R
     if !conditions.is_empty() {
         status["conditions"] = Value::Array(conditions);
     }
-    workloads.set_status(REPLICA_SETS, &record.key, &status)?;
+    workloads.set_status(&place.table, &record.key, &status)?;
     refused.map_or(Ok(()), Err)
 }
 

@@ -5,9 +5,10 @@
 pub struct Controllers(u16);
 
 /// Those that can be switched off.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "deployment",
     "replicaset",
+    "replicationcontroller",
     "statefulset",
     "daemonset",
     "job",
@@ -17,6 +18,7 @@ const NAMES: [&str; 11] = [
     "disruption",
     "horizontalpodautoscaling",
     "persistentvolume-binder",
+    "resourcequota",
 ];
 
 /// Those that a server cannot be without; naming them changes nothing.
