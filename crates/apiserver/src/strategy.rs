@@ -1,8 +1,8 @@
 //! What each kind does before it is stored, beyond its schema.
 
-use merge::quantity::Quantity;
 use crate::api::{child, text};
 use crate::registry::Resource;
+use merge::quantity::Quantity;
 use serde_json::{Value, json};
 
 /// Kinds whose update must say on which version it was decided.

@@ -213,7 +213,10 @@ mod tests {
     #[test]
     fn sums_keep_the_notation_of_what_there_is() {
         let sum = |a: &str, b: &str| Quantity::parse(a).unwrap().plus(Quantity::parse(b).unwrap()).to_string();
-        assert_eq!((sum("0", "512Mi"), sum("512Mi", "512Mi"), sum("1", "500m")), ("512Mi".to_owned(), "1Gi".to_owned(), "1500m".to_owned()));
+        assert_eq!(
+            (sum("0", "512Mi"), sum("512Mi", "512Mi"), sum("1", "500m")),
+            ("512Mi".to_owned(), "1Gi".to_owned(), "1500m".to_owned())
+        );
         assert!(Quantity::ONE.minus_or_zero(Quantity::whole(2)).is_zero());
     }
 }

@@ -143,7 +143,10 @@ pub fn charge<'a>(
     dry_run: bool,
 ) -> Result<Option<Charge<'a>>> {
     let namespace = text(object, "/metadata/namespace");
-    if namespace.is_empty() || !resource.namespaced || api.store.count(QUOTAS) == 0 || !usage::is_charged(resource, subresource, object, old)
+    if namespace.is_empty()
+        || !resource.namespaced
+        || api.store.count(QUOTAS) == 0
+        || !usage::is_charged(resource, subresource, object, old)
     {
         return Ok(None);
     }

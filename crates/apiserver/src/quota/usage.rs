@@ -186,7 +186,8 @@ fn largest(of: &mut Amounts, other: &Amounts) {
 
 /// What containers do not say although a quota limits it.
 pub fn unspecified(resource: &Resource, object: &Value, names: &[&str]) -> Option<String> {
-    let whole = |which: &str| object.pointer(&format!("/spec/resources/{which}")).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
+    let whole =
+        |which: &str| object.pointer(&format!("/spec/resources/{which}")).and_then(Value::as_object).is_some_and(|map| !map.is_empty());
     if !resource.is("", "pods") || whole("requests") || whole("limits") {
         return None;
     }

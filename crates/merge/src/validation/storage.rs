@@ -1,10 +1,10 @@
 //! PersistentVolumeClaim, PersistentVolume, StorageClass.
 
-use crate::quantity::Quantity;
 use super::at::{At, Errors};
 use super::{meta, names, volumes};
 use crate::field;
 use crate::managed::equal;
+use crate::quantity::Quantity;
 
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
 

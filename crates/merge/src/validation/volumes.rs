@@ -1,8 +1,8 @@
 //! Volumes of pods.
 
-use crate::quantity::Quantity;
 use super::at::{At, Errors};
 use super::{names, pod, storage};
+use crate::quantity::Quantity;
 
 /// Checks volumes and tells their names.
 pub(super) fn volumes<'v>(errors: &mut Errors, list: &At<'v>) -> Vec<&'v str> {
