@@ -536,7 +536,7 @@ impl Work<'_> {
         let propagation = propagation(uninstall);
         let mut errors = Vec::new();
         let files = [("manifest".to_owned(), stored.release.manifest.clone())].into();
-        let (_, mut manifests) = helm::sort_manifests(&files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
+        let (_, mut manifests) = helm::sort_manifests(files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
         helm::sort_for_uninstall(&mut manifests);
         let mut doomed = Vec::new();
         for manifest in manifests {

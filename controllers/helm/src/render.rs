@@ -47,7 +47,7 @@ pub(crate) async fn capabilities(client: &Client, discovery: &Discovery) -> Resu
     let defaults = Capabilities::defaults(Profile::V4_2);
     Ok(Capabilities {
         kube_version: KubeVersion::parse(git_version)?,
-        api_versions: discovery.served().await.map_err(|error| error.chain())?,
+        api_versions: discovery.served().await.map_err(|error| error.chain())?.into_iter().map(Into::into).collect(),
         ..defaults
     })
 }
@@ -185,7 +185,7 @@ fn sort(documents: &[Document]) -> Result<(Vec<Hook>, Vec<Manifest>), String> {
         }
         file.push_str(text);
     }
-    let (mut hooks, mut manifests) = helm::sort_manifests(&files, &mut Vec::new()).map_err(|error| in_words_of_helm(&error))?;
+    let (mut hooks, mut manifests) = helm::sort_manifests(files.clone(), &mut Vec::new()).map_err(|error| in_words_of_helm(&error))?;
     // The line break before a separator belongs to the separator.
     let is_last = |path: &str, content: &str| files.get(path).is_some_and(|text| text.ends_with(content));
     for hook in &mut hooks {

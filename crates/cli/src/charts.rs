@@ -29,7 +29,7 @@ impl kustomize::Charts for Engine {
             capabilities.kube_version = KubeVersion::parse(version).map_err(|why| format!("invalid kube version \"{version}\": {why}"))?;
         }
         let api_versions = if self.api_versions.is_empty() { &wanted.api_versions } else { &self.api_versions };
-        capabilities.api_versions.extend(api_versions.iter().cloned());
+        capabilities.api_versions.extend(api_versions.iter().cloned().map(Into::into));
         let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
         let release = Release {
             name: or(&wanted.release_name, "release-name"),

@@ -2,12 +2,11 @@
 
 use crate::{
     Failure, Function, Kind, Limit, Location, Map, Method, Object, ParseError, Set, Str, Type, Value,
-    ast::{Branch, Call, Command, Node, Pipe, Shown, Template, Word, WordKind},
+    ast::{Branch, Call, Command, Fields, Node, Pipe, Row, Shown, Source, Template, Tree, Word, WordKind},
     builtins, fmt,
     function::{AND, CALL, OR},
-    names::Names,
-    number::quote,
-    parse::{RED_ZONE, STACK, UNDECLARED},
+    number::{self, quote},
+    parse::{RED_ZONE, STACK, UNDECLARED, Workshop},
     set::{Snippet, Templates},
     trace::{self, Origin, Trace},
     value::WeakMap,
@@ -60,7 +59,7 @@ pub struct Run<'a> {
     /// Definitions made by running `tpl` texts, innermost last.
     overlays: Vec<Arc<Templates>>,
     snippets: HashMap<Arc<str>, Rc<Snippet>>,
-    names: Option<Names>,
+    workshop: Option<Box<Workshop>>,
     extensions: Vec<(TypeId, Rc<dyn Any>)>,
     /// Maps that were given containers; emptied at the end so that cycles do not leak.
     touched: Vec<WeakMap>,
@@ -83,6 +82,16 @@ struct State<'t> {
     template: &'t Template,
     base: usize,
     at: At<'t>,
+}
+
+impl<'t> State<'t> {
+    fn source(&self) -> &'t Source {
+        &self.template.source
+    }
+
+    fn tree(&self) -> &'t Tree {
+        &self.template.source.tree
+    }
 }
 
 /// The node evaluated last, where errors are placed.
@@ -115,6 +124,13 @@ enum Callee<'f> {
 }
 
 impl Callee<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Function(function) => function.name,
+            Self::Method(_, method) => method.name,
+        }
+    }
+
     fn params(&self) -> (&'static [Type], Option<Type>) {
         match self {
             Self::Function(function) => (function.params, function.rest),
@@ -137,7 +153,7 @@ impl<'a> Run<'a> {
             variables: Vec::new(),
             overlays: Vec::new(),
             snippets: HashMap::new(),
-            names: None,
+            workshop: None,
             extensions: Vec::new(),
             touched: Vec::new(),
             trace: None,
@@ -223,7 +239,7 @@ impl<'a> Run<'a> {
             Some(snippet) => snippet.clone(),
             None => {
                 self.charge(source.len() as u64 / 16)?;
-                let parsed = Snippet::parse(name, &source, &self.set.functions, self.names.get_or_insert_default()).map_err(
+                let parsed = Snippet::parse(name, &source, &self.set.functions, self.workshop.get_or_insert_default()).map_err(
                     |error: ParseError| {
                         Failure::new(error.to_string()).wrap(format!("cannot parse template {}: ", quote(source.as_bytes())))
                     },
@@ -301,7 +317,7 @@ impl<'a> Run<'a> {
         let below = || self.set.templates.get(name);
         match overlaid {
             // An empty definition never hides one with content.
-            Some(template) if crate::ast::is_empty(&template.body, &template.source.text) => below().or(Some(template)).cloned(),
+            Some(template) if template.is_empty() => below().or(Some(template)).cloned(),
             Some(template) => Some(template.clone()),
             None => below().cloned(),
         }
@@ -316,28 +332,29 @@ impl<'a> Run<'a> {
         self.variables.resize(base + template.slots, Variable::UNSET);
         self.variables[base].value = dot.clone();
         let mut state = State { template, base, at: At::Nothing };
-        let done = nested(|| self.walk(&mut state, dot, false, &template.body));
+        let done = nested(|| self.walk(&mut state, dot, false, template.body));
         self.variables.truncate(base);
         self.depth -= 1;
         done.map(|_| ())
     }
 
-    fn walk<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, nodes: &'t [Node]) -> Result<Flow> {
-        for node in nodes {
-            let flow = match node {
+    fn walk<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, nodes: Row<Node>) -> Result<Flow> {
+        let tree = state.tree();
+        for node in &tree[nodes] {
+            let flow = match *node {
                 Node::Text { start, end } => {
-                    self.text(state, *start as usize, *end as usize)?;
+                    self.text(state, start as usize, end as usize)?;
                     Flow::Next
                 }
                 Node::Action(pipe) => {
-                    self.action(state, dot, interface, pipe)?;
+                    self.action(state, dot, interface, &tree[pipe])?;
                     Flow::Next
                 }
-                Node::If(branch) => nested(|| self.if_or_with(state, dot, interface, branch, false))?,
-                Node::With(branch) => nested(|| self.if_or_with(state, dot, interface, branch, true))?,
-                Node::Range(branch) => nested(|| self.range(state, dot, interface, branch))?,
+                Node::If(branch) => nested(|| self.if_or_with(state, dot, interface, &tree[branch], false))?,
+                Node::With(branch) => nested(|| self.if_or_with(state, dot, interface, &tree[branch], true))?,
+                Node::Range(branch) => nested(|| self.range(state, dot, interface, &tree[branch]))?,
                 Node::Template(call) => {
-                    self.call_template(state, dot, interface, call)?;
+                    self.call_template(state, dot, interface, &tree[call])?;
                     Flow::Next
                 }
                 Node::Break => Flow::Break,
@@ -352,7 +369,7 @@ impl<'a> Run<'a> {
 
     fn text(&mut self, state: &State<'_>, start: usize, end: usize) -> Result<()> {
         let source = &state.template.source;
-        let text = &source.text.as_bytes()[start..end];
+        let text = &source.text[start..end];
         if let Some(trace) = &mut self.trace {
             trace.text(self.out.len(), text, &source.name, line_of(&source.text, start));
         }
@@ -385,7 +402,7 @@ impl<'a> Run<'a> {
         // A template that wrote straight to the output has left its own marks.
         if trace.marks.len() == marks && self.out.len() > start {
             let origin = Origin { template: source.name.clone(), line: line_of(&source.text, pipe.position as usize), value };
-            trace.action(&self.out, start, lines, origin, trace::shows_yaml(pipe));
+            trace.action(&self.out, start, lines, origin, trace::shows_yaml(source, pipe));
         }
         // What a variable holds may be printed later.
         if pipe.variables.is_empty() {
@@ -398,12 +415,13 @@ impl<'a> Run<'a> {
     fn shown_value(&self, state: &State<'_>, dot: &Value, pipe: &Pipe) -> Option<Arc<str>> {
         let trace = self.trace.as_ref()?;
         let mut found = None;
-        trace::words_with_fields(pipe, &mut |word| {
+        let tree = state.tree();
+        trace::words_with_fields(tree, pipe, &mut |word| {
             found = match &word.kind {
-                WordKind::Field(names) => trace.path_of(dot, names),
+                WordKind::Field(names) => trace.path_of(dot, &tree[*names]),
                 WordKind::Variable { slot, fields, .. } => {
                     let variable = self.variables.get(state.base.saturating_add(*slot as usize)).filter(|_| *slot != UNDECLARED);
-                    variable.and_then(|variable| trace.path_of(&variable.value, fields))
+                    variable.and_then(|variable| trace.path_of(&variable.value, &tree[*fields]))
                 }
                 _ => None,
             };
@@ -416,6 +434,9 @@ impl<'a> Run<'a> {
         match value {
             Value::String(text) => self.write(text.as_bytes()),
             Value::Invalid => self.write(b"<no value>"),
+            Value::Bool(value) => self.write(if *value { b"true" } else { b"false" }),
+            Value::Int(value) | Value::Int64(value) => self.write(value.to_string().as_bytes()),
+            Value::Float(value) if value.is_finite() => self.write(number::float(*value).as_bytes()),
             Value::Object(object) if !matches!(object.kind(), Kind::Map | Kind::Slice) => self.write(object.printed().as_bytes()),
             value => {
                 let text = fmt::sprint(std::slice::from_ref(value))?;
@@ -427,9 +448,9 @@ impl<'a> Run<'a> {
     fn if_or_with<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, branch: &'t Branch, with: bool) -> Result<Flow> {
         let value = self.pipeline(state, dot, interface, &branch.pipe)?;
         if value.truth() {
-            return if with { self.walk(state, &value, false, &branch.body) } else { self.walk(state, dot, interface, &branch.body) };
+            return if with { self.walk(state, &value, false, branch.body) } else { self.walk(state, dot, interface, branch.body) };
         }
-        match &branch.otherwise {
+        match branch.otherwise {
             Some(nodes) => self.walk(state, dot, interface, nodes),
             None => Ok(Flow::Next),
         }
@@ -477,7 +498,7 @@ impl<'a> Run<'a> {
                 return Err(self.error(state, format!("range can't iterate over {text}")));
             }
         };
-        match &branch.otherwise {
+        match branch.otherwise {
             Some(nodes) if !ran => self.walk(state, dot, interface, nodes),
             _ => Ok(Flow::Next),
         }
@@ -509,7 +530,7 @@ impl<'a> Run<'a> {
         interface: bool,
     ) -> Result<Flow> {
         self.charge(1)?;
-        match &branch.pipe.variables[..] {
+        match &state.tree()[branch.pipe.variables] {
             [] => {}
             [only] => self.set(state, only, item.clone(), interface)?,
             [first, second, ..] => {
@@ -517,7 +538,7 @@ impl<'a> Run<'a> {
                 self.set(state, second, item.clone(), interface)?;
             }
         }
-        self.walk(state, &item, interface, &branch.body)
+        self.walk(state, &item, interface, branch.body)
     }
 
     fn set(&mut self, state: &State<'_>, variable: &crate::ast::Variable, value: Value, interface: bool) -> Result<()> {
@@ -560,7 +581,8 @@ impl<'a> Run<'a> {
         state.at = At::Pipe(pipe);
         let mut value: Final = None;
         let last = pipe.commands.len().saturating_sub(1);
-        for (at, command) in pipe.commands.iter().enumerate() {
+        let tree = state.tree();
+        for (at, command) in tree[pipe.commands].iter().enumerate() {
             let Some(result) = self.command(state, dot, interface, command, value.take(), write && at == last)? else {
                 return Ok(None);
             };
@@ -568,7 +590,7 @@ impl<'a> Run<'a> {
             value = Some(if matches!(result, Value::Nil) { Value::Invalid } else { result });
         }
         let value = value.unwrap_or(Value::Invalid);
-        for variable in &pipe.variables[..] {
+        for variable in &tree[pipe.variables] {
             self.set(state, variable, value.clone(), false)?;
         }
         Ok(Some(value))
@@ -584,27 +606,29 @@ impl<'a> Run<'a> {
         write: bool,
     ) -> Result<Option<Value>> {
         self.charge(1)?;
-        let Some(first) = command.words.first() else { return Ok(Some(Value::Invalid)) };
+        let tree = state.tree();
+        let words = &tree[command.words];
+        let Some(first) = words.first() else { return Ok(Some(Value::Invalid)) };
         match &first.kind {
             WordKind::Field(names) => {
                 state.at = At::Word(first);
-                self.field_chain(state, dot, interface, dot.clone(), interface, first, names, &command.words, value).map(Some)
+                self.field_chain(state, dot, interface, dot.clone(), interface, first, *names, words, value).map(Some)
             }
-            WordKind::Chain(inner, names) => self.chain(state, dot, interface, first, inner, names, &command.words, value).map(Some),
-            WordKind::Function { name, index } => {
+            WordKind::Chain(inner, names) => self.chain(state, dot, interface, first, &tree[*inner], *names, words, value).map(Some),
+            WordKind::Function { index, .. } => {
                 state.at = At::Word(first);
-                self.function(state, dot, interface, At::Command(command), name, *index, &command.words, value, write)
+                self.function(state, dot, interface, At::Command(command), *index, words, value, write)
             }
             WordKind::Pipe(pipe) => {
-                self.no_arguments(state, &command.words, &value)?;
-                self.pipeline(state, dot, interface, pipe).map(Some)
+                self.no_arguments(state, words, &value)?;
+                self.pipeline(state, dot, interface, &tree[*pipe]).map(Some)
             }
             WordKind::Variable { slot, fields, .. } => {
-                self.variable(state, dot, interface, first, *slot, fields, &command.words, value).map(Some)
+                self.variable(state, dot, interface, first, *slot, *fields, words, value).map(Some)
             }
             kind => {
                 state.at = At::Word(first);
-                self.no_arguments(state, &command.words, &value)?;
+                self.no_arguments(state, words, &value)?;
                 match kind {
                     WordKind::Dot => Ok(Some(dot.clone())),
                     WordKind::Nil => Err(self.error(state, "nil is not a command".into())),
@@ -616,7 +640,7 @@ impl<'a> Run<'a> {
 
     fn no_arguments(&self, state: &State<'_>, words: &[Word], value: &Final) -> Result<()> {
         if words.len() > 1 || value.is_some() {
-            return Err(self.error(state, format!("can't give argument to non-function {}", words[0].shown(&state.template.source.text))));
+            return Err(self.error(state, format!("can't give argument to non-function {}", words[0].shown(state.source()))));
         }
         Ok(())
     }
@@ -626,9 +650,10 @@ impl<'a> Run<'a> {
         state.at = At::Word(word);
         match &word.kind {
             WordKind::Bool(value) => Ok(Value::Bool(*value)),
-            WordKind::String { value, .. } => Ok(Value::String(value.clone())),
+            WordKind::String { value, .. } => Ok(Value::String(state.tree()[*value].clone())),
             WordKind::Number(number) => {
-                let shown = || word.shown(&state.template.source.text);
+                let number = &state.tree()[*number];
+                let shown = || word.shown(state.source());
                 if number.complex {
                     return Err(self.error(state, format!("complex number {} is not supported", shown())));
                 }
@@ -640,7 +665,7 @@ impl<'a> Run<'a> {
             }
             _ => Err(self.error(
                 state,
-                format!("can't handle assignment of {} to empty interface argument", word.shown(&state.template.source.text)),
+                format!("can't handle assignment of {} to empty interface argument", word.shown(state.source())),
             )),
         }
     }
@@ -652,13 +677,13 @@ impl<'a> Run<'a> {
         interface: bool,
         word: &'t Word,
         inner: &'t Word,
-        names: &'t [Arc<str>],
+        names: Fields,
         words: &'t [Word],
         value: Final,
     ) -> Result<Value> {
         state.at = At::Word(word);
         if matches!(inner.kind, WordKind::Nil) {
-            return Err(self.error(state, format!("indirection through explicit nil in {}", word.shown(&state.template.source.text))));
+            return Err(self.error(state, format!("indirection through explicit nil in {}", word.shown(state.source()))));
         }
         let receiver = self.argument(state, dot, interface, Type::Reflect, inner)?;
         self.field_chain(state, dot, interface, receiver, false, word, names, words, value)
@@ -671,14 +696,14 @@ impl<'a> Run<'a> {
         interface: bool,
         word: &'t Word,
         slot: u32,
-        names: &'t [Arc<str>],
+        names: Fields,
         words: &'t [Word],
         value: Final,
     ) -> Result<Value> {
         state.at = At::Word(word);
         let found = self.variables.get(state.base.saturating_add(slot as usize)).filter(|_| slot != UNDECLARED);
         let Some(variable) = found.cloned() else {
-            return Err(self.error(state, format!("undefined variable: {}", variable_name(word))));
+            return Err(self.error(state, format!("undefined variable: {}", variable_name(state.tree(), word))));
         };
         if names.is_empty() {
             if !words.is_empty() {
@@ -698,11 +723,12 @@ impl<'a> Run<'a> {
         mut receiver: Value,
         mut receiver_interface: bool,
         word: &'t Word,
-        names: &'t [Arc<str>],
+        names: Fields,
         words: &'t [Word],
         value: Final,
     ) -> Result<Value> {
         let mut value = value;
+        let names = &state.tree()[names];
         for (at, name) in names.iter().enumerate() {
             let last = at + 1 == names.len();
             let words = if last { words } else { &[] };
@@ -752,7 +778,7 @@ impl<'a> Run<'a> {
             }
             Value::Nil => {
                 return Err(self.error(state, format!("nil pointer evaluating interface {{}}.{name}")).missing(path(
-                    &state.template.source.text,
+                    state.source(),
                     word,
                     names,
                     at,
@@ -767,7 +793,7 @@ impl<'a> Run<'a> {
             Value::Object(object) => {
                 if let Some(method) = object.method(name) {
                     let callee = Callee::Method(object, method);
-                    let done = self.call(state, dot, interface, At::Word(word), name, callee, words, value, false)?;
+                    let done = self.call(state, dot, interface, At::Word(word), callee, words, value, false)?;
                     return Ok(done.unwrap_or(Value::Invalid));
                 }
                 if let Some(found) = object.field(name) {
@@ -794,7 +820,6 @@ impl<'a> Run<'a> {
         dot: &Value,
         interface: bool,
         node: At<'t>,
-        name: &str,
         index: u32,
         words: &'t [Word],
         value: Final,
@@ -802,18 +827,19 @@ impl<'a> Run<'a> {
     ) -> Result<Option<Value>> {
         let set = self.set;
         let Some(function) = set.functions.get(index) else {
-            return Err(self.error(state, format!("{} is not a defined function", quote(name.as_bytes()))));
+            return Err(self.error(state, format!("no function has the number {index}")));
         };
+        let name = function.name;
         if index == AND || index == OR {
             return self.and_or(state, dot, interface, name, index == OR, words, value).map(Some);
         }
         if let (CALL, [_, called, ..]) = (index, words) {
             let found = self.argument(state, dot, interface, Type::Reflect, called)?;
-            let failure = Failure::new(builtins::not_callable(&called.shown(&state.template.source.text), &found));
+            let failure = Failure::new(builtins::not_callable(&called.shown(state.source()), &found));
             state.at = node;
             return Err(self.place(state, failure, format!("error calling {name}: ")));
         }
-        self.call(state, dot, interface, node, name, Callee::Function(function), words, value, write)
+        self.call(state, dot, interface, node, Callee::Function(function), words, value, write)
     }
 
     fn and_or<'t>(
@@ -846,12 +872,12 @@ impl<'a> Run<'a> {
         dot: &Value,
         interface: bool,
         node: At<'t>,
-        name: &str,
         callee: Callee<'_>,
         words: &'t [Word],
         value: Final,
         write: bool,
     ) -> Result<Option<Value>> {
+        let name = callee.name();
         let words = words.get(1..).unwrap_or_default();
         let (params, rest) = callee.params();
         let given = words.len() + usize::from(value.is_some());
@@ -913,14 +939,14 @@ impl<'a> Run<'a> {
                     _ => Err(self.error(state, format!("cannot assign nil to {}", wanted.name()))),
                 };
             }
-            WordKind::Field(names) => self.field_chain(state, dot, interface, dot.clone(), interface, word, names, &[], None)?,
-            WordKind::Variable { slot, fields, .. } => self.variable(state, dot, interface, word, *slot, fields, &[], None)?,
-            WordKind::Pipe(pipe) => self.pipeline(state, dot, interface, pipe)?,
-            WordKind::Function { name, index } => {
-                let done = self.function(state, dot, interface, At::Word(word), name, *index, &[], None, false)?;
+            WordKind::Field(names) => self.field_chain(state, dot, interface, dot.clone(), interface, word, *names, &[], None)?,
+            WordKind::Variable { slot, fields, .. } => self.variable(state, dot, interface, word, *slot, *fields, &[], None)?,
+            WordKind::Pipe(pipe) => self.pipeline(state, dot, interface, &state.tree()[*pipe])?,
+            WordKind::Function { index, .. } => {
+                let done = self.function(state, dot, interface, At::Word(word), *index, &[], None, false)?;
                 done.unwrap_or(Value::Invalid)
             }
-            WordKind::Chain(inner, names) => self.chain(state, dot, interface, word, inner, names, &[], None)?,
+            WordKind::Chain(inner, names) => self.chain(state, dot, interface, word, &state.tree()[*inner], *names, &[], None)?,
             literal => return self.literal(state, wanted, word, literal),
         };
         self.validate(state, value, wanted)
@@ -928,20 +954,26 @@ impl<'a> Run<'a> {
 
     /// A literal where a type is asked for.
     fn literal<'t>(&self, state: &mut State<'t>, wanted: Type, word: &'t Word, literal: &WordKind) -> Result<Value> {
-        let shown = || word.shown(&state.template.source.text);
+        let shown = || word.shown(state.source());
         let expected = |what: &str| Err(self.error(state, format!("expected {what}; found {}", shown())));
         match (wanted, literal) {
             (Type::Any | Type::Reflect, _) => self.constant(state, word),
             (Type::Bool, WordKind::Bool(value)) => Ok(Value::Bool(*value)),
             (Type::Bool, _) => expected("bool"),
-            (Type::String, WordKind::String { value, .. }) => Ok(Value::String(value.clone())),
+            (Type::String, WordKind::String { value, .. }) => Ok(Value::String(state.tree()[*value].clone())),
             (Type::String, _) => expected("string"),
-            (Type::Int, WordKind::Number(number)) if number.int.is_some() => Ok(Value::Int(number.int.unwrap_or(0))),
-            (Type::Int64, WordKind::Number(number)) if number.int.is_some() => Ok(Value::Int64(number.int.unwrap_or(0))),
+            (Type::Int, WordKind::Number(number)) => state.tree()[*number].int.map_or_else(|| expected("integer"), |int| Ok(Value::Int(int))),
+            (Type::Int64, WordKind::Number(number)) => {
+                state.tree()[*number].int.map_or_else(|| expected("integer"), |int| Ok(Value::Int64(int)))
+            }
             (Type::Int | Type::Int64, _) => expected("integer"),
-            (Type::Uint32, WordKind::Number(number)) if number.uint.is_some() => Ok(Value::Uint64(number.uint.unwrap_or(0))),
+            (Type::Uint32, WordKind::Number(number)) => {
+                state.tree()[*number].uint.map_or_else(|| expected("unsigned integer"), |uint| Ok(Value::Uint64(uint)))
+            }
             (Type::Uint32, _) => expected("unsigned integer"),
-            (Type::Float, WordKind::Number(number)) if number.float.is_some() => Ok(Value::Float(number.float.unwrap_or(0.0))),
+            (Type::Float, WordKind::Number(number)) => {
+                state.tree()[*number].float.map_or_else(|| expected("float"), |float| Ok(Value::Float(float)))
+            }
             (Type::Float, _) => expected("float"),
             (Type::Map | Type::List | Type::Named(_), _) => {
                 Err(self.error(state, format!("can't handle {} for arg of type {}", shown(), wanted.name())))
@@ -978,7 +1010,7 @@ impl Drop for Run<'_> {
 /// `template: file:1:2: executing "name" at <node>: `, and where that is.
 fn context(state: &State<'_>) -> (String, Location) {
     let template = state.template;
-    let text = &template.source.text;
+    let text = state.source();
     let (position, node) = match state.at {
         At::Nothing => (0, String::new()),
         At::Pipe(pipe) => (pipe.position, pipe.shown(text)),
@@ -986,7 +1018,7 @@ fn context(state: &State<'_>) -> (String, Location) {
         At::Command(command) => (command.position, command.shown(text)),
         At::Call(call) => (call.position, call.shown(text)),
     };
-    let before = &template.source.text.as_bytes()[..position as usize];
+    let before = &template.source.text[..position as usize];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
     let column = before.iter().rev().take_while(|b| **b != b'\n').count();
     let location = Location { template: template.source.name.to_string(), line, column };
@@ -999,22 +1031,23 @@ fn nested<T>(inner: impl FnOnce() -> T) -> T {
 }
 
 /// The line of a position in a text, from one.
-fn line_of(text: &str, position: usize) -> usize {
-    1 + text.as_bytes()[..position].iter().filter(|b| **b == b'\n').count()
+fn line_of(text: &[u8], position: usize) -> usize {
+    1 + text[..position].iter().filter(|b| **b == b'\n').count()
 }
 
-fn variable_name(word: &Word) -> &str {
+fn variable_name<'t>(tree: &'t Tree, word: &Word) -> &'t str {
     match &word.kind {
-        WordKind::Variable { name, .. } => name,
+        WordKind::Variable { name, .. } => &tree[*name],
         _ => "$",
     }
 }
 
 /// The path up to the name at `at`, as the template wrote it.
-fn path(text: &str, word: &Word, names: &[Arc<str>], at: usize) -> String {
+fn path(source: &Source, word: &Word, names: &[Arc<str>], at: usize) -> String {
+    let tree = &source.tree;
     let start = match &word.kind {
-        WordKind::Variable { name, .. } => name.to_string(),
-        WordKind::Chain(inner, _) => format!("({})", inner.shown(text)),
+        WordKind::Variable { name, .. } => tree[*name].to_string(),
+        WordKind::Chain(inner, _) => format!("({})", tree[*inner].shown(source)),
         _ => String::new(),
     };
     names[..at].iter().fold(start, |path, name| path + "." + name)

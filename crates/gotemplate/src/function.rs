@@ -1,4 +1,4 @@
-use crate::{Failure, Run, Value, builtins, names::Fnv};
+use crate::{Failure, Run, Value, builtins, names::Mixed};
 use std::{collections::HashMap, hash::BuildHasherDefault};
 
 /// The type of a function's parameter, checked before the call as Go's reflection does.
@@ -103,7 +103,7 @@ impl Function {
 #[derive(Clone)]
 pub struct Functions {
     list: Vec<Function>,
-    index: HashMap<&'static str, u32, BuildHasherDefault<Fnv>>,
+    index: HashMap<&'static str, u32, BuildHasherDefault<Mixed>>,
 }
 
 /// `and` and `or` evaluate their arguments one by one; the executor knows them by these places.

@@ -63,6 +63,10 @@ pub fn float(value: f64) -> String {
 
 /// `%g`, with a precision or in the shortest form.
 pub fn general(value: f64, precision: Option<usize>, letter: char) -> String {
+    // Small whole numbers, as most numbers of values are.
+    if precision.is_none() && value.fract() == 0.0 && value.abs() < 1e6 && value != 0.0 {
+        return (value as i64).to_string();
+    }
     if let Some(text) = special(value) {
         return text.to_owned();
     }

@@ -2,11 +2,12 @@
 
 use crate::{
     Functions, Str,
-    ast::{Branch, Call, Command, Node, Number, Pipe, Shown, Source, Template, Variable, Word, WordKind, is_empty},
+    ast::{Branch, Call, Command, Fields, Node, Number, Parts, Pipe, Place, Row, Source, Template, Variable, Word, WordKind, is_empty},
     lex::{Kind, Lexer, Token},
-    names::Names,
+    names::{Names, mixed},
     number,
 };
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -24,64 +25,52 @@ const MAX_DEPTH: usize = 1_000;
 /// A template longer than this is refused: positions are 32 bits wide.
 const MAX_SIZE: usize = 1 << 30;
 
-/// Parses one text into the templates it defines; the file's own template comes last.
-pub(crate) fn parse(name: &str, text: &str, functions: &Functions, names: &mut Names) -> Result<Vec<Template>> {
-    let source = Arc::new(Source { name: name.into(), text: text.into() });
+/// What a parser works with, kept from one text to the next: names, memory, and what is being put together.
+#[derive(Default)]
+pub(crate) struct Workshop {
+    names: Names,
+    parts: Parts,
+    /// From the outside in; what is complete is taken from the end.
+    nodes: Vec<Node>,
+    commands: Vec<Command>,
+    words: Vec<Word>,
+}
+
+/// Parses one text into the templates it defines; the file's own template comes last. The text is kept; bytes in it that are no UTF-8 are
+/// replaced.
+pub(crate) fn parse(name: &str, text: &Bytes, functions: &Functions, workshop: &mut Workshop) -> Result<Vec<Template>> {
     if text.len() > MAX_SIZE {
         return Err(ParseError { template: name.to_owned(), line: 1, message: format!("text of {} bytes is too long", text.len()) });
     }
-    let text = source.text.clone();
-    let mut parser = Parser {
-        source: source.clone(),
-        text: &text,
-        lexer: Lexer::new(&text),
-        functions,
-        names,
-        pushed: SmallVec::new(),
-        line: 0,
-        action_line: 0,
-        scope: Scope::new(),
-        range_depth: 0,
-        depth: 0,
-        templates: Vec::new(),
-        pending: Vec::new(),
-        nodes: Vec::new(),
-        commands: Vec::new(),
-        words: Vec::new(),
+    let kept = match std::str::from_utf8(text) {
+        Ok(_) => text.clone(),
+        Err(_) => Bytes::from(String::from_utf8_lossy(text).into_owned()),
     };
-    loop {
-        match parser.peek().kind {
-            Kind::Eof => break,
-            Kind::LeftDelim => {
-                let delimiter = parser.next();
-                let token = parser.next_non_space();
-                if token.kind == Kind::Define {
-                    parser.definition()?;
-                    continue;
-                }
-                parser.push_back(token);
-                parser.push_back(delimiter);
-            }
-            _ => {}
-        }
-        match parser.text_or_action()? {
-            Item::Node(node) => parser.nodes.push(node),
-            Item::End => return Err(parser.error("unexpected {{end}}")),
-            Item::Else => return Err(parser.error("unexpected {{else}}")),
-        }
-    }
-    let slots = parser.scope.most;
-    let body = parser.nodes.drain(..).collect();
-    parser.add(name.into(), body, slots)?;
-    Ok(parser.templates)
+    // A text that was refused may have left something.
+    workshop.parts.clear();
+    workshop.nodes.clear();
+    workshop.commands.clear();
+    workshop.words.clear();
+    let text = std::str::from_utf8(&kept).unwrap_or_default();
+    let found = Parser::new(name, text, functions, workshop).file()?;
+    let source = Arc::new(Source { name: name.into(), text: kept, tree: workshop.parts.take() });
+    let template = |found: Found| Template { name: found.name, source: source.clone(), body: found.body, slots: found.slots };
+    Ok(found.into_iter().map(template).collect())
+}
+
+/// A template of the text that is being parsed.
+struct Found {
+    name: Arc<str>,
+    body: Row<Node>,
+    slots: usize,
 }
 
 struct Parser<'a> {
-    source: Arc<Source>,
+    name: &'a str,
     text: &'a str,
     lexer: Lexer<'a>,
     functions: &'a Functions,
-    names: &'a mut Names,
+    workshop: &'a mut Workshop,
     pushed: SmallVec<[Token; 4]>,
     /// The line of the last token read, where errors are placed.
     line: usize,
@@ -89,13 +78,21 @@ struct Parser<'a> {
     scope: Scope,
     range_depth: usize,
     depth: usize,
-    templates: Vec<Template>,
+    templates: Vec<Found>,
     /// Variables whose pipelines are being parsed.
     pending: Vec<Arc<str>>,
-    /// What is being put together, from the outside in; what is complete is taken from the end.
-    nodes: Vec<Node>,
-    commands: Vec<Command>,
-    words: Vec<Word>,
+    /// Fields that were read, by a hash of how they are written: most come again.
+    paths: [Path; PATHS],
+}
+
+const PATHS: usize = 64;
+
+/// Where a text such as `.Values.image` stood, and the names in it.
+#[derive(Clone, Copy, Default)]
+struct Path {
+    start: u32,
+    end: u32,
+    fields: Fields,
 }
 
 type Declared = SmallVec<[Arc<str>; 2]>;
@@ -160,6 +157,57 @@ enum Item {
 type Result<T> = std::result::Result<T, ParseError>;
 
 impl<'a> Parser<'a> {
+    fn new(name: &'a str, text: &'a str, functions: &'a Functions, workshop: &'a mut Workshop) -> Self {
+        Self {
+            name,
+            text,
+            lexer: Lexer::new(text),
+            functions,
+            workshop,
+            pushed: SmallVec::new(),
+            line: 0,
+            action_line: 0,
+            scope: Scope::new(),
+            range_depth: 0,
+            depth: 0,
+            templates: Vec::new(),
+            pending: Vec::new(),
+            paths: [Path::default(); PATHS],
+        }
+    }
+
+    fn file(mut self) -> Result<Vec<Found>> {
+        loop {
+            match self.peek().kind {
+                Kind::Eof => break,
+                Kind::LeftDelim => {
+                    let delimiter = self.next();
+                    let token = self.next_non_space();
+                    if token.kind == Kind::Define {
+                        self.definition()?;
+                        continue;
+                    }
+                    self.push_back(token);
+                    self.push_back(delimiter);
+                }
+                _ => {}
+            }
+            match self.text_or_action()? {
+                Item::Node(node) => self.workshop.nodes.push(node),
+                Item::End => return Err(self.error("unexpected {{end}}")),
+                Item::Else => return Err(self.error("unexpected {{else}}")),
+            }
+        }
+        let slots = self.scope.most;
+        let body = self.finished_nodes(0);
+        self.add(self.name.into(), body, slots)?;
+        Ok(self.templates)
+    }
+
+    fn finished_nodes(&mut self, mark: usize) -> Row<Node> {
+        self.workshop.parts.add_row(self.workshop.nodes.drain(mark..))
+    }
+
     fn next(&mut self) -> Token {
         if let Some(token) = self.pushed.pop() {
             return token;
@@ -199,7 +247,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error(&self, message: impl Into<String>) -> ParseError {
-        ParseError { template: self.source.name.to_string(), line: self.line, message: message.into() }
+        ParseError { template: self.name.to_owned(), line: self.line, message: message.into() }
     }
 
     fn unexpected(&self, token: Token, context: &str) -> ParseError {
@@ -207,7 +255,7 @@ impl<'a> Parser<'a> {
         if token.kind == Kind::Error {
             let mut extra = String::new();
             if self.action_line != 0 && self.action_line != token.line as usize {
-                extra = format!(" in action started at {}:{}", self.source.name, self.action_line);
+                extra = format!(" in action started at {}:{}", self.name, self.action_line);
                 if described.ends_with(" action") {
                     extra = extra[" in action".len()..].to_owned();
                 }
@@ -230,15 +278,17 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn add(&mut self, name: Arc<str>, body: Box<[Node]>, slots: usize) -> Result<()> {
-        let text = self.text;
-        let template = Template { name: name.clone(), source: self.source.clone(), body, slots };
-        match self.templates.iter_mut().find(|t| t.name == name) {
+    fn add(&mut self, name: Arc<str>, body: Row<Node>, slots: usize) -> Result<()> {
+        let parts = &self.workshop.parts;
+        let blank = |body: Row<Node>| is_empty(&parts[body], self.text.as_bytes());
+        let template = Found { name, body, slots };
+        match self.templates.iter_mut().find(|known| known.name == template.name) {
             None => self.templates.push(template),
-            Some(old) if is_empty(&old.body, text) => *old = template,
-            Some(_) if is_empty(&template.body, text) => {}
+            Some(old) if blank(old.body) => *old = template,
+            Some(_) if blank(template.body) => {}
             Some(_) => {
-                return Err(self.error(format!("template: multiple definition of template {}", number::quote(name.as_bytes()))));
+                let quoted = number::quote(template.name.as_bytes());
+                return Err(self.error(format!("template: multiple definition of template {quoted}")));
             }
         }
         Ok(())
@@ -248,7 +298,7 @@ impl<'a> Parser<'a> {
         let literal = self.text_of(token);
         let special = if token.kind == Kind::RawString { b'\r' } else { b'\\' };
         if memchr::memchr(special, literal.as_bytes()).is_none() && literal.len() >= 2 {
-            return Ok(Str::Text(self.names.get(&literal[1..literal.len() - 1])));
+            return Ok(Str::Text(self.workshop.names.get(&literal[1..literal.len() - 1])));
         }
         number::unquote(self.text_of(token)).map(Str::from_bytes).ok_or_else(|| self.error("invalid syntax"))
     }
@@ -279,12 +329,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn item_list(&mut self) -> Result<(Box<[Node]>, Item)> {
-        let mark = self.nodes.len();
+    fn item_list(&mut self) -> Result<(Row<Node>, Item)> {
+        let mark = self.workshop.nodes.len();
         while self.peek_non_space().kind != Kind::Eof {
             match self.text_or_action()? {
-                Item::Node(node) => self.nodes.push(node),
-                end => return Ok((self.nodes.drain(mark..).collect(), end)),
+                Item::Node(node) => self.workshop.nodes.push(node),
+                end => return Ok((self.finished_nodes(mark), end)),
             }
         }
         Err(self.error("unexpected EOF"))
@@ -325,7 +375,8 @@ impl<'a> Parser<'a> {
             Kind::Template => self.template(),
             _ => {
                 self.push_back(token);
-                self.pipeline("command", Kind::RightDelim).map(|pipe| Item::Node(Node::Action(pipe)))
+                let pipe = self.pipeline("command", Kind::RightDelim)?;
+                Ok(Item::Node(Node::Action(self.workshop.parts.add(pipe))))
             }
         }
     }
@@ -341,14 +392,14 @@ impl<'a> Parser<'a> {
         Ok(Item::Node(node))
     }
 
-    fn control(&mut self, kind: Kind) -> Result<Box<Branch>> {
+    fn control(&mut self, kind: Kind) -> Result<Place<Branch>> {
         self.deeper()?;
         let branch = stacker::maybe_grow(RED_ZONE, STACK, || self.control_inner(kind));
         self.depth -= 1;
         branch
     }
 
-    fn control_inner(&mut self, kind: Kind) -> Result<Box<Branch>> {
+    fn control_inner(&mut self, kind: Kind) -> Result<Place<Branch>> {
         let context = match kind {
             Kind::If => "if",
             Kind::Range => "range",
@@ -367,7 +418,8 @@ impl<'a> Parser<'a> {
             if kind != Kind::Range && chained.kind == kind {
                 self.next();
                 let branch = self.control(kind)?;
-                otherwise = Some([if kind == Kind::If { Node::If(branch) } else { Node::With(branch) }].into());
+                let node = if kind == Kind::If { Node::If(branch) } else { Node::With(branch) };
+                otherwise = Some(self.workshop.parts.add_row([node]));
             } else {
                 let (list, next) = self.item_list()?;
                 if !matches!(next, Item::End) {
@@ -377,7 +429,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.scope.pop(mark);
-        Ok(Box::new(Branch { pipe, body, otherwise }))
+        Ok(self.workshop.parts.add(Branch { pipe, body, otherwise }))
     }
 
     fn block(&mut self) -> Result<Item> {
@@ -394,7 +446,7 @@ impl<'a> Parser<'a> {
             return Err(self.error(format!("unexpected {{{{else}}}} in {CONTEXT}")));
         }
         self.add(name.clone(), body, inner.most)?;
-        Ok(Item::Node(Node::Template(Box::new(Call { position, name, pipe: Some(pipe) }))))
+        Ok(Item::Node(Node::Template(self.workshop.parts.add(Call { position, name, pipe: Some(pipe) }))))
     }
 
     fn template(&mut self) -> Result<Item> {
@@ -408,7 +460,7 @@ impl<'a> Parser<'a> {
             self.push_back(token);
             Some(self.pipeline(CONTEXT, Kind::RightDelim)?)
         };
-        Ok(Item::Node(Node::Template(Box::new(Call { position, name, pipe }))))
+        Ok(Item::Node(Node::Template(self.workshop.parts.add(Call { position, name, pipe }))))
     }
 
     fn pipeline(&mut self, context: &str, end: Kind) -> Result<Pipe> {
@@ -416,13 +468,13 @@ impl<'a> Parser<'a> {
         let (names, assigns) = self.declarations(context)?;
         let pending = self.pending.len();
         self.pending.extend(names.iter().cloned());
-        let mark = self.commands.len();
+        let mark = self.workshop.commands.len();
         loop {
             let token = self.next_non_space();
             match token.kind {
                 kind if kind == end => {
-                    let commands: Box<[Command]> = self.commands.drain(mark..).collect();
-                    self.check_pipeline(&commands, context)?;
+                    self.check_pipeline(mark, context)?;
+                    let commands = self.workshop.parts.add_row(self.workshop.commands.drain(mark..));
                     self.pending.truncate(pending);
                     return Ok(Pipe { position, variables: self.declare(names, assigns), assigns, commands });
                 }
@@ -440,7 +492,7 @@ impl<'a> Parser<'a> {
                 | Kind::LeftParen => {
                     self.push_back(token);
                     let command = self.command()?;
-                    self.commands.push(command);
+                    self.workshop.commands.push(command);
                 }
                 _ => return Err(self.unexpected(token, context)),
             }
@@ -462,11 +514,11 @@ impl<'a> Parser<'a> {
             match next.kind {
                 Kind::Assign | Kind::Declare => {
                     assigns = next.kind == Kind::Assign;
-                    names.push(self.names.get(name));
+                    names.push(self.workshop.names.get(name));
                     break;
                 }
                 Kind::Char if self.text_of(next) == "," => {
-                    names.push(self.names.get(name));
+                    names.push(self.workshop.names.get(name));
                     if context == "range" && names.len() < 2 {
                         match self.peek_non_space().kind {
                             Kind::Variable | Kind::RightDelim | Kind::RightParen => continue,
@@ -487,7 +539,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Variables exist from the end of their pipeline on: in `$x := append $x 1` the second `$x` is the one before.
-    fn declare(&mut self, names: Declared, assigns: bool) -> Box<[Variable]> {
+    fn declare(&mut self, names: Declared, assigns: bool) -> Row<Variable> {
         let declared = names.into_iter().map(|name| {
             let slot =
                 if assigns { self.scope.find(&name).filter(|slot| *slot != UNDECLARED) } else { Some(self.scope.declare(name.clone())) };
@@ -497,16 +549,18 @@ impl<'a> Parser<'a> {
             }
             Variable { name, slot }
         });
-        declared.collect()
+        self.workshop.parts.add_row(declared)
     }
 
-    fn check_pipeline(&self, commands: &[Command], context: &str) -> Result<()> {
+    /// Looks at the commands from `mark` on, which make up a pipeline.
+    fn check_pipeline(&self, mark: usize, context: &str) -> Result<()> {
+        let commands = &self.workshop.commands[mark..];
         if commands.is_empty() {
             return Err(self.error(format!("missing value for {context}")));
         }
         for (at, command) in commands.iter().enumerate().skip(1) {
             if let Some(WordKind::Bool(_) | WordKind::Dot | WordKind::Nil | WordKind::Number(_) | WordKind::String { .. }) =
-                command.words.first().map(|word| &word.kind)
+                self.workshop.parts[command.words].first().map(|word| &word.kind)
             {
                 return Err(self.error(format!("non executable command in pipeline stage {}", at + 1)));
             }
@@ -516,11 +570,11 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self) -> Result<Command> {
         let position = self.peek_non_space().start;
-        let mark = self.words.len();
+        let mark = self.workshop.words.len();
         loop {
             self.peek_non_space();
             if let Some(word) = self.operand()? {
-                self.words.push(word);
+                self.workshop.words.push(word);
             }
             let token = self.next();
             match token.kind {
@@ -531,7 +585,7 @@ impl<'a> Parser<'a> {
             }
             break;
         }
-        let words: Box<[Word]> = self.words.drain(mark..).collect();
+        let words = self.workshop.parts.add_row(self.workshop.words.drain(mark..));
         if words.is_empty() {
             return Err(self.error("empty command"));
         }
@@ -539,53 +593,63 @@ impl<'a> Parser<'a> {
     }
 
     fn operand(&mut self) -> Result<Option<Word>> {
-        let mut names: SmallVec<[Arc<str>; 8]> = SmallVec::new();
         let first = self.next_non_space();
-        let mut word = None;
         if first.kind == Kind::Field {
-            names.push(self.names.get(&self.text[first.start as usize + 1..first.end as usize]));
-        } else {
-            self.push_back(first);
-            word = self.term()?;
-            if word.is_none() {
-                return Ok(None);
-            }
+            let (fields, second) = self.fields(first);
+            return Ok(Some(Word { position: second.unwrap_or(first.start), kind: WordKind::Field(fields) }));
         }
+        self.push_back(first);
+        let Some(word) = self.term()? else { return Ok(None) };
+        let token = self.next();
+        if token.kind != Kind::Field {
+            self.push_back(token);
+            return Ok(Some(word));
+        }
+        let (fields, _) = self.fields(token);
+        let kind = match word.kind {
+            WordKind::Variable { name, slot, .. } => WordKind::Variable { name, slot, fields },
+            WordKind::Bool(_) | WordKind::String { .. } | WordKind::Number(_) | WordKind::Nil | WordKind::Dot => {
+                let shown = number::quote(self.text_of(first).as_bytes());
+                return Err(self.error(format!("unexpected . after term {shown}")));
+            }
+            _ => WordKind::Chain(self.workshop.parts.add(word), fields),
+        };
         // What has further names stands where the first of them does.
-        let mut position = None;
+        Ok(Some(Word { position: token.start, kind }))
+    }
+
+    /// The fields that begin with a token, and where the second of them stands. They are kept once where they are written the same.
+    fn fields(&mut self, first: Token) -> (Fields, Option<u32>) {
+        let (mut end, mut second) = (first.end, None);
         loop {
             let token = self.next();
             if token.kind != Kind::Field {
                 self.push_back(token);
                 break;
             }
-            position = position.or(Some(token.start));
-            names.push(self.names.get(&self.text[token.start as usize + 1..token.end as usize]));
+            end = token.end;
+            second = second.or(Some(token.start));
         }
-        let Some(word) = word else {
-            return Ok(Some(Word { position: position.unwrap_or(first.start), kind: WordKind::Field(names.into_iter().collect()) }));
-        };
-        let Some(position) = position else { return Ok(Some(word)) };
-        let fields: Box<[Arc<str>]> = names.into_iter().collect();
-        let kind = match word.kind {
-            WordKind::Variable { name, slot, .. } => WordKind::Variable { name, slot, fields },
-            WordKind::Bool(_) | WordKind::String { .. } | WordKind::Number(_) | WordKind::Nil | WordKind::Dot => {
-                return Err(self.error(format!("unexpected . after term {}", number::quote(word.shown(self.text).as_bytes()))));
-            }
-            _ => WordKind::Chain(Box::new(word), fields),
-        };
-        Ok(Some(Word { position, kind }))
+        let text = &self.text[first.start as usize..end as usize];
+        let path = &mut self.paths[mixed(text.as_bytes()) as usize % PATHS];
+        if self.text[path.start as usize..path.end as usize] != *text {
+            let Workshop { names, parts, .. } = &mut *self.workshop;
+            let fields = parts.add_row(text.split('.').skip(1).map(|name| names.get(name)));
+            *path = Path { start: first.start, end, fields };
+        }
+        (path.fields, second)
     }
 
     fn term(&mut self) -> Result<Option<Word>> {
         let token = self.next_non_space();
         let text = self.text_of(token);
+        let mut position = token.start;
         let kind = match token.kind {
             Kind::Identifier => {
                 let Some(index) = self.functions.index(text) else {
                     return Err(self.error(format!("function {} not defined", number::quote(text.as_bytes()))));
                 };
-                WordKind::Function { name: self.names.get(text), index }
+                WordKind::Function { index, end: token.end }
             }
             Kind::Dot => WordKind::Dot,
             Kind::Nil => WordKind::Nil,
@@ -595,11 +659,12 @@ impl<'a> Parser<'a> {
                 let Some(slot) = self.scope.find(text).or_else(declaring) else {
                     return Err(self.error(format!("undefined variable {}", number::quote(text.as_bytes()))));
                 };
-                WordKind::Variable { name: self.names.get(text), slot, fields: Box::default() }
+                let name = self.workshop.names.get(text);
+                WordKind::Variable { name: self.workshop.parts.add(name), slot, fields: Fields::default() }
             }
             Kind::Bool => WordKind::Bool(text == "true"),
             Kind::CharConstant | Kind::Complex | Kind::Number => match Number::parse(text, token.kind == Kind::CharConstant, token.end) {
-                Some(number) => WordKind::Number(Box::new(number)),
+                Some(number) => WordKind::Number(self.workshop.parts.add(number)),
                 None if token.kind == Kind::CharConstant => {
                     return Err(self.error(format!("malformed character constant: {text}")));
                 }
@@ -612,18 +677,19 @@ impl<'a> Parser<'a> {
                 self.deeper()?;
                 let pipe = stacker::maybe_grow(RED_ZONE, STACK, || self.pipeline("parenthesized pipeline", Kind::RightParen));
                 self.depth -= 1;
-                WordKind::Pipe(Box::new(pipe?))
+                let pipe = pipe?;
+                // A parenthesised pipeline stands where its content starts.
+                position = pipe.position;
+                WordKind::Pipe(self.workshop.parts.add(pipe))
             }
-            Kind::String | Kind::RawString => WordKind::String { value: self.string(token)?, end: token.end },
+            Kind::String | Kind::RawString => {
+                let value = self.string(token)?;
+                WordKind::String { value: self.workshop.parts.add(value), end: token.end }
+            }
             _ => {
                 self.push_back(token);
                 return Ok(None);
             }
-        };
-        let position = match &kind {
-            // A parenthesised pipeline stands where its content starts.
-            WordKind::Pipe(pipe) => pipe.position,
-            _ => token.start,
         };
         Ok(Some(Word { position, kind }))
     }

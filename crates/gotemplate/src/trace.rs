@@ -9,7 +9,7 @@
 
 use crate::{
     Map, Value,
-    ast::{Pipe, Word, WordKind},
+    ast::{Pipe, Shown as _, Source, Tree, Word, WordKind},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -233,23 +233,23 @@ impl Keys {
 }
 
 /// The first word of a pipeline with fields in it: what it most likely shows.
-pub(crate) fn words_with_fields<'p>(pipe: &'p Pipe, visit: &mut dyn FnMut(&'p Word) -> bool) -> bool {
-    fn word<'p>(one: &'p Word, visit: &mut dyn FnMut(&'p Word) -> bool) -> bool {
+pub(crate) fn words_with_fields<'p>(tree: &'p Tree, pipe: &'p Pipe, visit: &mut dyn FnMut(&'p Word) -> bool) -> bool {
+    fn word<'p>(tree: &'p Tree, one: &'p Word, visit: &mut dyn FnMut(&'p Word) -> bool) -> bool {
         match &one.kind {
             WordKind::Field(_) => visit(one),
             WordKind::Variable { fields, .. } if !fields.is_empty() => visit(one),
-            WordKind::Pipe(pipe) => words_with_fields(pipe, visit),
-            WordKind::Chain(inner, _) => word(inner, visit),
+            WordKind::Pipe(pipe) => words_with_fields(tree, &tree[*pipe], visit),
+            WordKind::Chain(inner, _) => word(tree, &tree[*inner], visit),
             _ => false,
         }
     }
-    pipe.commands.iter().flat_map(|command| &command.words[..]).any(|one| word(one, visit))
+    tree[pipe.commands].iter().flat_map(|command| &tree[command.words]).any(|one| word(tree, one, visit))
 }
 
 /// Whether a pipeline prints YAML of a value as it is.
-pub(crate) fn shows_yaml(pipe: &Pipe) -> bool {
-    let words = pipe.commands.iter().flat_map(|command| command.words.first());
-    words.into_iter().any(|word| matches!(&word.kind, WordKind::Function { name, .. } if name.starts_with("toYaml")))
+pub(crate) fn shows_yaml(source: &Source, pipe: &Pipe) -> bool {
+    let words = source.tree[pipe.commands].iter().flat_map(|command| source.tree[command.words].first());
+    words.into_iter().any(|word| matches!(word.kind, WordKind::Function { .. }) && word.shown(source).starts_with("toYaml"))
 }
 
 #[cfg(test)]

@@ -481,6 +481,10 @@ impl Map {
 
     pub fn get(&self, key: &str) -> Option<Value> {
         let entries = self.0.entries.borrow();
+        // Few names have the same length: one after the other, most are passed without a look at their text.
+        if entries.len() <= 24 {
+            return entries.iter().find(|(known, _)| **known == *key).map(|(_, value)| value.clone());
+        }
         find(&entries, key).ok().map(|at| entries[at].1.clone())
     }
 
@@ -548,7 +552,7 @@ impl WeakMap {
     }
 }
 
-/// Small maps are scanned: most have a handful of keys, and lengths differ early.
+/// Where a key is, or would be.
 fn find(entries: &Entries, key: &str) -> Result<usize, usize> {
     entries.binary_search_by(|(k, _)| (**k).cmp(key))
 }

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     if let Some(kube) = kube {
         capabilities.kube_version = KubeVersion::parse(&kube).expect("a version");
     }
-    capabilities.api_versions.extend(apis);
+    capabilities.api_versions.extend(apis.into_iter().map(Into::into));
     let release = Release { name: positional[1].clone(), namespace, revision: 1, upgrade: false };
     let now = std::time::SystemTime::now().try_into().expect("the clock is right");
     let environment = Rc::new(Environment::new(now, Box::new(SystemRandom)));

@@ -1,7 +1,7 @@
 //! What the cluster can do, as templates see it.
 
 use gotemplate::{Failure, Kind, Method, Object, Type, Value};
-use std::{any::Any, rc::Rc};
+use std::{any::Any, borrow::Cow, rc::Rc};
 
 /// Which Helm's functions and defaults to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,7 @@ impl KubeVersion {
 pub struct Capabilities {
     pub kube_version: KubeVersion,
     /// `group/version`, and with a cluster `group/version/Kind`.
-    pub api_versions: Vec<String>,
+    pub api_versions: Vec<Cow<'static, str>>,
     pub helm_version: String,
 }
 
@@ -62,7 +62,7 @@ impl Capabilities {
         };
         Self {
             kube_version: KubeVersion { version: format!("v1.{minor}.0"), major: "1".to_owned(), minor: minor.to_owned() },
-            api_versions: KNOWN_VERSIONS.iter().map(|version| (*version).to_owned()).collect(),
+            api_versions: KNOWN_VERSIONS.iter().map(|version| Cow::Borrowed(*version)).collect(),
             helm_version: helm.to_owned(),
         }
     }
@@ -230,7 +230,7 @@ impl Object for KubeObject {
     }
 }
 
-struct VersionSet(Vec<String>);
+struct VersionSet(Vec<Cow<'static, str>>);
 
 const SET_METHODS: &[Method] = &[Method {
     name: "Has",
@@ -270,7 +270,7 @@ impl Object for VersionSet {
     }
 
     fn item(&self, at: usize) -> Option<Value> {
-        self.0.get(at).map(|version| Value::string(version.as_str()))
+        self.0.get(at).map(|version| Value::string(&**version))
     }
 }
 

@@ -16,10 +16,23 @@ use std::{
 use tree::{Kind, Tree};
 
 /// One file of a chart, its path from the chart's root.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub struct File {
     pub name: Arc<str>,
-    pub data: Bytes,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    Held(Bytes),
+    Deferred(Arc<Deferred>),
+}
+
+/// Bytes that are fetched when they are asked for, once.
+struct Deferred {
+    size: u64,
+    read: Box<dyn Fn() -> Bytes + Send + Sync>,
+    held: OnceLock<Bytes>,
 }
 
 /// A loaded chart. It never changes: rendering makes views of it.
@@ -62,7 +75,43 @@ impl Default for Limits {
 impl File {
     /// A file of a directory; the mark that some editors put before a text is no part of it.
     pub fn new(name: &str, data: impl Into<Bytes>) -> Self {
-        Self { name: name.into(), data: without_bom(data.into()) }
+        Self { name: name.into(), content: Content::Held(without_bom(data.into())) }
+    }
+
+    /// A file whose bytes are read when they are asked for: what a chart carries along and no template looks at need not be in memory. What
+    /// cannot be read is empty here, and for the caller to tell.
+    pub fn deferred(name: &str, size: u64, read: impl Fn() -> Bytes + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), content: Content::Deferred(Arc::new(Deferred { size, read: Box::new(read), held: OnceLock::new() })) }
+    }
+
+    pub fn data(&self) -> &Bytes {
+        match &self.content {
+            Content::Held(data) => data,
+            Content::Deferred(deferred) => deferred.held.get_or_init(|| without_bom((deferred.read)())),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match &self.content {
+            Content::Held(data) => data.len() as u64,
+            Content::Deferred(deferred) => deferred.size,
+        }
+    }
+
+    fn renamed(&self, name: &str) -> Self {
+        Self { name: name.into(), content: self.content.clone() }
+    }
+}
+
+impl PartialEq for File {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.data() == other.data()
+    }
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "File({:?}, {} bytes)", self.name, self.size())
     }
 }
 
@@ -88,7 +137,7 @@ impl Chart {
     pub fn from_directory(files: Vec<File>, limits: Limits) -> Result<Self, Error> {
         let mut total = 0;
         for (count, file) in files.iter().enumerate() {
-            let size = file.data.len() as u64;
+            let size = file.size();
             check_file(&file.name, size, limits)?;
             total += size;
             check_totals(total, count, limits)?;
@@ -106,7 +155,7 @@ impl Chart {
             return Err(Error::Load(format!("charts are nested deeper than {} levels", limits.depth)));
         }
         let mut chart = Self::default();
-        let text = |file: &File| crate::text_of(&file.data).into_owned();
+        let text = |file: &File| crate::text_of(file.data()).into_owned();
         let mut found = false;
         for file in files.iter().filter(|file| &*file.name == "Chart.yaml") {
             chart.metadata = metadata::read(&text(file)).map_err(|why| Error::Load(format!("cannot load Chart.yaml: {why}")))?;
@@ -129,9 +178,9 @@ impl Chart {
                 }
                 "values.yaml" => {
                     chart.values = values::read(&text(&file)).map_err(|why| Error::Load(format!("cannot load values.yaml: {why}")))?;
-                    chart.values_text = Some(file.data);
+                    chart.values_text = Some(file.data().clone());
                 }
-                "values.schema.json" => chart.schema = Some(file.data),
+                "values.schema.json" => chart.schema = Some(file.data().clone()),
                 "requirements.yaml" => {
                     let more: Metadata =
                         metadata::read(&text(&file)).map_err(|why| Error::Load(format!("cannot load requirements.yaml: {why}")))?;
@@ -149,7 +198,7 @@ impl Chart {
                 name if name.starts_with("charts/") => {
                     let below = &name["charts/".len()..];
                     let first = below.split('/').next().unwrap_or(below).to_owned();
-                    subcharts.entry(first).or_default().push(File { name: below.into(), data: file.data.clone() });
+                    subcharts.entry(first).or_default().push(file.renamed(below));
                 }
                 _ => plain.push(file),
             }
@@ -171,11 +220,11 @@ impl Chart {
                         chart.metadata.name, files[0].name
                     )));
                 }
-                unpack(&files[0].data, limits).and_then(|archive| Self::from_files(archive.files, limits, depth + 1)).map_err(wrap)?
+                unpack(files[0].data(), limits).and_then(|archive| Self::from_files(archive.files, limits, depth + 1)).map_err(wrap)?
             } else {
                 let inner = files
                     .into_iter()
-                    .filter_map(|file| file.name.split_once('/').map(|(_, rest)| File { name: rest.into(), data: file.data.clone() }))
+                    .filter_map(|file| file.name.split_once('/').map(|(_, rest)| file.renamed(rest)))
                     .collect();
                 Self::from_files(inner, limits, depth + 1).map_err(wrap)?
             };
@@ -214,7 +263,7 @@ impl Chart {
 
     fn crds_under(&self, path: &str) -> Vec<(String, Bytes)> {
         let own = self.files.iter().filter(|file| is_crd(&file.name));
-        let mut all: Vec<(String, Bytes)> = own.map(|file| (format!("{path}/{}", file.name), file.data.clone())).collect();
+        let mut all: Vec<(String, Bytes)> = own.map(|file| (format!("{path}/{}", file.name), file.data().clone())).collect();
         for dependency in &self.dependencies {
             all.extend(dependency.crds_under(&format!("{path}/charts/{}", dependency.name())));
         }
@@ -252,7 +301,7 @@ fn collect(
                 check_file(&path, data.len() as u64, limits)?;
                 *total += data.len() as u64;
                 check_totals(*total, files.len(), limits)?;
-                files.push(File { name: path.into(), data: without_bom(data) });
+                files.push(File::new(&path, data));
             }
             _ => {}
         }
@@ -284,7 +333,7 @@ impl Metadata {
         let mut found = None;
         visit(archive, limits, &mut |_, file| {
             if &*file.name == "Chart.yaml" {
-                found = Some(file.data);
+                found = Some(file.data().clone());
             }
             found.is_none()
         })?;
@@ -345,7 +394,7 @@ fn visit(archive: &[u8], limits: Limits, take: &mut dyn FnMut(&str, File) -> boo
         entry.read_to_end(&mut data).map_err(|error| load(&error))?;
         count += 1;
         let directory = raw.split(['/', '\\']).next().unwrap_or_default();
-        if !take(directory, File { name: name.into(), data: without_bom(Bytes::from(data)) }) {
+        if !take(directory, File::new(&name, data)) {
             break;
         }
     }

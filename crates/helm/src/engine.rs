@@ -10,16 +10,17 @@ use crate::{
     metadata::{Dependency, Maintainer, Metadata},
     render::Release,
 };
+use bytes::Bytes;
 use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, Origin, ParseError, Run, Set, Value};
 use serde_json::Value as Json;
 use sprig::Environment;
-use std::{borrow::Cow, cmp::Reverse, rc::Rc, sync::Arc};
+use std::{cmp::Reverse, rc::Rc, sync::Arc};
 
 /// A template file of one part of a rendering.
 struct Template<'c> {
     name: String,
     base: String,
-    text: &'c [u8],
+    text: &'c Bytes,
     /// Which part's values it sees.
     dot: usize,
 }
@@ -88,8 +89,9 @@ pub(crate) fn render(
         dot.insert("Template", Value::Map(about));
         let executed = run.execute_traced(&template.name, &Value::Map(dot.clone()));
         let (written, origins) = executed.map_err(|failure| explain(&failure))?;
-        let text =
+        let mut text =
             String::from_utf8(without_no_value(written)).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        text.shrink_to_fit();
         rendered.push(Written { path: template.name.clone(), text, origins });
     }
     drop(run);
@@ -116,8 +118,7 @@ fn compile(
         return Ok(held);
     }
     let mut set = Set::new(functions(profile));
-    let texts: Vec<Cow<'_, str>> = templates.iter().map(|template| crate::text_of(template.text)).collect();
-    let files: Vec<(&str, &str)> = templates.iter().zip(&texts).map(|(template, text)| (template.name.as_str(), &**text)).collect();
+    let files: Vec<(&str, &Bytes)> = templates.iter().map(|template| (template.name.as_str(), template.text)).collect();
     set.parse_all(&files).map_err(|error| parse_error(&error))?;
     let compiled = Arc::new(Compiled { set, key });
     if let Some(Ok(mut held)) = cache.map(std::sync::Mutex::lock) {
@@ -163,7 +164,7 @@ impl Dots {
             if library && !file.name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
                 continue;
             }
-            templates.push(Template { name: format!("{path}/{}", file.name), base: base.clone(), text: &file.data, dot: at });
+            templates.push(Template { name: format!("{path}/{}", file.name), base: base.clone(), text: file.data(), dot: at });
         }
         Value::Map(dot)
     }

@@ -5,14 +5,17 @@ use gotemplate::{Failure, Kind, Map, MapKind, Method, Object, Run, Str, Type, Va
 use regex::Regex;
 use std::{any::Any, rc::Rc, sync::Arc};
 
-/// `engine.files`
-pub(crate) struct Files(Vec<File>);
+/// `engine.files`, in the order of their names.
+pub(crate) struct Files(Arc<Vec<File>>);
 
 impl Files {
-    pub fn of(files: &[File]) -> Value {
-        let mut sorted = files.to_vec();
-        sorted.sort_by(|a, b| a.name.cmp(&b.name));
-        Value::Object(Rc::new(Self(sorted)))
+    pub fn of(files: &Arc<Vec<File>>) -> Value {
+        let mut files = files.clone();
+        // Those of a directory are in order.
+        if !files.is_sorted_by(|a, b| a.name <= b.name) {
+            Arc::make_mut(&mut files).sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Value::Object(Rc::new(Self(files)))
     }
 
     fn get(&self, name: &str) -> Option<&File> {
@@ -21,7 +24,7 @@ impl Files {
 }
 
 fn bytes(file: &File) -> Value {
-    Value::Bytes(Arc::from(&*file.data))
+    Value::Bytes(Arc::from(&**file.data()))
 }
 
 fn receiver(this: &Rc<dyn Object>) -> Result<&Files, Failure> {
@@ -40,7 +43,7 @@ const METHODS: &[Method] = &[
         params: NAME,
         rest: None,
         call: |this, run, args| {
-            let data = receiver(this)?.get(&argument(args)).map(|file| file.data.to_vec()).unwrap_or_default();
+            let data = receiver(this)?.get(&argument(args)).map(|file| file.data().to_vec()).unwrap_or_default();
             run.reserve(data.len())?;
             Ok(Value::String(Str::from_bytes(data)))
         },
@@ -51,7 +54,7 @@ const METHODS: &[Method] = &[
         rest: None,
         call: |this, run, args| {
             let found = receiver(this)?.get(&argument(args));
-            run.reserve(found.map_or(0, |file| file.data.len()))?;
+            run.reserve(found.map_or(0, |file| file.data().len()))?;
             Ok(found.map_or_else(|| Value::Bytes(Arc::from(&[][..])), bytes))
         },
     },
@@ -65,9 +68,9 @@ const METHODS: &[Method] = &[
             // A pattern that is malformed matches everything, as in Helm.
             let kept = match glob(&argument(args)) {
                 Some(pattern) => files.0.iter().filter(|file| pattern.is_match(&file.name)).cloned().collect(),
-                None => files.0.clone(),
+                None => files.0.to_vec(),
             };
-            Ok(Value::Object(Rc::new(Files(kept))))
+            Ok(Value::Object(Rc::new(Files(Arc::new(kept)))))
         },
     },
     Method { name: "AsConfig", params: &[], rest: None, call: |this, run, _| as_map(this, run, |data| Str::from_bytes(data.to_vec())) },
@@ -78,7 +81,7 @@ const METHODS: &[Method] = &[
         rest: None,
         call: |this, run, args| {
             let files = receiver(this)?;
-            let data: &[u8] = files.get(&argument(args)).map_or(&[], |file| &file.data);
+            let data: &[u8] = files.get(&argument(args)).map_or(&[], |file| file.data());
             run.reserve(data.len())?;
             if data.is_empty() {
                 return Ok(Value::strings(Vec::new()));
@@ -94,7 +97,7 @@ const METHODS: &[Method] = &[
 /// The files by their base names, as YAML.
 fn as_map(this: &Rc<dyn Object>, run: &mut Run<'_>, text: fn(&[u8]) -> Str) -> Result<Value, Failure> {
     let files = receiver(this)?;
-    let entries = files.0.iter().map(|file| (sprig::base(&file.name).into(), Value::String(text(&file.data)))).collect();
+    let entries = files.0.iter().map(|file| (sprig::base(&file.name).into(), Value::String(text(file.data())))).collect();
     let yaml = to_yaml(run, &Value::Map(Map::from_entries(MapKind::Strings, entries)))?;
     Ok(Value::string(yaml))
 }

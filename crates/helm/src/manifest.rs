@@ -1,6 +1,6 @@
 //! What templates wrote, cut into documents and put in order: manifests and hooks.
 
-use crate::{error::Error, metadata::stringly, skim};
+use crate::{error::Error, metadata::stringly, skim::{self, Wanted}};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -218,23 +218,26 @@ const EVENTS: &[&str] =
 const MAX_DOCUMENTS: usize = 100_000;
 
 /// Sorts rendered files (path to text) into hooks and manifests, in install order. Post-renderers use it for what they made.
-pub fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<(Vec<Hook>, Vec<Manifest>), Error> {
+pub fn sort(files: BTreeMap<String, String>, warnings: &mut Vec<String>) -> Result<(Vec<Hook>, Vec<Manifest>), Error> {
     let mut hooks = Vec::new();
     let mut manifests = Vec::new();
     for (path, text) in files {
-        let base = path.rsplit('/').next().unwrap_or(path);
+        let base = path.rsplit('/').next().unwrap_or(&path);
         if base.starts_with('_') || text.trim().is_empty() {
             continue;
         }
-        for (line, document) in split(text) {
+        for (line, document) in split_owned(text) {
             if hooks.len() + manifests.len() >= MAX_DOCUMENTS {
-                return Err(Error::Manifest { path: path.clone(), why: format!("more than {MAX_DOCUMENTS} documents"), origin: None });
+                return Err(Error::Manifest { path, why: format!("more than {MAX_DOCUMENTS} documents"), origin: None });
             }
-            let head = head(document).map_err(|why| Error::Manifest { path: path.clone(), why, origin: None })?;
+            let head = match head(&document) {
+                Ok(head) => head,
+                Err(why) => return Err(Error::Manifest { path, why, origin: None }),
+            };
             match head.annotations.get(HOOK) {
-                None => manifests.push(Manifest { path: path.clone(), line, content: document.to_owned(), head }),
-                Some(events) => match hook(&head, events, path, line, document) {
-                    Some(hook) => hooks.push(hook),
+                None => manifests.push(Manifest { path: path.clone(), line, content: document, head }),
+                Some(events) => match events_of(events) {
+                    Some(events) => hooks.push(hook(head, events, &path, line, document)),
                     None => warnings.push(format!("skipping unknown hooks {events:?} in {path}")),
                 },
             }
@@ -245,40 +248,93 @@ pub fn sort(files: &BTreeMap<String, String>, warnings: &mut Vec<String>) -> Res
     Ok((hooks, manifests))
 }
 
-/// The hook; `None` when one of its events is unknown.
-fn hook(head: &Head, events: &str, path: &str, line: usize, document: &str) -> Option<Hook> {
-    let words = |text: &str| -> Vec<String> { text.split(',').map(|word| word.trim().to_lowercase()).collect() };
+/// The documents of a text; one that is alone in it keeps the memory of the text.
+fn split_owned(mut text: String) -> Vec<(usize, String)> {
+    match split(&text)[..] {
+        [(line, only)] if text.ends_with(only) => {
+            text.drain(..text.len() - only.len());
+            vec![(line, text)]
+        }
+        ref documents => documents.iter().map(|(line, document)| (*line, (*document).to_owned())).collect(),
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(',').map(|word| word.trim().to_lowercase()).collect()
+}
+
+/// The events of a hook; `None` when one of them is unknown.
+fn events_of(text: &str) -> Option<Vec<String>> {
+    let known = |event: String| match event.as_str() {
+        "test-success" => Some("test".to_owned()),
+        known if EVENTS.contains(&known) => Some(event),
+        _ => None,
+    };
+    words(text).into_iter().map(known).collect()
+}
+
+fn hook(head: Head, events: Vec<String>, path: &str, line: usize, document: String) -> Hook {
     let list = |key: &str| head.annotations.get(key).map(|text| words(text)).unwrap_or_default();
-    let events = words(events)
-        .into_iter()
-        .map(|event| match event.as_str() {
-            "test-success" => Some("test".to_owned()),
-            known if EVENTS.contains(&known) => Some(event),
-            _ => None,
-        })
-        .collect::<Option<Vec<String>>>()?;
-    Some(Hook {
-        name: head.name.clone(),
-        kind: head.kind.clone(),
+    Hook {
         path: path.to_owned(),
-        manifest: document.to_owned(),
+        manifest: document,
         events,
         last_run: LastRun::default(),
         weight: head.annotations.get(HOOK_WEIGHT).and_then(|weight| weight.parse().ok()).unwrap_or(0),
         delete_policies: list(HOOK_DELETE),
         output_log_policies: list(HOOK_LOGS),
         line,
-    })
+        name: head.name,
+        kind: head.kind,
+    }
 }
+
+/// The entries of a manifest that make up its head.
+const HEAD: &[Wanted] = &[
+    Wanted { key: "apiVersion", within: None },
+    Wanted { key: "kind", within: None },
+    Wanted { key: "metadata", within: Some(&["name", "annotations"]) },
+];
 
 /// Reads the head of a manifest. The whole document must be YAML. The error is Helm's.
 fn head(document: &str) -> Result<Head, String> {
     // Where the document is YAML at a glance, its head alone is read. Errors are told of the whole.
-    let skimmed = skim::entries(document, &["apiVersion", "kind", "metadata"]);
-    match skimmed.map(|entries| whole_head(&entries)) {
+    let skimmed = skim::entries(document, HEAD);
+    match skimmed.map(|entries| plain_head(&entries).map_or_else(|| whole_head(&entries), Ok)) {
         Some(Ok(head)) => Ok(head),
         _ => whole_head(document),
     }
+}
+
+/// The head in lines that are written as nearly everybody writes them: words without quotes that can be nothing but texts. `None` where a
+/// look is not enough.
+fn plain_head(entries: &str) -> Option<Head> {
+    let word = |text: &str| {
+        let text = text.strip_prefix(' ')?;
+        let usual = text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic();
+        let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'/');
+        let version = matches!(text, "v1" | "Job" | "Pod" | "Role");
+        (version || usual && text.bytes().all(harmless)).then(|| text.to_owned())
+    };
+    let mut head = Head::default();
+    let mut within = false;
+    for line in entries.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (key, rest) = line.split_once(':')?;
+        let place = match key {
+            "metadata" if rest.is_empty() && !within => {
+                within = true;
+                continue;
+            }
+            "apiVersion" => &mut head.api_version,
+            "kind" => &mut head.kind,
+            "  name" if within => &mut head.name,
+            _ => return None,
+        };
+        if !std::mem::replace(place, word(rest)?).is_empty() {
+            return None;
+        }
+    }
+    Some(head)
 }
 
 fn whole_head(document: &str) -> Result<Head, String> {
@@ -353,7 +409,7 @@ mod tests {
 
     fn sorted(files: &[(&str, &str)]) -> (Vec<Hook>, Vec<Manifest>) {
         let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-        sort(&files, &mut Vec::new()).unwrap()
+        sort(files, &mut Vec::new()).unwrap()
     }
 
     #[test]
@@ -373,9 +429,30 @@ mod tests {
     }
 
     #[test]
+    fn a_head_in_plain_words_is_what_the_reader_finds() {
+        let plain = "# c\napiVersion: apps/v1\nkind: Deployment\n\nmetadata:\n  name: rel-web.1\n";
+        assert_eq!(plain_head(plain), Some(whole_head(plain).unwrap()));
+        assert_eq!(plain_head("kind: Secret\n"), Some(whole_head("kind: Secret\n").unwrap()));
+        let other = [
+            "kind: \"Secret\"",
+            "kind: false",
+            "kind: Secret # c",
+            "kind: 1234567",
+            "metadata:\n  name: rel-web\n  annotations: {}",
+            "metadata: {name: rel-web}",
+            "metadata:\n    name: rel-web",
+            "name: rel-web",
+            "kind: Secret\nkind: Service",
+            "kind: Secret\n  Service",
+            "metadata:\n  name: rel-web\nmetadata:\n  name: rel-api",
+        ];
+        other.iter().for_each(|text| assert_eq!(plain_head(text), None, "{text:?}"));
+    }
+
+    #[test]
     fn what_is_no_manifest_names_its_file() {
         let files = BTreeMap::from([("c/x.json".to_owned(), "[1]".to_owned())]);
-        let error = sort(&files, &mut Vec::new()).unwrap_err().to_string();
+        let error = sort(files, &mut Vec::new()).unwrap_err().to_string();
         assert_eq!(
             error,
             "YAML parse error on c/x.json: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into Go value of type util.SimpleHead"

@@ -60,7 +60,7 @@ impl Chart {
             put("values.schema.json", schema)?;
         }
         for file in self.templates.iter().chain(self.files.iter()) {
-            put(&file.name, &file.data)?;
+            put(&file.name, file.data())?;
         }
         let charts = format!("{base}/charts/");
         self.dependencies.iter().try_for_each(|chart| chart.append(archive, &charts, modified))

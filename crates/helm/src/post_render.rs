@@ -37,7 +37,7 @@ pub(crate) fn apply(post: PostRender<'_>, files: Files) -> Result<Files, Error> 
     if post.strategy == PostRenderStrategy::Combined {
         return run(post, &files, None);
     }
-    let (hooks, manifests) = manifest::sort(&files, &mut Vec::new())?;
+    let (hooks, manifests) = manifest::sort(files, &mut Vec::new())?;
     let mut hook_files = Files::new();
     hooks.iter().for_each(|hook| append(&mut hook_files, &hook.path, &hook.manifest));
     let mut manifest_files = Files::new();

@@ -12,7 +12,6 @@ use crate::{
     post_render::{self, PostRender},
     schema,
 };
-use bytes::Bytes;
 use gotemplate::{Limits, Origin};
 use sprig::Environment;
 use std::{borrow::Cow, cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
@@ -95,12 +94,12 @@ pub struct Rendered {
 pub struct Crd {
     /// The path with the charts' names.
     pub path: String,
-    data: Bytes,
+    file: chart::File,
 }
 
 impl Crd {
     pub fn text(&self) -> Cow<'_, str> {
-        crate::text_of(&self.data)
+        crate::text_of(self.file.data())
     }
 }
 
@@ -141,7 +140,7 @@ pub fn render(chart: &Arc<Chart>, values: &Table, options: &Options<'_>) -> Resu
         files = post_render::apply(post, files)?;
         origins.clear();
     }
-    let sorted = manifest::sort(&files, &mut warnings);
+    let sorted = manifest::sort(files, &mut warnings);
     let (hooks, manifests) = sorted.map_err(|error| located(error, chart, values, options))?;
     let mut crds = Vec::new();
     collect_crds(&part, &part.name, &mut crds);
@@ -231,7 +230,7 @@ fn prepare_and_run(chart: &Arc<Chart>, values: &Table, options: &Options<'_>, wa
 
 fn collect_crds(part: &Part, path: &str, crds: &mut Vec<Crd>) {
     for file in part.chart.files.iter().filter(|file| chart::is_crd(&file.name)) {
-        crds.push(Crd { path: format!("{path}/{}", file.name), data: file.data.clone() });
+        crds.push(Crd { path: format!("{path}/{}", file.name), file: file.clone() });
     }
     for child in &part.parts {
         collect_crds(child, &format!("{path}/charts/{}", child.name), crds);

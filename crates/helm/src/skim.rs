@@ -1,15 +1,21 @@
 //! Recognises, line by line, documents that are certainly YAML, as most manifests are: maps and lists in block style, scalars on one line,
 //! block scalars. Reading such a document in full would only find what is here known already.
 
-/// The lines of the wanted entries at the top of a document, which are all that its reader needs; `None` where only the real reader can
-/// tell whether the document is YAML.
+/// An entry at the top of a document that is wanted: all of it, or of its own entries only those that are named.
+pub(crate) struct Wanted {
+    pub key: &'static str,
+    pub within: Option<&'static [&'static str]>,
+}
+
+/// The lines of the wanted entries of a document, which are all that its reader needs; `None` where only the real reader can tell whether
+/// the document is YAML.
 ///
 /// *Guarantees:* for a text that this recognises, the real reader finds no fault either, and finds the same under the wanted keys.
-pub(crate) fn entries(document: &str, wanted: &[&str]) -> Option<String> {
+pub(crate) fn entries(document: &str, wanted: &[Wanted]) -> Option<String> {
     plain_characters(document.as_bytes()).then_some(())?;
     let mut skim = Skim { levels: Vec::with_capacity(16), open: Open::Nothing };
     let mut found = String::new();
-    let mut taking = false;
+    let mut choice = Choice { wanted, taking: false, within: None, inner: None };
     let mut lines = Lines { text: document, at: 0 };
     while let Some((start, line)) = lines.next() {
         let indent = line.iter().take_while(|c| **c == b' ').count();
@@ -21,20 +27,47 @@ pub(crate) fn entries(document: &str, wanted: &[&str]) -> Option<String> {
             (Some(_), Open::Quote(mark)) => skim.quote_goes_on(&line[indent..], indent, mark)?,
             (Some(_), _) => {
                 let block = skim.line(line, indent)?;
-                if indent == 0 && !line.starts_with(b"-") {
-                    taking = wanted.iter().any(|key| line.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':')));
-                }
+                choice.line(&line[indent..], indent);
                 if let Some(parent) = block {
                     lines.skip_block(parent)?;
                 }
             }
         }
-        if taking {
+        if choice.taking {
             found.push_str(document.get(start..lines.at)?);
         }
     }
     // Quotes that nothing closes.
     (!matches!(skim.open, Open::Quote(_))).then_some(found)
+}
+
+/// Which lines to take. What is written in an unusual way is taken, the real reader will see.
+struct Choice<'w> {
+    wanted: &'w [Wanted],
+    taking: bool,
+    /// What is wanted of the entry at the top that is being read, and the indentation of its own entries.
+    within: Option<&'static [&'static str]>,
+    inner: Option<usize>,
+}
+
+impl Choice<'_> {
+    /// A line on which something begins.
+    fn line(&mut self, text: &[u8], indent: usize) {
+        let is = |key: &&str| text.strip_prefix(key.as_bytes()).is_some_and(|rest| rest.first() == Some(&b':'));
+        if indent == 0 {
+            if !text.starts_with(b"-") {
+                let found = self.wanted.iter().find(|one| is(&one.key));
+                self.taking = found.is_some() || matches!(text.first(), Some(b'"' | b'\''));
+                self.within = found.and_then(|one| one.within);
+                self.inner = None;
+            }
+        } else if let Some(within) = self.within
+            && *self.inner.get_or_insert(indent) == indent
+        {
+            let usual = text.first().is_some_and(u8::is_ascii_alphabetic) && key(text).is_some();
+            self.taking = !usual || within.iter().any(is);
+        }
+    }
 }
 
 struct Lines<'t> {
@@ -377,13 +410,31 @@ fn plain_line(text: &[u8]) -> Option<(&[u8], bool)> {
 mod tests {
     use super::*;
 
+    fn wanted(keys: &[&'static str]) -> Vec<Wanted> {
+        keys.iter().map(|key| Wanted { key, within: None }).collect()
+    }
+
+    #[test]
+    fn of_an_entry_only_what_is_wanted_within_is_taken() {
+        let wanted = [Wanted { key: "kind", within: None }, Wanted { key: "metadata", within: Some(&["name", "annotations"]) }];
+        let taken = |text: &str| entries(text, &wanted).unwrap();
+        assert_eq!(
+            taken("kind: A\nmetadata:\n  labels:\n    name: x\n  name: n\n  annotations:\n    a: b\n  namespace: s\n# c\nspec:\n  name: no\n"),
+            "kind: A\nmetadata:\n  name: n\n  annotations:\n    a: b\n"
+        );
+        assert_eq!(taken("metadata:\n  \"labels\":\n    a: b\n  labels: x\n"), "metadata:\n  \"labels\":\n    a: b\n");
+        assert_eq!(taken("metadata:\n- name\n- x: 1\n"), "metadata:\n- name\n- x: 1\n");
+        assert_eq!(taken("\"kind\": A\nmetadata: {name: x}\n"), "\"kind\": A\nmetadata: {name: x}\n");
+        assert_eq!(taken("metadata:\n  labels: x\n"), "metadata:\n");
+    }
+
     #[test]
     fn usual_manifests_are_recognised() {
         let text = "# Source: x\napiVersion: v1\nkind: ConfigMap # c\nmetadata:\n  name: \"a\"\n  labels:\n    app.kubernetes.io/name: x\n\n  ownerReferences:\n  - a: 1\n    b:\n    - - x\n      - y\n    - 'z'\n  annotations: {}\nempty:\ndata:\n  t: |-\n\n    text: [\n      more\n  u: >\n    folded\n  \"quoted\": plain text: no\n";
-        assert_eq!(entries(text, &["metadata"]), None, "`: ` inside of a plain scalar is no plain scalar");
+        assert_eq!(entries(text, &wanted(&["metadata"])), None, "`: ` inside of a plain scalar is no plain scalar");
         let text = text.replace("text: no", "text");
         let metadata = &text[text.find("metadata").unwrap()..text.find("empty").unwrap()];
-        assert_eq!(entries(&text, &["metadata", "kind"]), Some(format!("kind: ConfigMap # c\n{metadata}")));
+        assert_eq!(entries(&text, &wanted(&["metadata", "kind"])), Some(format!("kind: ConfigMap # c\n{metadata}")));
     }
 
     #[test]
@@ -452,7 +503,7 @@ mod tests {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 text.push_str(pieces[(seed >> 33) as usize % pieces.len()]);
             }
-            if let Some(found) = entries(&text, &["a", "b", "e"]) {
+            if let Some(found) = entries(&text, &wanted(&["a", "b", "e"])) {
                 recognised += 1;
                 let whole = yaml::to_json(&text, yaml::Dialect::Sigs).unwrap_or_else(|error| panic!("{text:?}: {error}"));
                 let part = yaml::to_json(&found, yaml::Dialect::Sigs).unwrap_or_else(|error| panic!("{found:?} of {text:?}: {error}"));

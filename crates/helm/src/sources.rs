@@ -171,7 +171,7 @@ fn source_line(chart: &Chart, template: &str, line: usize) -> Option<String> {
         rest = after;
     }
     let file = chart.templates.iter().find(|file| &*file.name == rest)?;
-    String::from_utf8_lossy(&file.data).lines().nth(line.checked_sub(1)?).map(str::to_owned)
+    String::from_utf8_lossy(file.data()).lines().nth(line.checked_sub(1)?).map(str::to_owned)
 }
 
 #[cfg(test)]

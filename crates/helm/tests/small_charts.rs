@@ -69,7 +69,7 @@ fn template(case: &Value) -> Result<String, String> {
     if let Some(version) = flags.kube_version {
         capabilities.kube_version = KubeVersion::parse(&version)?;
     }
-    capabilities.api_versions.extend(flags.api_versions);
+    capabilities.api_versions.extend(flags.api_versions.into_iter().map(Into::into));
     let environment = Rc::new(Environment::new("2026-03-04T05:06:07Z".parse().unwrap(), Box::new(SeededRandom::new(b"charts"))));
     let release = Release { name: "rel".into(), namespace: "ns".into(), revision: 1, upgrade: flags.upgrade };
     let options = Options { profile: Profile::V4_3, capabilities, skip_schema: flags.skip_schema, ..Options::new(release, environment) };

@@ -49,7 +49,7 @@ pub(super) fn of_chart(chart: &Chart, paths: &[String], ignore_missing: bool) ->
             continue;
         }
         match chart.files.iter().find(|file| *file.name == *place) {
-            Some(file) => merged.add(path, &read(path, &file.data)?),
+            Some(file) => merged.add(path, &read(path, file.data())?),
             None if ignore_missing => {}
             None => return Err(format!("no values file found at path '{path}'")),
         }

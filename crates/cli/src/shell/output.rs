@@ -5,10 +5,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::io::{self, Write as _};
 
+/// Bytes that are gathered before they are written.
+const PIECE: usize = 64 << 10;
+
 /// Writes text to standard output; a reader that went away is no error.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    write(|out| out.write_all(text.as_bytes()))
+}
+
+/// Writes to standard output, piece by piece; a reader that went away is no error.
+pub fn write(pieces: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> Result<(), Failure> {
+    let mut out = io::BufWriter::with_capacity(PIECE, io::stdout().lock());
+    match pieces(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(format!("cannot write to standard output: {error}"))),
         _ => Ok(()),
     }

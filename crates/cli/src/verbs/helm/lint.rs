@@ -96,6 +96,6 @@ fn examine(place: &str, values: &Table, options: &Options<'_>) -> Result<Vec<Fin
 fn unpacked(packed: &[u8]) -> Result<(MemoryTree, String), Failure> {
     let files = helm::unpack_archive(packed, helm::ChartLimits::default()).map_err(|error| Failure::new(error.to_string()))?;
     let name = files.directory;
-    let tree = files.files.into_iter().map(|file| (file.name.to_string(), file.data)).collect();
+    let tree = files.files.into_iter().map(|file| (file.name.to_string(), file.data().clone())).collect();
     Ok((tree, name))
 }

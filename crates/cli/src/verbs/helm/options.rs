@@ -30,7 +30,7 @@ pub fn capabilities(matches: &ArgMatches, profile: Profile) -> Result<Capabiliti
         capabilities.kube_version =
             KubeVersion::parse(version).map_err(|why| Failure::new(format!("invalid kube version '{version}': {why}")))?;
     }
-    capabilities.api_versions.extend(matches.texts("api-versions"));
+    capabilities.api_versions.extend(matches.texts("api-versions").into_iter().map(Into::into));
     Ok(capabilities)
 }
 

@@ -42,7 +42,7 @@ pub fn run(matches: &ArgMatches) -> Outcome {
             let shown = path.display();
             return Err(Failure::new(format!("unable to detect chart at {shown}/Chart.yaml: open {shown}/Chart.yaml: not a directory")));
         }
-        let saved = package(place::detect(&path)?, matches)?;
+        let saved = package(place::detect(&path, None)?, matches)?;
         output::print(&format!("Successfully packaged chart and saved it to: {}\n", saved.display()))?;
     }
     Ok(())

@@ -7,16 +7,45 @@ use helm::{Chart, ChartFile, ChartLimits, Error, IgnoreRules};
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 use tree::MemoryTree;
 
-/// The chart that a command line names, and where it lies if that is on this machine.
-pub fn named(name: &str, matches: &ArgMatches) -> Result<(Chart, Option<PathBuf>), Failure> {
+/// What is read of a chart's directory later, when it is asked for, and could not be read then.
+#[derive(Clone, Default)]
+pub struct Later(Arc<Mutex<Option<String>>>);
+
+impl Later {
+    /// Fails where something that was asked for could not be read.
+    pub fn check(&self) -> Outcome {
+        match self.0.lock().ok().and_then(|failed| failed.clone()) {
+            Some(why) => Err(Failure::new(why)),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Vec<u8> {
+        fs::read(path).unwrap_or_else(|error| {
+            if let Ok(mut failed) = self.0.lock() {
+                failed.get_or_insert_with(|| unreadable(&path.to_string_lossy(), &error));
+            }
+            Vec::new()
+        })
+    }
+}
+
+fn unreadable(shown: &str, error: &std::io::Error) -> String {
+    format!("error reading {shown}: {}", files::reason(error))
+}
+
+/// The chart that a command line names, and where it lies if that is on this machine. With `later`, only what every command needs of a
+/// directory is read at once.
+pub fn named(name: &str, matches: &ArgMatches, later: Option<&Later>) -> Result<(Chart, Option<PathBuf>), Failure> {
     let name = name.trim();
     let elsewhere = !matches.text("repo").is_empty() || remote::is_address(name);
     if !elsewhere && (fs::metadata(name).is_ok() || Path::new(name).is_absolute() || name.starts_with('.')) {
         let path = locate(name)?;
-        return Ok((detect(&path)?, Some(path)));
+        return Ok((detect(&path, later)?, Some(path)));
     }
     let archive = Remote::new(matches)?.chart(name)?;
     let chart = Chart::from_archive(&archive, ChartLimits::default()).map_err(|error| Failure::new(error.to_string()))?;
@@ -62,16 +91,35 @@ pub fn is_directory(path: &Path) -> bool {
 
 /// Loads a chart from a directory or a packed file.
 pub fn load(path: &Path) -> Result<Chart, Failure> {
+    load_with(path, None)
+}
+
+fn load_with(path: &Path, later: Option<&Later>) -> Result<Chart, Failure> {
     let wrong = |error: Error| Failure::new(error.to_string());
     let limits = ChartLimits::default();
     if is_directory(path) {
         let ignore = fs::read(path.join(".helmignore")).unwrap_or_default();
         let rules = IgnoreRules::parse(&String::from_utf8_lossy(&ignore)).map_err(Failure::new)?;
         let mut files = Vec::new();
-        walk(path, "", &mut |name, directory| !rules.ignores(name, directory), &mut |name, data| {
-            files.extend(data.map(|data| ChartFile::new(name, data)));
+        walk(path, &mut |name, directory| !rules.ignores(name, directory), &mut |name, file| {
+            let Some(file) = file else { return Ok(0) };
+            let (file, size) = match later {
+                None => {
+                    let data = fs::read(file)?;
+                    let size = data.len() as u64;
+                    (ChartFile::new(name, data), size)
+                }
+                Some(later) => {
+                    let (later, size) = (later.clone(), fs::metadata(&file)?.len());
+                    (ChartFile::deferred(name, size, move || later.read(&file).into()), size)
+                }
+            };
+            files.push(file);
+            Ok(size)
         })?;
-        return Chart::from_directory(files, limits).map_err(wrong);
+        let chart = Chart::from_directory(files, limits);
+        later.map_or(Ok(()), Later::check)?;
+        return chart.map_err(wrong);
     }
     let packed = files::read(&path.to_string_lossy())?;
     if !packed.starts_with(&[0x1f, 0x8b]) {
@@ -82,46 +130,45 @@ pub fn load(path: &Path) -> Result<Chart, Failure> {
 }
 
 /// Loads a chart after a look for its definition, as the commands that take any kind of chart do.
-pub fn detect(path: &Path) -> Result<Chart, Failure> {
+pub fn detect(path: &Path, later: Option<&Later>) -> Result<Chart, Failure> {
     let definition = path.join("Chart.yaml");
     match fs::metadata(&definition) {
         Err(error) if is_directory(path) => {
             let (shown, why) = (definition.display(), files::reason(&error));
             Err(Failure::new(format!("unable to detect chart at {shown}: open {shown}: {why}")))
         }
-        _ => load(path),
+        _ => load_with(path, later),
     }
 }
 
 /// All files below a directory, links followed as Helm follows them.
 pub fn read_directory(path: &Path) -> Result<MemoryTree, Failure> {
     let mut tree = MemoryTree::new();
-    walk(path, "", &mut |_, _| true, &mut |name, data| {
+    walk(path, &mut |_, _| true, &mut |name, file| {
+        let data = file.map(fs::read).transpose()?;
+        let size = data.as_ref().map_or(0, |data| data.len() as u64);
         match data {
             Some(data) => tree.insert(name, data, false),
             None => tree.insert_dir(name),
         };
+        Ok(size)
     })?;
     Ok(tree)
 }
 
-/// Gives the wanted files of a directory, and the directories (without data), in the order of their names. What is not wanted is not read.
-fn walk(root: &Path, below: &str, wanted: &mut dyn FnMut(&str, bool) -> bool, take: &mut dyn FnMut(&str, Option<Vec<u8>>)) -> Outcome {
-    walk_at(root, below, 0, &mut 0, wanted, take)
+/// What is made of a file (with its path) or of a directory (without): its size.
+type Take<'t> = &'t mut dyn FnMut(&str, Option<PathBuf>) -> std::io::Result<u64>;
+
+/// Gives the wanted files of a directory, and the directories, in the order of their names.
+fn walk(root: &Path, wanted: &mut dyn FnMut(&str, bool) -> bool, take: Take<'_>) -> Outcome {
+    walk_at(root, "", 0, &mut 0, wanted, take)
 }
 
-fn walk_at(
-    root: &Path,
-    below: &str,
-    depth: usize,
-    total: &mut u64,
-    wanted: &mut dyn FnMut(&str, bool) -> bool,
-    take: &mut dyn FnMut(&str, Option<Vec<u8>>),
-) -> Outcome {
+fn walk_at(root: &Path, below: &str, depth: usize, total: &mut u64, wanted: &mut dyn FnMut(&str, bool) -> bool, take: Take<'_>) -> Outcome {
     if depth > 64 {
         return Err(Failure::new(format!("directories are nested too deeply at {below:?}; does a link lead back up?")));
     }
-    let failed = |error: &std::io::Error| Failure::new(format!("error reading {below}: {}", files::reason(error)));
+    let failed = |error: &std::io::Error| Failure::new(unreadable(below, error));
     let entries = fs::read_dir(root.join(below)).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
     let mut entries = entries.map_err(|error| failed(&error))?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -133,17 +180,15 @@ fn walk_at(
         let kind = if kind.is_symlink() { fs::metadata(entry.path()).map_err(|error| failed(&error))?.file_type() } else { kind };
         if kind.is_dir() {
             if path != ".git" && wanted(&path, true) {
-                take(&path, None);
+                take(&path, None).map_err(|error| failed(&error))?;
                 walk_at(root, &path, depth + 1, total, wanted, take)?;
             }
         } else if kind.is_file() && wanted(&path, false) {
-            let data = fs::read(entry.path()).map_err(|error| failed(&error))?;
-            *total += data.len() as u64;
+            *total += take(&path, Some(entry.path())).map_err(|error| failed(&error))?;
             let most = ChartLimits::default().total;
             if *total > most {
                 return Err(Failure::new(format!("chart exceeds maximum decompressed size of {most} bytes")));
             }
-            take(&path, Some(data));
         }
     }
     Ok(())

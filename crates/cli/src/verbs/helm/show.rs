@@ -31,7 +31,7 @@ pub fn command() -> Command {
 
 pub fn run(what: &str, matches: &ArgMatches) -> Outcome {
     let given = arguments(matches, &format!("show {what}"), &format!("show {what} [CHART]"), 1, 1)?;
-    let (chart, _) = place::named(given.first().map_or("", String::as_str), matches)?;
+    let (chart, _) = place::named(given.first().map_or("", String::as_str), matches, None)?;
     let all = what == "all";
     let mut out = String::new();
     if all || what == "chart" {
@@ -80,5 +80,5 @@ fn show_values(out: &mut String, chart: &Chart, all: bool, jsonpath: &str) -> Ou
 
 fn readme(chart: &Chart) -> Option<String> {
     let is_readme = |name: &str| ["readme.md", "readme.txt", "readme"].contains(&name.to_lowercase().as_str());
-    chart.files.iter().find(|file| is_readme(&file.name)).map(|file| String::from_utf8_lossy(&file.data).into_owned())
+    chart.files.iter().find(|file| is_readme(&file.name)).map(|file| String::from_utf8_lossy(file.data()).into_owned())
 }

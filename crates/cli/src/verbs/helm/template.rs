@@ -3,12 +3,12 @@
 use super::{accepted, arguments, dependency, options, place, remote, values};
 use crate::shell::{Context, Failure, Flags as _, Outcome, files, flags, output};
 use clap::{ArgMatches, Command};
-use helm::{Chart, Crd, Error, Options, Release, Rendered, Table, ValueSources};
+use helm::{Cache, Chart, Crd, Error, Options, Release, Rendered, Table, ValueSources};
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -76,7 +76,8 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let capabilities = options::capabilities(matches, helm::Profile::V4_3)?;
     refuse_cluster(matches)?;
     let (name, chart_place) = name_and_chart(matches)?;
-    let (mut chart, path) = place::named(&chart_place, matches)?;
+    let later = place::Later::default();
+    let (mut chart, path) = place::named(&chart_place, matches, Some(&later))?;
     let (values, mut sources) = values::read(matches)?;
     if !matches!(chart.metadata.kind.as_str(), "" | "application") {
         return Err(Failure::new(format!("{} charts are not installable", chart.metadata.kind)));
@@ -94,20 +95,33 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     sources.add_chart(&chart);
     let release = Release { name, namespace: options::namespace(context, matches), revision: 1, upgrade: matches.is_set("is-upgrade") };
     let explain = matches.text("explain");
-    let options = Options { provenance: !explain.is_empty(), ..options::options(release, capabilities, matches) };
+    // This process ends with its one rendering: nothing is taken apart before that.
+    let cache: &'static Cache = Box::leak(Box::default());
+    let options = Options { provenance: !explain.is_empty(), cache: Some(cache), ..options::options(release, capabilities, matches) };
     let rendered = match helm::render(&chart, &values, &options) {
         Ok(rendered) => rendered,
         Err(error) => return Err(explained(&error, &chart, &values, &sources, &options, matches.is_set("debug"))?),
     };
+    crds(&rendered, matches).iter().for_each(|crd| drop(crd.text()));
+    later.check()?;
     rendered.warnings.iter().for_each(|warning| warn(warning));
     if !explain.is_empty() {
         return output::print(&provenance(&rendered, explain, &sources)?);
     }
     let directory = matches.text("output-dir");
-    let text =
-        if directory.is_empty() { printed(&rendered, matches) } else { write_files(&rendered, directory, &options.release.name, matches)? };
     let only = matches.texts("show-only");
-    if only.is_empty() { output::print(&text) } else { output::print(&chosen(&text, &only)?) }
+    let done = if !directory.is_empty() {
+        let text = write_files(&rendered, directory, &options.release.name, matches)?;
+        if only.is_empty() { output::print(&text) } else { output::print(&chosen(&text, &only)?) }
+    } else if only.is_empty() {
+        output::write(|out| documents(&rendered, matches, out))
+    } else {
+        let mut text = Vec::new();
+        documents(&rendered, matches, &mut text).map_err(|error| Failure::new(error.to_string()))?;
+        output::print(&chosen(&String::from_utf8_lossy(&text), &only)?)
+    };
+    std::mem::forget((rendered, chart, values, sources));
+    done
 }
 
 fn warn(text: &str) {
@@ -187,21 +201,52 @@ fn hooks<'r>(rendered: &'r Rendered, matches: &ArgMatches) -> impl Iterator<Item
     rendered.hooks.iter().filter(move |hook| !(none || without_tests && hook.is_test()))
 }
 
-fn printed(rendered: &Rendered, matches: &ArgMatches) -> String {
-    let mut manifests = String::new();
+/// Writes CRDs and manifests without white space around them all, then hooks and notes.
+fn documents(rendered: &Rendered, matches: &ArgMatches, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut trimmed = Trimmed { out, begun: false, blank: String::new() };
     for crd in crds(rendered, matches) {
-        helm::push_document(&mut manifests, &crd.path, &crd.text());
+        trimmed.document(&crd.path, &crd.text())?;
     }
-    manifests.push_str(&rendered.manifest());
-    let mut out = manifests.trim().to_owned();
-    out.push('\n');
+    for manifest in &rendered.manifests {
+        trimmed.document(&manifest.path, &manifest.content)?;
+    }
+    out.write_all(b"\n")?;
     for hook in hooks(rendered, matches) {
-        helm::push_document(&mut out, &hook.path, &hook.manifest);
+        write!(out, "---\n# Source: {}\n{}\n", hook.path, hook.manifest)?;
     }
     if matches.is_set("notes") && !rendered.notes.is_empty() {
-        let _ = write!(out, "---\n# NOTES\n{}\n", rendered.notes.lines().map(|line| format!("# {line}\n")).collect::<String>());
+        out.write_all(b"---\n# NOTES\n")?;
+        rendered.notes.lines().try_for_each(|line| writeln!(out, "# {line}"))?;
+        out.write_all(b"\n")?;
     }
-    out
+    Ok(())
+}
+
+/// Passes text on without the white space at its start and its end.
+struct Trimmed<'o> {
+    out: &'o mut dyn io::Write,
+    begun: bool,
+    /// White space that is passed on once something follows it.
+    blank: String,
+}
+
+impl Trimmed<'_> {
+    fn document(&mut self, path: &str, content: &str) -> io::Result<()> {
+        ["---\n# Source: ", path, "\n", content, "\n"].into_iter().try_for_each(|text| self.text(text))
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        let text = if self.begun { text } else { text.trim_start() };
+        let shown = text.trim_end();
+        if !shown.is_empty() {
+            self.begun = true;
+            self.out.write_all(self.blank.as_bytes())?;
+            self.blank.clear();
+            self.out.write_all(shown.as_bytes())?;
+        }
+        self.blank.push_str(&text[shown.len()..]);
+        Ok(())
+    }
 }
 
 /// Writes a file for each template. What is left for standard output is an empty line, as Helm leaves it.
