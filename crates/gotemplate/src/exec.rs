@@ -623,9 +623,7 @@ impl<'a> Run<'a> {
                 self.no_arguments(state, words, &value)?;
                 self.pipeline(state, dot, interface, &tree[*pipe]).map(Some)
             }
-            WordKind::Variable { slot, fields, .. } => {
-                self.variable(state, dot, interface, first, *slot, *fields, words, value).map(Some)
-            }
+            WordKind::Variable { slot, fields, .. } => self.variable(state, dot, interface, first, *slot, *fields, words, value).map(Some),
             kind => {
                 state.at = At::Word(first);
                 self.no_arguments(state, words, &value)?;
@@ -663,10 +661,7 @@ impl<'a> Run<'a> {
                     _ => Err(self.error(state, format!("{} overflows int", shown()))),
                 }
             }
-            _ => Err(self.error(
-                state,
-                format!("can't handle assignment of {} to empty interface argument", word.shown(state.source())),
-            )),
+            _ => Err(self.error(state, format!("can't handle assignment of {} to empty interface argument", word.shown(state.source())))),
         }
     }
 
@@ -962,7 +957,9 @@ impl<'a> Run<'a> {
             (Type::Bool, _) => expected("bool"),
             (Type::String, WordKind::String { value, .. }) => Ok(Value::String(state.tree()[*value].clone())),
             (Type::String, _) => expected("string"),
-            (Type::Int, WordKind::Number(number)) => state.tree()[*number].int.map_or_else(|| expected("integer"), |int| Ok(Value::Int(int))),
+            (Type::Int, WordKind::Number(number)) => {
+                state.tree()[*number].int.map_or_else(|| expected("integer"), |int| Ok(Value::Int(int)))
+            }
             (Type::Int64, WordKind::Number(number)) => {
                 state.tree()[*number].int.map_or_else(|| expected("integer"), |int| Ok(Value::Int64(int)))
             }

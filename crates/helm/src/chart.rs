@@ -222,10 +222,7 @@ impl Chart {
                 }
                 unpack(files[0].data(), limits).and_then(|archive| Self::from_files(archive.files, limits, depth + 1)).map_err(wrap)?
             } else {
-                let inner = files
-                    .into_iter()
-                    .filter_map(|file| file.name.split_once('/').map(|(_, rest)| file.renamed(rest)))
-                    .collect();
+                let inner = files.into_iter().filter_map(|file| file.name.split_once('/').map(|(_, rest)| file.renamed(rest))).collect();
                 Self::from_files(inner, limits, depth + 1).map_err(wrap)?
             };
             chart.dependencies.push(Arc::new(subchart));

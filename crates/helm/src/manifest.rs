@@ -1,6 +1,10 @@
 //! What templates wrote, cut into documents and put in order: manifests and hooks.
 
-use crate::{error::Error, metadata::stringly, skim::{self, Wanted}};
+use crate::{
+    error::Error,
+    metadata::stringly,
+    skim::{self, Wanted},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

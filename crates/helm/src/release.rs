@@ -106,7 +106,8 @@ pub struct StoredFile {
 impl From<&Chart> for StoredChart {
     /// Subcharts are not stored, as Helm does not store them.
     fn from(chart: &Chart) -> Self {
-        let file = |file: &crate::chart::File| StoredFile { name: file.name.to_string(), data: STANDARD.encode(file.data()), modtime: None };
+        let file =
+            |file: &crate::chart::File| StoredFile { name: file.name.to_string(), data: STANDARD.encode(file.data()), modtime: None };
         let values = match chart.values.to_json() {
             Value::Object(map) => map,
             _ => Map::new(),

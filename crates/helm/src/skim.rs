@@ -419,7 +419,9 @@ mod tests {
         let wanted = [Wanted { key: "kind", within: None }, Wanted { key: "metadata", within: Some(&["name", "annotations"]) }];
         let taken = |text: &str| entries(text, &wanted).unwrap();
         assert_eq!(
-            taken("kind: A\nmetadata:\n  labels:\n    name: x\n  name: n\n  annotations:\n    a: b\n  namespace: s\n# c\nspec:\n  name: no\n"),
+            taken(
+                "kind: A\nmetadata:\n  labels:\n    name: x\n  name: n\n  annotations:\n    a: b\n  namespace: s\n# c\nspec:\n  name: no\n"
+            ),
             "kind: A\nmetadata:\n  name: n\n  annotations:\n    a: b\n"
         );
         assert_eq!(taken("metadata:\n  \"labels\":\n    a: b\n  labels: x\n"), "metadata:\n  \"labels\":\n    a: b\n");
