@@ -24,29 +24,8 @@ fn template(text: &str) -> Result<Rendered, Error> {
     render(&load(&[("Chart.yaml", CHART), ("templates/t.yaml", text)])?)
 }
 
-#[test]
-fn templates_that_never_end_are_stopped() {
-    let texts = [
-        r#"{{ define "a" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
-        r#"{{ define "a" }}{{ include "b" . }}{{ end }}{{ define "b" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
-        r#"{{ define "a" }}{{ tpl "{{ include \"a\" . }}" . }}{{ end }}{{ include "a" . }}"#,
-        r#"{{ range untilStep 0 1000000000000 1 }}{{ end }}"#,
-        r#"{{ until 999999999 | len }}"#,
-        r#"{{ seq 0 999999999 | len }}"#,
-        r#"{{ repeat 1000000000 "x" | len }}"#,
-        r#"{{ range until 3000 }}{{ range until 3000 }}{{ end }}{{ end }}"#,
-        r#"{{ range until 1000 }}{{ genPrivateKey "rsa" | len }}{{ end }}"#,
-        r#"{{ range until 1000 }}{{ bcrypt "x" | len }}{{ end }}"#,
-        r#"{{ randAlphaNum 1000000000 | len }}"#,
-        r#"{{ randBytes 1000000000 | len }}"#,
-        r#"{{ $s := "xxxxxxxxxxxxxxxx" }}{{ range until 64 }}{{ $s = print $s $s }}{{ end }}{{ len $s }}"#,
-        r#"{{ $s := repeat 100000 "a" }}{{ replace "" $s $s | len }}"#,
-        r#"{{ $s := repeat 100000 "a" }}{{ regexReplaceAll "a" $s $s | len }}"#,
-        r#"{{ indent 1000000000 "x" | len }}"#,
-        r#"{{ $l := list 1 }}{{ range until 40 }}{{ $l = concat $l $l }}{{ end }}{{ len $l }}"#,
-        r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}{{ print $d | len }}"#,
-        r#"{{ wrap 1 (repeat 9000000 "a ") | len }}"#,
-    ];
+/// Each template ends in an error of the template language, soon.
+fn stopped(texts: &[&str]) {
     for text in texts {
         let start = Instant::now();
         let error = template(text).map(|_| ()).unwrap_err();
@@ -56,18 +35,83 @@ fn templates_that_never_end_are_stopped() {
     }
 }
 
+// SEC-29.
+#[test]
+fn templates_inside_themselves_are_stopped() {
+    stopped(&[
+        r#"{{ define "a" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}"#,
+        r#"{{ define "a" }}{{ include "b" . }}{{ end }}{{ define "b" }}{{ include "a" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ define "a" }}{{ tpl "{{ include \"a\" . }}" . }}{{ end }}{{ include "a" . }}"#,
+        r#"{{ $t := "{{ tpl .t . }}" }}{{ tpl $t (dict "t" $t) }}"#,
+    ]);
+    let nested = format!("{}x{}", "{{ if true }}".repeat(5_000), "{{ end }}".repeat(5_000));
+    stopped(&[&nested, &format!("{{{{ {}1{} }}}}", "(".repeat(5_000), ")".repeat(5_000))]);
+}
+
+// SEC-30.
+#[test]
+fn loops_and_texts_without_end_are_stopped() {
+    stopped(&[
+        r#"{{ range untilStep 0 1000000000000 1 }}{{ end }}"#,
+        r#"{{ until 999999999 | len }}"#,
+        r#"{{ seq 0 999999999 | len }}"#,
+        r#"{{ repeat 1000000000 "x" | len }}"#,
+        r#"{{ range until 3000 }}{{ range until 3000 }}{{ end }}{{ end }}"#,
+        r#"{{ range 9000000000 }}{{ end }}"#,
+        r#"{{ $s := "xxxxxxxxxxxxxxxx" }}{{ range until 64 }}{{ $s = print $s $s }}{{ end }}{{ len $s }}"#,
+        r#"{{ $s := repeat 100000 "a" }}{{ replace "" $s $s | len }}"#,
+        r#"{{ indent 1000000000 "x" | len }}"#,
+        r#"{{ $l := list 1 }}{{ range until 40 }}{{ $l = concat $l $l }}{{ end }}{{ len $l }}"#,
+        r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}{{ print $d | len }}"#,
+        r#"{{ wrap 1 (repeat 9000000 "a ") | len }}"#,
+    ]);
+}
+
+// SEC-31.
+#[test]
+fn functions_that_take_long_are_stopped() {
+    stopped(&[
+        r#"{{ range until 1000 }}{{ genPrivateKey "rsa" | len }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ bcrypt "x" | len }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ htpasswd "x" "y" | len }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ derivePassword 1 "long" "password" "user" "example.com" | len }}{{ end }}"#,
+        r#"{{ range until 1000 }}{{ genSelfSignedCert "x" nil nil 1 | toString | len }}{{ end }}"#,
+        r#"{{ randAlphaNum 1000000000 | len }}"#,
+        r#"{{ randBytes 1000000000 | len }}"#,
+        r#"{{ $s := repeat 100000 "a" }}{{ regexReplaceAll "a" $s $s | len }}"#,
+    ]);
+    let bounded = [
+        r#"a: {{ regexMatch "(a*)*b" (repeat 20000 "a") }}"#,
+        r#"a: {{ regexReplaceAll "(a|aa)+$" (repeat 20000 "a") "b" | len }}"#,
+        r#"a: {{ regexMatch "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})" "a" }}"#,
+    ];
+    for text in bounded {
+        let start = Instant::now();
+        drop(template(text));
+        assert!(start.elapsed().as_secs() < 60, "{text} took {:?}", start.elapsed());
+    }
+}
+
+// SEC-31: whoever waits can give up at any time.
+#[test]
+fn a_caller_can_interrupt() {
+    let chart = load(&[("Chart.yaml", CHART), ("templates/t.yaml", "{{ range until 10000 }}{{ range until 10000 }}{{ end }}{{ end }}")]).unwrap();
+    let environment = Environment::new("2026-01-01T00:00:00Z".parse().unwrap(), Box::new(SeededRandom::new(b"hostile")));
+    let release = Release { name: "r".into(), namespace: "n".into(), revision: 1, upgrade: false };
+    let options = Options { interrupt: Some(&|| true), ..Options::new(release, Rc::new(environment)) };
+    let error = helm::render(&chart, &Table::new(), &options).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Template { .. }), "{error:?}");
+}
+
 #[test]
 fn what_looks_hostile_but_is_bounded_goes_through() {
     let texts = [
-        r#"a: {{ regexMatch "(a*)*b" (repeat 20000 "a") }}"#,
-        r#"a: {{ regexMatch "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})" "a" }}"#,
         r#"{{ $d := dict }}{{ $_ := set $d "d" $d }}a: {{ toYaml $d | len }}{{ toJson $d | len }}"#,
         r#"{{ $l := list }}{{ range until 20000 }}{{ $l = list $l }}{{ end }}a: {{ len $l }}"#,
         r#"a: {{ fromYaml (repeat 5000 "[") | toJson | len }}"#,
         r#"a: {{ fromJson (repeat 5000 "[") | toJson | len }}"#,
         r#"a: {{ fromToml (repeat 5000 "a = [") | toJson | len }}"#,
-        r#"a: {{ .Files.Get "../../etc/passwd" | quote }}{{ (.Files.Glob "**/../**").AsConfig | quote }}"#,
-        r#"a: {{ getHostByName "example.com" | quote }}{{ lookup "v1" "Secret" "kube-system" "" | len }}"#,
         r#"a: {{ semverCompare (repeat 1000 ">=1 || ") "1.0.0" }}"#,
     ];
     for text in texts {
@@ -75,12 +119,30 @@ fn what_looks_hostile_but_is_bounded_goes_through() {
             assert!(matches!(error, Error::Template { .. } | Error::Manifest { .. }), "{text}: {error:?}");
         }
     }
+}
+
+// SEC-32. Whose rights `lookup` has is for its caller to say: without one it finds nothing.
+#[test]
+fn nothing_of_the_machine_or_the_cluster_is_seen() {
+    let text = r#"a: |
+  {{ getHostByName "localhost" | quote }}{{ lookup "v1" "Secret" "kube-system" "" | len }}{{ lookup "v1" "Secret" "x" "y" | len }}"#;
+    assert!(template(text).unwrap().manifest().ends_with("  \"\"00\n"));
     for name in ["env", "expandenv"] {
         let error = template(&format!("{{{{ {name} \"HOME\" }}}}")).map(|_| ()).unwrap_err().to_string();
         assert_eq!(error, format!("parse error at (c/templates/t.yaml:1): function \"{name}\" not defined"));
     }
 }
 
+// SEC-33.
+#[test]
+fn files_are_those_of_the_chart() {
+    let text = r#"a: |
+  {{ .Files.Get "../../etc/passwd" | quote }}{{ .Files.Get "/etc/passwd" | quote }}{{ .Files.Get "templates/t.yaml" | quote }}{{ range $p, $_ := .Files.Glob "**" }}{{ $p }},{{ end }}{{ (.Files.Glob "**/../**").AsConfig | quote }}"#;
+    let chart = load(&[("Chart.yaml", CHART), ("values.yaml", "x: 1"), ("x/y.txt", "y"), ("templates/t.yaml", text)]).unwrap();
+    assert!(render(&chart).unwrap().manifest().ends_with("  \"\"\"\"\"\"x/y.txt,\"{}\"\n"), "{}", render(&chart).unwrap().manifest());
+}
+
+// SEC-34.
 #[test]
 fn values_beyond_reason_are_errors() {
     let with_values =
@@ -99,6 +161,93 @@ fn values_beyond_reason_are_errors() {
     assert!(helm::set(&mut table, &format!("{}=1", vec!["a"; 100_000].join(".")), helm::SetMode::Typed).is_err());
 }
 
+/// What a schema says to the values of a chart.
+fn checked(schema: &str, values: &str) -> Result<Rendered, Error> {
+    let start = Instant::now();
+    let rendered = load(&[("Chart.yaml", CHART), ("values.yaml", values), ("values.schema.json", schema)]).and_then(|chart| render(&chart));
+    assert!(start.elapsed().as_secs() < 60, "{:.100} took {:?}", schema, start.elapsed());
+    rendered
+}
+
+fn refused(schema: &str, values: &str) -> String {
+    checked(schema, values).map(|_| ()).unwrap_err().to_string()
+}
+
+// SEC-35.
+#[test]
+fn schemas_fetch_nothing() {
+    for place in ["file:///dev/zero", "file:///etc/passwd", "http://127.0.0.1:1/x", "https://example.com/x.json", "other.json"] {
+        let text = refused(&format!(r#"{{"$ref": {place:?}}}"#), "a: 1");
+        assert!(text.contains("failing loading") && !text.contains("root:"), "{place}: {text}");
+    }
+}
+
+// SEC-35.
+#[test]
+fn schemas_that_lead_back_to_themselves_end() {
+    assert!(checked(r##"{"$ref": "#"}"##, "a: 1").is_err());
+    assert!(checked(r##"{"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}"##, "a: 1").is_err());
+    // With a step into the values each time, that is how trees are described.
+    let tree = r##"{"type": "object", "additionalProperties": {"$ref": "#"}}"##;
+    assert!(checked(tree, "a: {b: {c: {}}}").is_ok() && checked(tree, "a: {b: {c: 1}}").is_err());
+}
+
+// SEC-35.
+#[test]
+fn schemas_that_are_years_of_work_are_refused() {
+    let definitions = |count: usize, body: &dyn Fn(String) -> String| {
+        let each: Vec<String> = (0..count).map(|n| format!("\"d{n}\": {}", body(format!("{{\"$ref\": \"#/$defs/d{}\"}}", n + 1)))).collect();
+        format!("{{\"$ref\": \"#/$defs/d0\", \"$defs\": {{{}, \"d{count}\": {{}}}}}}", each.join(","))
+    };
+    for keyword in ["allOf", "anyOf", "oneOf"] {
+        let doubling = definitions(40, &|next| format!("{{\"{keyword}\": [{next}, {next}]}}"));
+        assert!(refused(&doubling, "a: 1").contains("takes more than"), "{keyword}");
+    }
+    let through_values = r##"{"additionalProperties": {"allOf": [{"$ref": "#"}, {"$ref": "#"}, {"$ref": "#"}]}}"##;
+    let deep = format!("{}1{}", "{a: ".repeat(25), "}".repeat(25));
+    assert!(refused(through_values, &format!("a: {deep}")).contains("takes more than"));
+    let chain = definitions(20_000, &|next| format!("{{\"allOf\": [{next}]}}"));
+    assert!(refused(&chain, "a: 1").contains("levels deep"));
+    assert!(checked(&definitions(40, &|next| format!("{{\"allOf\": [{next}]}}")), "a: 1").is_ok());
+    let allowed: Vec<String> = (0..50_000).map(|n| n.to_string()).collect();
+    let lists = format!("{{\"properties\": {{\"a\": {{\"items\": {{\"enum\": [{}]}}}}}}}}", allowed.join(","));
+    assert!(checked(&lists, "a: [1, 2, 3]").is_ok());
+    assert!(refused(&lists, &format!("a: [{}]", ["1"; 5_000].join(","))).contains("takes more than"));
+}
+
+// SEC-35.
+#[test]
+fn schemas_nest_and_match_within_limits() {
+    let deep = format!("{}{{}}{}", "{\"not\": ".repeat(10_000), "}".repeat(10_000));
+    assert!(checked(&deep, "a: 1").is_err());
+    assert!(refused(r#"{"properties": {"a": {"pattern": "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})"}}}"#, "a: x").contains("too large"));
+    let many: Vec<String> = (0..6_000).map(|n| format!("\"p{n}\": {{\"pattern\": \"a{n}\"}}")).collect();
+    assert!(refused(&format!("{{\"properties\": {{{}}}}}", many.join(",")), "a: x").contains("regular expressions"));
+    let slow = r#"{"properties": {"a": {"pattern": "^(a+)+$"}}}"#;
+    assert!(checked(slow, &format!("a: {}b", "a".repeat(50_000))).is_err());
+    assert!(checked("[", "a: 1").is_err() && checked("[]", "a: 1").is_err() && checked("", "a: 1").is_err());
+}
+
+// SEC-36.
+#[test]
+fn hooks_are_bounded_and_their_odd_parts_are_nothing() {
+    let hook = |at: &str, weight: &str| {
+        format!("kind: Pod\nmetadata:\n  name: h{at}\n  annotations: {{helm.sh/hook: pre-install, helm.sh/hook-weight: {weight:?}, helm.sh/hook-delete-policy: before-hook-creation}}\n")
+    };
+    let many = format!("{{{{ range until 10000 }}}}\n---\n{}{{{{ end }}}}", hook("{{ . }}", "{{ . }}"));
+    let rendered = template(&many).unwrap();
+    let mut hooks = rendered.hooks;
+    helm::sort_hooks_for_running(&mut hooks);
+    assert_eq!((hooks.len(), hooks[0].weight, hooks[9_999].name.as_str()), (10_000, 0, "h9999"));
+    for weight in ["NaN", "1e3", "99999999999999999999", "", "-"] {
+        assert_eq!(template(&hook("", weight)).unwrap().hooks[0].weight, 0, "{weight}");
+    }
+    let too_many = "{{ range until 100001 }}\n---\na: 1{{ end }}";
+    let error = template(too_many).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("more than 100000 documents"), "{error}");
+}
+
+// SEC-27.
 #[test]
 fn charts_with_bad_names_are_refused() {
     let chart = |text: &str| load(&[("Chart.yaml", text)]).map(|_| ()).unwrap_err().to_string();
@@ -133,11 +282,65 @@ fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_cksum();
         archive.append(&header, *data).unwrap();
     }
+    gzipped(&archive.into_inner().unwrap())
+}
+
+// SEC-27. What a link leads to is never read: it is a file without content.
+#[test]
+fn links_in_archives_lead_nowhere() {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut put = |name: &str, kind: tar::EntryType, target: &str, data: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).unwrap();
+        header.set_entry_type(kind);
+        if !target.is_empty() {
+            header.set_link_name(target).unwrap();
+        }
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append(&header, data).unwrap();
+    };
+    put("c/Chart.yaml", tar::EntryType::Regular, "", CHART.as_bytes());
+    put("c/secret", tar::EntryType::Symlink, "/etc/passwd", b"");
+    put("c/hard", tar::EntryType::Link, "/etc/passwd", b"");
+    put("c/Chart.lock", tar::EntryType::Symlink, "/etc/passwd", b"");
+    let text = br#"a: |
+  {{ .Files.Get "secret" | quote }}{{ .Files.Get "hard" | quote }}"#;
+    put("c/templates/t.yaml", tar::EntryType::Regular, "", text);
+    let chart = Arc::new(Chart::from_archive(&gzipped(&archive.into_inner().unwrap()), ChartLimits::default()).unwrap());
+    assert!(render(&chart).unwrap().manifest().ends_with("  \"\"\"\"\n"));
+}
+
+fn gzipped(data: &[u8]) -> Vec<u8> {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packed.write_all(&archive.into_inner().unwrap()).unwrap();
+    packed.write_all(data).unwrap();
     packed.finish().unwrap()
 }
 
+// SEC-28.
+#[test]
+fn bombs_are_refused_by_what_they_say_and_by_what_they_hold() {
+    let open = |archive: &[u8]| Chart::from_archive(archive, ChartLimits::default()).map(|_| ()).unwrap_err().to_string();
+    // A file that says it has two gibibytes, and is not there.
+    let mut header = tar::Header::new_gnu();
+    header.set_path("c/values.yaml").unwrap();
+    header.set_size(2 << 30);
+    header.set_cksum();
+    assert!(open(&gzipped(header.as_bytes())).contains("larger than the maximum file size"));
+    // Many files that are each allowed: a hundred kibibytes packed.
+    let zeros = vec![b'\n'; 4 << 20];
+    let names: Vec<String> = (0..30).map(|n| format!("c/templates/{n}.yaml")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), zeros.as_slice())).collect();
+    assert!(open(&packed(&files)).contains("larger than the maximum size"));
+    let names: Vec<String> = (0..20_001).map(|n| format!("c/{n}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+    assert!(open(&packed(&files)).contains("more than 20000 files"));
+    // No archive at all, without an end.
+    assert!(open(&gzipped(&vec![b'x'; 8 << 20])).len() < 200);
+}
+
+// SEC-27.
 #[test]
 fn archives_that_lead_out_are_refused() {
     let chart = CHART.as_bytes();
@@ -161,6 +364,7 @@ fn archives_that_lead_out_are_refused() {
     assert!(Chart::from_archive(b"name: chart", small).is_err() && Chart::from_archive(&[0x1f, 0x8b, 8, 0], small).is_err());
 }
 
+// SEC-28.
 #[test]
 fn archives_inside_archives_end() {
     let mut inner = packed(&[("c/Chart.yaml", CHART.as_bytes())]);

@@ -114,7 +114,7 @@ fn check_values(place: &Place<'_>, overrides: &Table, skip_schema: bool, finding
         };
         let mut all = overrides.clone();
         values::coalesce_tables(&mut all, &own, "", false, &mut Vec::new());
-        schema::Compiled::new(&schema)?.check(&all)
+        schema::Compiled::new(&schema.into_owned().into())?.check(&all)
     };
     findings.rule(Severity::Error, VALUES, check());
 }

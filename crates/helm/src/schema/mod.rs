@@ -1,7 +1,10 @@
 //! values.schema.json: what a chart says its values must look like.
 
+mod meter;
+
 use crate::data::{Data, Table};
 use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
+use bytes::Bytes;
 use serde_json::Value;
 use std::{error::Error as StdError, fmt::Write};
 
@@ -9,6 +12,11 @@ use std::{error::Error as StdError, fmt::Write};
 pub(crate) struct Compiled {
     schemas: Schemas,
     index: SchemaIndex,
+    /// The schema as it was written, to see how much work it is.
+    source: Bytes,
+    /// The same, read, where it refers to parts of itself.
+    written: Option<Value>,
+    size: usize,
 }
 
 impl std::fmt::Debug for Compiled {
@@ -37,7 +45,7 @@ const MAX_DEPTH: usize = 400;
 const PLACE: &str = "file:///values.schema.json";
 
 impl Compiled {
-    pub fn new(schema: &[u8]) -> Result<Self, String> {
+    pub fn new(schema: &Bytes) -> Result<Self, String> {
         if schema.len() > MAX_SIZE {
             return Err(format!("schema is larger than {MAX_SIZE} bytes"));
         }
@@ -48,12 +56,22 @@ impl Compiled {
         if depth(&value) > MAX_DEPTH {
             return Err("schema is nested too deeply".to_owned());
         }
+        meter::check_patterns(&value).map_err(|error| error.to_string())?;
         let mut schemas = Schemas::new();
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
-        compiler.add_resource(PLACE, value).map_err(|error| error.to_string())?;
+        compiler.add_resource(PLACE, value.clone()).map_err(|error| error.to_string())?;
         let index = compiler.compile(PLACE, &mut schemas).map_err(|error| explain(&error))?;
-        Ok(Self { schemas, index })
+        Ok(Self { schemas, index, source: schema.clone(), size: meter::size(&value), written: meter::refers(&value).then_some(value) })
+    }
+
+    /// Makes sure that checking ends. A small schema without references has no way to be much work.
+    fn meter(&self, values: &Value) -> Result<(), meter::Error> {
+        match &self.written {
+            Some(written) => meter::check(written, values),
+            None if self.size.saturating_mul(meter::size(values)) <= meter::MOST as usize => Ok(()),
+            None => meter::check(&serde_json::from_slice(&self.source).unwrap_or_default(), values),
+        }
     }
 
     /// Checks values. The error lists what does not fit, a line each.
@@ -62,6 +80,7 @@ impl Compiled {
         if depth(&value) > MAX_DEPTH {
             return Err("values are nested too deeply\n".to_owned());
         }
+        self.meter(&value).map_err(|error| format!("{error}\n"))?;
         self.schemas.validate(&value, self.index).map_err(|error| {
             let mut out = String::new();
             show(&mut out, &error, 0);
@@ -197,7 +216,7 @@ mod tests {
     use super::*;
 
     fn check(schema: &str, values: &str) -> Result<(), String> {
-        Compiled::new(schema.as_bytes()).and_then(|schema| schema.check(&crate::values::read(values).unwrap()))
+        Compiled::new(&Bytes::copy_from_slice(schema.as_bytes())).and_then(|schema| schema.check(&crate::values::read(values).unwrap()))
     }
 
     #[test]
