@@ -96,7 +96,8 @@ fn functions_that_take_long_are_stopped() {
 // SEC-31: whoever waits can give up at any time.
 #[test]
 fn a_caller_can_interrupt() {
-    let chart = load(&[("Chart.yaml", CHART), ("templates/t.yaml", "{{ range until 10000 }}{{ range until 10000 }}{{ end }}{{ end }}")]).unwrap();
+    let chart =
+        load(&[("Chart.yaml", CHART), ("templates/t.yaml", "{{ range until 10000 }}{{ range until 10000 }}{{ end }}{{ end }}")]).unwrap();
     let environment = Environment::new("2026-01-01T00:00:00Z".parse().unwrap(), Box::new(SeededRandom::new(b"hostile")));
     let release = Release { name: "r".into(), namespace: "n".into(), revision: 1, upgrade: false };
     let options = Options { interrupt: Some(&|| true), ..Options::new(release, Rc::new(environment)) };
@@ -196,7 +197,8 @@ fn schemas_that_lead_back_to_themselves_end() {
 #[test]
 fn schemas_that_are_years_of_work_are_refused() {
     let definitions = |count: usize, body: &dyn Fn(String) -> String| {
-        let each: Vec<String> = (0..count).map(|n| format!("\"d{n}\": {}", body(format!("{{\"$ref\": \"#/$defs/d{}\"}}", n + 1)))).collect();
+        let each: Vec<String> =
+            (0..count).map(|n| format!("\"d{n}\": {}", body(format!("{{\"$ref\": \"#/$defs/d{}\"}}", n + 1)))).collect();
         format!("{{\"$ref\": \"#/$defs/d0\", \"$defs\": {{{}, \"d{count}\": {{}}}}}}", each.join(","))
     };
     for keyword in ["allOf", "anyOf", "oneOf"] {
@@ -220,7 +222,9 @@ fn schemas_that_are_years_of_work_are_refused() {
 fn schemas_nest_and_match_within_limits() {
     let deep = format!("{}{{}}{}", "{\"not\": ".repeat(10_000), "}".repeat(10_000));
     assert!(checked(&deep, "a: 1").is_err());
-    assert!(refused(r#"{"properties": {"a": {"pattern": "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})"}}}"#, "a: x").contains("too large"));
+    assert!(
+        refused(r#"{"properties": {"a": {"pattern": "(((((a{1,100}){1,100}){1,100}){1,100}){1,100})"}}}"#, "a: x").contains("too large")
+    );
     let many: Vec<String> = (0..6_000).map(|n| format!("\"p{n}\": {{\"pattern\": \"a{n}\"}}")).collect();
     assert!(refused(&format!("{{\"properties\": {{{}}}}}", many.join(",")), "a: x").contains("regular expressions"));
     let slow = r#"{"properties": {"a": {"pattern": "^(a+)+$"}}}"#;
@@ -232,7 +236,9 @@ fn schemas_nest_and_match_within_limits() {
 #[test]
 fn hooks_are_bounded_and_their_odd_parts_are_nothing() {
     let hook = |at: &str, weight: &str| {
-        format!("kind: Pod\nmetadata:\n  name: h{at}\n  annotations: {{helm.sh/hook: pre-install, helm.sh/hook-weight: {weight:?}, helm.sh/hook-delete-policy: before-hook-creation}}\n")
+        format!(
+            "kind: Pod\nmetadata:\n  name: h{at}\n  annotations: {{helm.sh/hook: pre-install, helm.sh/hook-weight: {weight:?}, helm.sh/hook-delete-policy: before-hook-creation}}\n"
+        )
     };
     let many = format!("{{{{ range until 10000 }}}}\n---\n{}{{{{ end }}}}", hook("{{ . }}", "{{ . }}"));
     let rendered = template(&many).unwrap();

@@ -226,7 +226,10 @@ impl<'s> Meter<'s> {
 
     /// Old drafts name anchors in `$id`: `#name`.
     fn is_anchor(&self, map: &Map<String, Value>, name: &str) -> bool {
-        ["$id", "id"].iter().filter_map(|key| map.get(*key)?.as_str()).any(|id| id.split_once('#').is_some_and(|(_, anchor)| anchor == name))
+        ["$id", "id"]
+            .iter()
+            .filter_map(|key| map.get(*key)?.as_str())
+            .any(|id| id.split_once('#').is_some_and(|(_, anchor)| anchor == name))
     }
 }
 
