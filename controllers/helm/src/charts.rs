@@ -1,11 +1,11 @@
 //! Charts: fetched, checked, parsed and compiled once per content.
 
 use api::Artifact;
-use helm::{Cache, Chart, ChartLimits};
+use helm::{Cache, Chart, ChartLimits, StoredChart};
 use http_client::{Client, Error, Options, Retry};
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 use types::{Digest, semver::Version};
@@ -34,6 +34,30 @@ pub(crate) struct Loaded {
     pub cache: Cache,
     /// The digest of the OCI artifact that it came from, or empty.
     pub oci_digest: String,
+    /// As it is stored, while a release of it is under way.
+    stored: Mutex<Weak<StoredChart>>,
+}
+
+impl Loaded {
+    pub(crate) fn new(chart: Arc<Chart>, oci_digest: String) -> Self {
+        Self { chart, cache: Cache::new(), oci_digest, stored: Mutex::default() }
+    }
+
+    /// The chart as it lies in a release; all that are made at the same time share one.
+    pub(crate) fn stored(&self) -> Arc<StoredChart> {
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = stored.upgrade() {
+            return stored;
+        }
+        let mut chart = StoredChart::from(&*self.chart);
+        // As Helm writes it: what no condition and no tag can switch off is on.
+        for dependency in chart.metadata.dependencies.iter_mut().filter(|one| one.condition.is_empty() && one.tags.is_empty()) {
+            dependency.enabled = true;
+        }
+        let chart = Arc::new(chart);
+        *stored = Arc::downgrade(&chart);
+        chart
+    }
 }
 
 /// How the version of a chart follows the artifact that it came in.
@@ -107,7 +131,7 @@ fn parse(archive: &[u8], revision: &str, tracking: Tracking) -> Result<Loaded, C
             chart.metadata.version = with_digest(&chart.metadata.version, digest);
         }
     }
-    Ok(Loaded { chart: Arc::new(chart), cache: Cache::new(), oci_digest })
+    Ok(Loaded::new(Arc::new(chart), oci_digest))
 }
 
 /// A tag that is a version must be that of the chart.

@@ -113,7 +113,8 @@ mod tests {
         let of = |labels: &str| StoredRelease {
             manifest: format!(
                 "---\n# Source: a/templates/x.yaml\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, labels: {labels}}}\n"
-            ),
+            )
+            .into(),
             ..StoredRelease::default()
         };
         assert!(is_of(&this, &of("{helm.toolkit.fluxcd.io/name: app, helm.toolkit.fluxcd.io/namespace: ns}")));

@@ -9,7 +9,7 @@ use crate::{
     source::{self, HELM_CHART},
     spec,
     status::Draft,
-    storage::{Revision, Storage, Stored},
+    storage::{Known, Revision, Storage},
     template, values,
 };
 use api::{helm::HelmRelease, meta::reason};
@@ -223,8 +223,8 @@ impl Reach {
     }
 
     /// How objects are written: by server-side apply, unless the spec or the last release says otherwise.
-    pub(crate) fn access(&self, this: &HelmRelease, operation: spec::Operation, last: Option<&Stored>, helm3_defaults: bool) -> Access {
-        let before = last.is_some_and(|stored| stored.release.apply_method == "ssa");
+    pub(crate) fn access(&self, this: &HelmRelease, operation: spec::Operation, last: Option<&Known>, helm3_defaults: bool) -> Access {
+        let before = last.is_some_and(|last| last.release().apply_method == "ssa");
         let chosen = |text: &str| match text {
             "enabled" => true,
             "disabled" => false,
@@ -259,7 +259,7 @@ impl Reach {
 }
 
 /// The stored revisions, and the newest of them.
-pub(crate) async fn stored(storage: &Storage) -> Result<(Vec<Revision>, Option<Stored>), Stopped> {
+pub(crate) async fn stored(storage: &Storage) -> Result<(Vec<Revision>, Option<Known>), Stopped> {
     let state = |message: String| Stopped::quiet("StateError", format!("Could not determine release state: {message}"), Again::Backoff);
     let revisions = storage.revisions().await.map_err(|error| {
         state(format!("failed to retrieve last release from storage: query: failed to query with labels: {}", error.chain()))
@@ -267,7 +267,7 @@ pub(crate) async fn stored(storage: &Storage) -> Result<(Vec<Revision>, Option<S
     let newest = match revisions.first() {
         None => None,
         Some(newest) => match storage.read(newest).await {
-            Ok(stored) => Some(stored),
+            Ok(known) => Some(known),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(state(format!("failed to retrieve last release from storage: {}", error.text()))),
         },

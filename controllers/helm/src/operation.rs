@@ -6,7 +6,7 @@ use crate::{
     objects::{self, Access, Item, Owner},
     render::{self, Input, Output},
     spec::{self, Operation},
-    storage::{Storage, Stored},
+    storage::{Known, Storage, StorageError, Stored},
     wait::{self, Rules, WaitError},
     waits::Turn,
 };
@@ -119,6 +119,12 @@ impl From<String> for Stop {
     }
 }
 
+impl From<StorageError> for Stop {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.text())
+    }
+}
+
 impl From<objects::ObjectError> for Stop {
     fn from(error: objects::ObjectError) -> Self {
         Self::Failed(error.0)
@@ -208,6 +214,13 @@ impl Work<'_> {
         self.update(&stored.clone()).await
     }
 
+    /// Another revision has taken the place of this one.
+    async fn supersede(&mut self, version: i64) -> Result<(), Stop> {
+        let mut stored = self.job.storage.fetch(version).await?;
+        let description = stored.release.info.description.clone();
+        self.set_status(&mut stored, "superseded", &description).await
+    }
+
     /// Renders the chart, its definitions made first: templates may ask for the kinds that they bring.
     async fn rendered(&mut self, revision: i64, values: Map<String, Value>, aimed: &mut Option<Aim>) -> Result<(Input, Output), Stop> {
         let job = self.job;
@@ -216,7 +229,7 @@ impl Work<'_> {
             name: job.name.clone(),
             namespace: job.namespace.clone(),
             version: revision,
-            chart: helm::StoredChart { metadata: chart.chart.metadata.clone(), ..helm::StoredChart::default() },
+            chart: Arc::new(helm::StoredChart { metadata: chart.chart.metadata.clone(), ..helm::StoredChart::default() }),
             ..StoredRelease::default()
         };
         *aimed = Some(Aim { release: Arc::new(placeholder), crds: Vec::new() });
@@ -264,7 +277,7 @@ impl Work<'_> {
         let install = job.this.spec.install.clone().unwrap_or_default();
         let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         let mut before = match revisions.first() {
-            Some(newest) => Some(job.storage.read(newest).await.map_err(|error| Stop::Failed(error.text()))?),
+            Some(newest) => Some(job.storage.fetch(newest.version).await?),
             None => None,
         };
         let revision = before.as_ref().map_or(1, |stored| stored.release.version + 1);
@@ -323,16 +336,17 @@ impl Work<'_> {
         let job = self.job;
         let upgrade = job.this.spec.upgrade.clone().unwrap_or_default();
         self.note(format!("preparing upgrade for {}", job.name));
-        let (last, mut original) = self.last_and_current().await?;
+        let (last, original) = self.last_and_current().await?;
+        let (last, original) = (last.release(), &original);
         let mut values = job.values.clone();
         if upgrade.preserve_values {
-            values = laid_over(original.release.config.clone(), values);
+            values = laid_over(original.release().config.clone(), values);
         }
-        let (input, output) = self.rendered(last.release.version + 1, values, aimed).await?;
+        let (input, output) = self.rendered(last.version + 1, values, aimed).await?;
         let crds = output.crds.clone();
-        let first = original.release.info.first_deployed.clone();
+        let first = original.release().info.first_deployed.clone();
         let release = render::release(&input, output, first, "pending-upgrade", "Preparing upgrade", job.access.ssa);
-        let old = self.items(&original.release.manifest, true).await.unwrap_or_default();
+        let old = self.items(&original.release().manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
         let fresh: Vec<Item> = new.iter().filter(|item| !old.iter().any(|one| one.key() == item.key())).cloned().collect();
         let existing = job.access.existing(&fresh, self.owner()).await;
@@ -341,11 +355,10 @@ impl Work<'_> {
         self.create(&stored).await?;
         *aimed = Some(Aim { release: stored.release.clone(), crds });
         let mut made = Vec::new();
-        let done = self.carry_out_upgrade(&upgrade, &mut stored, &mut original, &old, &new, &mut made).await;
+        let done = self.carry_out_upgrade(&upgrade, &mut stored, original.release().version, &old, &new, &mut made).await;
         let ended = match done {
             Ok(()) => {
-                let description = original.release.info.description.clone();
-                self.set_status(&mut original, "superseded", &description).await?;
+                self.supersede(original.release().version).await?;
                 self.set_status(&mut stored, "deployed", "Upgrade complete").await
             }
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
@@ -367,7 +380,7 @@ impl Work<'_> {
         &mut self,
         upgrade: &api::helm::Upgrade,
         stored: &mut Stored,
-        original: &mut Stored,
+        original: i64,
         old: &[Item],
         new: &[Item],
         made: &mut Vec<Item>,
@@ -387,7 +400,8 @@ impl Work<'_> {
         };
         if let Err(Stop::Failed(why)) = updated {
             // As Helm: the release that is still deployed is written down again.
-            self.update(&original.clone()).await?;
+            let original = self.job.storage.fetch(original).await?;
+            self.update(&original).await?;
             return Err(Stop::Failed(why));
         }
         updated?;
@@ -400,12 +414,13 @@ impl Work<'_> {
     async fn rollback(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
         let job = self.job;
         let rollback = job.this.spec.rollback.clone().unwrap_or_default();
-        let (mut current, _) = self.last_and_current().await?;
-        let previous = job.storage.fetch(job.version).await.map_err(|error| Stop::Failed(error.text()))?;
+        let (current, _) = self.last_and_current().await?;
+        let current = current.release();
+        let previous = job.storage.fetch(job.version).await?;
         let mut release = (*previous.release).clone();
-        release.version = current.release.version + 1;
+        release.version = current.version + 1;
         release.info = helm::Info {
-            first_deployed: current.release.info.first_deployed.clone(),
+            first_deployed: current.info.first_deployed.clone(),
             last_deployed: Some(job.clock.now().to_string()),
             status: "pending-rollback".to_owned(),
             description: format!("Rollback to {}", job.version),
@@ -413,7 +428,7 @@ impl Work<'_> {
             ..helm::Info::default()
         };
         if job.access.ssa { "ssa" } else { "csa" }.clone_into(&mut release.apply_method);
-        let old = self.items(&current.release.manifest, true).await.unwrap_or_default();
+        let old = self.items(&current.manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
         let mut stored = Stored { release: Arc::new(release), labels: previous.labels.clone() };
         *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
@@ -424,8 +439,7 @@ impl Work<'_> {
             Ok(()) => self.finish_rollback(&mut stored).await,
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
             Err(Stop::Failed(why)) => {
-                let description = current.release.info.description.clone();
-                self.set_status(&mut current, "superseded", &description).await?;
+                self.supersede(current.version).await?;
                 self.set_status(&mut stored, "failed", &format!("Rollback {:?} failed: {why}", job.name)).await?;
                 if rollback.cleanup_on_fail {
                     self.clean_up(&made).await;
@@ -467,16 +481,15 @@ impl Work<'_> {
     async fn finish_rollback(&mut self, stored: &mut Stored) -> Result<(), Stop> {
         let revisions = self.job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         for revision in revisions.iter().filter(|one| one.status == "deployed" && one.version != stored.release.version) {
-            let mut deployed = self.job.storage.read(revision).await.map_err(|error| Stop::Failed(error.text()))?;
-            let description = deployed.release.info.description.clone();
-            self.set_status(&mut deployed, "superseded", &description).await?;
+            self.supersede(revision.version).await?;
         }
         let description = stored.release.info.description.clone();
         self.set_status(stored, "deployed", &description).await
     }
 
     async fn test(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
-        let (mut stored, _) = self.last_and_current().await?;
+        let (last, _) = self.last_and_current().await?;
+        let mut stored = self.job.storage.fetch(last.release().version).await?;
         *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
         let filters = self.job.this.spec.test.as_ref().map(|test| test.filters.clone()).unwrap_or_default();
         let wanted = |name: &str| {
@@ -497,7 +510,7 @@ impl Work<'_> {
         let uninstall = job.this.spec.uninstall.clone().unwrap_or_default();
         let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         let Some(newest) = revisions.first() else { return Ok(()) };
-        let mut stored = job.storage.read(newest).await.map_err(|error| Stop::Failed(error.text()))?;
+        let mut stored = job.storage.fetch(newest.version).await?;
         *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
         if stored.release.info.status == "uninstalled" {
             return if uninstall.keep_history { Ok(()) } else { self.purge(&revisions).await };
@@ -535,7 +548,7 @@ impl Work<'_> {
     async fn delete_objects(&mut self, uninstall: &api::helm::Uninstall, stored: &Stored) -> Result<Vec<String>, Stop> {
         let propagation = propagation(uninstall);
         let mut errors = Vec::new();
-        let files = [("manifest".to_owned(), stored.release.manifest.clone())].into();
+        let files = [("manifest".to_owned(), stored.release.manifest.to_string())].into();
         let (_, mut manifests) = helm::sort_manifests(files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
         helm::sort_for_uninstall(&mut manifests);
         let mut doomed = Vec::new();
@@ -565,15 +578,14 @@ impl Work<'_> {
     }
 
     /// The newest release, and the one whose objects are in the cluster.
-    async fn last_and_current(&self) -> Result<(Stored, Stored), Stop> {
+    async fn last_and_current(&self) -> Result<(Known, Known), Stop> {
         let storage = &self.job.storage;
         let revisions = storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         let missing = || Stop::Failed(format!("{:?} has no deployed releases", self.job.name));
         let newest = revisions.first().ok_or_else(missing)?;
-        let failed = |error: crate::storage::StorageError| Stop::Failed(error.text());
-        let last = storage.read(newest).await.map_err(failed)?;
+        let last = storage.read(newest).await?;
         let current = match revisions.iter().find(|one| one.status == "deployed") {
-            Some(deployed) if deployed.version != newest.version => storage.read(deployed).await.map_err(failed)?,
+            Some(deployed) if deployed.version != newest.version => storage.read(deployed).await?,
             _ => last.clone(),
         };
         Ok((last, current))

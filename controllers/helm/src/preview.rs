@@ -8,7 +8,7 @@ use crate::{
 };
 use api::{Artifact, helm::HelmRelease};
 use cluster::{Client, Discovery};
-use helm::{Cache, Capabilities, Chart};
+use helm::{Capabilities, Chart};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::{collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
@@ -66,7 +66,7 @@ impl Preview {
         let input = Input {
             name: spec::release_name(&self.release),
             this: Arc::new(self.release),
-            chart: Arc::new(Loaded { chart: self.chart, cache: Cache::new(), oci_digest: String::new() }),
+            chart: Arc::new(Loaded::new(self.chart, String::new())),
             values,
             revision,
             upgrade,

@@ -12,7 +12,7 @@ use crate::{
     spec::{self, Operation},
     state::{self, Action, Attempted, Policy, Remembered, State, Step, Wanted},
     status::{self, Draft},
-    storage::{Decoded, Storage, Stored},
+    storage::{Decoded, Known, Storage},
     waits::Actions,
     watch::DriftWatch,
 };
@@ -302,7 +302,7 @@ impl Reconciler {
             post_renderers_digest: &draft.status.observed_post_renderers_digest,
             common_metadata_digest: &draft.status.observed_common_metadata_digest,
         };
-        let mut state = state::determine(last.as_ref().map(|stored| &*stored.release), &wanted, &known);
+        let mut state = state::determine(last.as_ref().map(Known::release), &wanted, &known);
         let access = sight.reach.access(this, Operation::Upgrade, last.as_ref(), false);
         let mut differences = Vec::new();
         if state == State::InSync
@@ -397,7 +397,7 @@ impl Reconciler {
         for snapshot in history.iter().skip(1) {
             if let Some(revision) = revisions.iter().find(|revision| revision.version == snapshot.version)
                 && let Ok(stored) = storage.read(revision).await
-                && snapshot::matches(snapshot, &stored.release)
+                && snapshot::matches(snapshot, stored.release())
             {
                 verified.insert(snapshot.version);
             }
@@ -409,10 +409,10 @@ impl Reconciler {
         &self,
         this: &HelmRelease,
         access: &objects::Access,
-        last: &Stored,
+        last: &Known,
         key: &NamespacedName,
     ) -> Result<drift::Differences, String> {
-        let release = &last.release;
+        let release = last.release();
         let owner = Owner { name: &release.name, namespace: &release.namespace };
         let objects = objects::parse(&release.manifest).map_err(|error| error.to_string())?;
         let items = objects::resolve(&access.target, objects, &release.namespace, Some(owner)).await.map_err(|error| error.to_string())?;
@@ -423,7 +423,7 @@ impl Reconciler {
     }
 
     /// Begins an action; its end leads to another visit.
-    fn begin(&self, mut draft: Draft<'_>, sight: &Sight<'_>, operation: Operation, last: Option<Stored>, how: Begin) -> Report {
+    fn begin(&self, mut draft: Draft<'_>, sight: &Sight<'_>, operation: Operation, last: Option<Known>, how: Begin) -> Report {
         let this = Arc::new(draft.this.clone());
         let helm3_defaults = self.gates.enabled("UseHelm3Defaults");
         draft.running(operation);
@@ -485,9 +485,9 @@ impl Reconciler {
     }
 
     /// A release that somebody else made, and that is what is wanted, is taken as it is.
-    async fn accept<'t>(&self, mut draft: Draft<'t>, sight: &Sight<'_>, last: Option<Stored>) -> Turn<'t> {
+    async fn accept<'t>(&self, mut draft: Draft<'t>, sight: &Sight<'_>, last: Option<Known>) -> Turn<'t> {
         let Some(last) = last else { return Turn::Again(draft) };
-        let release = &last.release;
+        let release = last.release();
         draft.status.history = vec![snapshot::of(release, &sight.prepared.chart.oci_digest, "")];
         let crds: Vec<(String, String)> = Vec::new();
         let inventory = objects::inventory(&sight.reach.target, &release.manifest, &crds, &release.namespace).await;
@@ -500,20 +500,24 @@ impl Reconciler {
     }
 
     /// Whoever began and did not end is not coming back: the release counts as failed, and can be worked on.
-    async fn unlock<'t>(&self, mut draft: Draft<'t>, sight: &Sight<'_>, last: Option<Stored>) -> Turn<'t> {
-        let Some(mut last) = last else { return Turn::Again(draft) };
+    async fn unlock<'t>(&self, mut draft: Draft<'t>, sight: &Sight<'_>, last: Option<Known>) -> Turn<'t> {
+        let Some(last) = last else { return Turn::Again(draft) };
+        let failed = |why: String| Stopped {
+            reason: "PendingRelease",
+            event: Some(Event::error("PendingRelease", why.clone())),
+            message: why,
+            visit: Again::Backoff,
+        };
+        let mut last = match sight.storage.fetch(last.release().version).await {
+            Ok(last) => last,
+            Err(error) => return Turn::Done(self.stopped(draft, failed(error.text()), sight.context)),
+        };
         let was = last.release.info.status.clone();
         let release = Arc::make_mut(&mut last.release);
         "failed".clone_into(&mut release.info.status);
         release.info.description = format!("Release unlocked from stale '{was}' state");
         if let Err(why) = sight.storage.update(&last, draft.now).await {
-            let stopped = Stopped {
-                reason: "PendingRelease",
-                event: Some(Event::error("PendingRelease", why.clone())),
-                message: why,
-                visit: Again::Backoff,
-            };
-            return Turn::Done(self.stopped(draft, stopped, sight.context));
+            return Turn::Done(self.stopped(draft, failed(why), sight.context));
         }
         if let Some(known) = draft.status.history.iter_mut().find(|one| one.version == last.release.version) {
             let action = known.action.clone();

@@ -351,11 +351,6 @@ pub(crate) fn release(
     ssa: bool,
 ) -> StoredRelease {
     let now = input.now.to_string();
-    let mut chart = helm::StoredChart::from(&*input.chart.chart);
-    // As Helm writes it: what no condition and no tag can switch off is on.
-    for dependency in chart.metadata.dependencies.iter_mut().filter(|one| one.condition.is_empty() && one.tags.is_empty()) {
-        dependency.enabled = true;
-    }
     StoredRelease {
         name: input.name.clone(),
         info: helm::Info {
@@ -366,9 +361,9 @@ pub(crate) fn release(
             notes: output.notes,
             ..helm::Info::default()
         },
-        chart,
+        chart: input.chart.stored(),
         config: input.values.clone(),
-        manifest: output.manifest,
+        manifest: output.manifest.into(),
         hooks: output.hooks,
         version: input.revision,
         namespace: spec::release_namespace(&input.this).to_owned(),

@@ -83,7 +83,7 @@ pub(crate) fn release_digest(release: &StoredRelease, oci_digest: &str) -> Strin
     map.insert("chartMetadata".into(), value(serde_json::to_value(&release.chart.metadata)));
     let config = if release.config.is_empty() { Value::Null } else { sorted(&Value::Object(release.config.clone())) };
     map.insert("config".into(), config);
-    map.insert("manifest".into(), release.manifest.clone().into());
+    map.insert("manifest".into(), (*release.manifest).into());
     let hooks: Vec<Value> = release.hooks.iter().filter(|hook| !hook.is_test()).map(|hook| value(serde_json::to_value(hook))).collect();
     map.insert("hooks".into(), if hooks.is_empty() { Value::Null } else { hooks.into() });
     map.insert("namespace".into(), release.namespace.clone().into());

@@ -362,8 +362,9 @@ mod tests {
     fn release(status: &str) -> StoredRelease {
         let mut release = StoredRelease { name: "a".into(), namespace: "n".into(), version: 1, ..Default::default() };
         release.info.status = status.into();
-        release.chart.metadata.name = "demo".into();
-        release.chart.metadata.version = "1.0.0".into();
+        let chart = std::sync::Arc::make_mut(&mut release.chart);
+        chart.metadata.name = "demo".into();
+        chart.metadata.version = "1.0.0".into();
         release
     }
 

@@ -384,8 +384,9 @@ mod tests {
     fn release(version: i64, status: &str) -> Arc<StoredRelease> {
         let mut release = StoredRelease { name: "app".into(), namespace: "n".into(), version, ..Default::default() };
         release.info.status = status.into();
-        release.chart.metadata.name = "demo".into();
-        release.chart.metadata.version = "1.0.0".into();
+        let chart = Arc::make_mut(&mut release.chart);
+        chart.metadata.name = "demo".into();
+        chart.metadata.version = "1.0.0".into();
         Arc::new(release)
     }
 

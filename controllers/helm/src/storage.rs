@@ -2,13 +2,13 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use cluster::{Client, Delete, Error, Resource, Selection};
-use helm::{SYSTEM_LABELS, StoredRelease};
+use helm::{SYSTEM_LABELS, StoredChart, StoredRelease};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 const TYPE: &str = "helm.sh/release.v1";
@@ -19,6 +19,38 @@ pub(crate) struct Stored {
     pub release: Arc<StoredRelease>,
     /// Labels that are not Helm's own; an upgrade carries them on.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A stored revision without the files and default values of its chart, which are most of it: nobody reads them, and only what writes
+/// the revision again needs them, and fetches it.
+#[derive(Clone)]
+pub(crate) struct Known {
+    release: Arc<StoredRelease>,
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Known {
+    fn of(stored: &Stored) -> Self {
+        let whole = &*stored.release;
+        let chart = Arc::new(StoredChart { metadata: whole.chart.metadata.clone(), ..StoredChart::default() });
+        let release = StoredRelease {
+            name: whole.name.clone(),
+            info: whole.info.clone(),
+            chart,
+            config: whole.config.clone(),
+            manifest: whole.manifest.clone(),
+            hooks: whole.hooks.clone(),
+            version: whole.version,
+            namespace: whole.namespace.clone(),
+            apply_method: whole.apply_method.clone(),
+        };
+        Self { release: Arc::new(release), labels: stored.labels.clone() }
+    }
+
+    /// To read, never to store.
+    pub(crate) fn release(&self) -> &StoredRelease {
+        &self.release
+    }
 }
 
 /// What the names and labels of stored revisions tell, without their content.
@@ -40,29 +72,43 @@ pub(crate) struct Storage {
     pub decoded: Arc<Decoded>,
 }
 
-/// Releases that were read last; a Secret that did not change is neither fetched nor decoded again.
+/// The newest revision of each release that was read; a Secret that did not change is neither fetched nor decoded again.
 #[derive(Default)]
-pub(crate) struct Decoded(Mutex<HashMap<(String, String), (String, Stored)>>);
+pub(crate) struct Decoded(Mutex<HashMap<Place, (String, Known)>>);
 
-/// Decoded releases kept at most.
+/// The namespace and the name of a release.
+type Place = (String, String);
+
+/// Releases kept at most.
 const DECODED_MAX: usize = 2_000;
 
 impl Decoded {
-    fn get(&self, place: &(String, String), resource_version: &str) -> Option<Stored> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(place).filter(|(version, _)| version == resource_version).map(|(_, stored)| stored.clone())
+    fn get(&self, place: &Place, revision: &Revision) -> Option<Known> {
+        let kept = self.lock();
+        let (resource_version, known) = kept.get(place)?;
+        (*resource_version == revision.resource_version && known.release.version == revision.version).then(|| known.clone())
     }
 
-    fn put(&self, place: (String, String), resource_version: String, stored: Stored) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= DECODED_MAX {
+    fn put(&self, place: Place, resource_version: String, known: Known) {
+        let mut kept = self.lock();
+        if kept.get(&place).is_some_and(|(_, newer)| newer.release.version > known.release.version) {
+            return;
+        }
+        if kept.len() >= DECODED_MAX && !kept.contains_key(&place) {
             kept.clear();
         }
-        kept.insert(place, (resource_version, stored));
+        kept.insert(place, (resource_version, known));
     }
 
-    fn remove(&self, place: &(String, String)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+    fn remove(&self, place: &Place, version: i64) {
+        let mut kept = self.lock();
+        if kept.get(place).is_some_and(|(_, known)| known.release.version == version) {
+            kept.remove(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Place, (String, Known)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,15 +181,17 @@ impl Storage {
         Ok(revisions)
     }
 
-    pub(crate) async fn read(&self, revision: &Revision) -> Result<Stored, StorageError> {
-        match self.decoded.get(&self.place(revision.version), &revision.resource_version) {
-            Some(stored) => Ok(stored),
-            None => self.fetch(revision.version).await,
+    /// A revision to look at, as it was kept if it did not change since.
+    pub(crate) async fn read(&self, revision: &Revision) -> Result<Known, StorageError> {
+        match self.decoded.get(&self.place(), revision) {
+            Some(known) => Ok(known),
+            None => Ok(Known::of(&self.fetch(revision.version).await?)),
         }
     }
 
+    /// A whole revision, to be stored again or as another one.
     pub(crate) async fn fetch(&self, version: i64) -> Result<Stored, StorageError> {
-        let (_, secret_name) = self.place(version);
+        let secret_name = self.secret_name(version);
         let bytes = self.client.get(&secrets(), &self.namespace, &secret_name).await?;
         let corrupt = |why: String| StorageError::Corrupt { secret: format!("{}/{secret_name}", self.namespace), why };
         let secret: Secret = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
@@ -153,7 +201,7 @@ impl Storage {
         let mut labels = secret.metadata.labels;
         labels.retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
         let stored = Stored { release: Arc::new(release), labels };
-        self.decoded.put(self.place(version), secret.metadata.resource_version, stored.clone());
+        self.decoded.put(self.place(), secret.metadata.resource_version, Known::of(&stored));
         Ok(stored)
     }
 
@@ -176,9 +224,8 @@ impl Storage {
     }
 
     pub(crate) async fn delete(&self, version: i64) -> Result<(), Error> {
-        let place = self.place(version);
-        self.decoded.remove(&place);
-        match self.client.delete(&secrets(), &self.namespace, &place.1, Delete::default()).await {
+        self.decoded.remove(&self.place(), version);
+        match self.client.delete(&secrets(), &self.namespace, &self.secret_name(version), Delete::default()).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
@@ -198,12 +245,16 @@ impl Storage {
 
     fn remember(&self, bytes: &[u8], stored: &Stored) {
         if let Ok(secret) = serde_json::from_slice::<Secret>(bytes) {
-            self.decoded.put(self.place(stored.release.version), secret.metadata.resource_version, stored.clone());
+            self.decoded.put(self.place(), secret.metadata.resource_version, Known::of(stored));
         }
     }
 
-    fn place(&self, version: i64) -> (String, String) {
-        (self.namespace.clone(), format!("sh.helm.release.v1.{}.v{version}", self.name))
+    fn place(&self) -> Place {
+        (self.namespace.clone(), self.name.clone())
+    }
+
+    fn secret_name(&self, version: i64) -> String {
+        format!("sh.helm.release.v1.{}.v{version}", self.name)
     }
 
     fn secret(&self, stored: &Stored, created: Option<i64>, modified: Option<i64>) -> Result<Vec<u8>, String> {

@@ -3,7 +3,7 @@ use futures::StreamExt;
 use health::Health;
 use object::{GroupKind, Object, ObjectKey};
 use plan::{Live, Record, metadata::OwnerLabels};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
 use std::{
     collections::{HashMap, HashSet},
@@ -49,10 +49,21 @@ enum Listing {
 }
 
 struct Slot {
+    /// Without the object.
     record: Arc<Record>,
+    /// The object, as it was sent, while nobody knows whether it is what was wanted: a tenth of a decoded one.
+    json: Option<Box<RawValue>>,
     /// Of everything but status: equal means that nobody touched the object.
     content: [u8; 16],
     health: Health,
+}
+
+/// Where a state of an object comes from.
+enum News {
+    /// A watch or a listing told it, in these words.
+    Seen(Box<RawValue>),
+    /// It is the answer to a write; the digest is that of what it now equals.
+    Answered([u8; 16]),
 }
 
 /// What the watch knows of an object's health.
@@ -113,11 +124,11 @@ impl Owned {
         let OwnerLabels { name, namespace } = self.shared.labels;
         let labels = format!("{name}={},{namespace}={}", owner.name, owner.namespace);
         let listed = self.shared.client.list(resource, &Selection { labels, ..Selection::default() }).await?;
-        let objects: Vec<Object> = listed.iter().filter_map(|json| typed(json.get(), resource)).collect();
-        let places: HashSet<(String, String)> = objects.iter().map(|object| place(&object.key())).collect();
+        let objects: Vec<_> = listed.into_iter().filter_map(|json| Some((typed(json.get(), resource)?, json))).collect();
+        let places: HashSet<(String, String)> = objects.iter().map(|(object, _)| place(&object.key())).collect();
         kind.retain(|place, record| record.owner.as_ref() != Some(owner) || places.contains(place));
-        for object in objects {
-            kind.put(&object.key(), object, None);
+        for (object, json) in objects {
+            kind.put(&object, News::Seen(json));
         }
         Ok(())
     }
@@ -130,7 +141,7 @@ impl Owned {
     pub fn live(&self, key: &ObjectKey) -> Live {
         let Some(kind) = self.kind(key) else { return Live::Unseen };
         let objects = kind.read();
-        objects.get(&place(key)).map_or(Live::Unseen, |slot| Live::Present(slot.record.clone()))
+        objects.get(&place(key)).map_or(Live::Unseen, |slot| Live::Present(slot.whole(&kind.resource)))
     }
 
     pub fn health(&self, key: &ObjectKey) -> Seen {
@@ -145,7 +156,7 @@ impl Owned {
         if let Some(kind) = self.kind(&key)
             && kind.labels.owner_of(&object).is_some()
         {
-            kind.put(&key, object, Some(settled));
+            kind.put(&object, News::Answered(settled));
         }
     }
 
@@ -154,7 +165,7 @@ impl Owned {
         let Some(kind) = self.kind(key) else { return };
         let mut objects = kind.objects.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = objects.get_mut(&place(key)).filter(|slot| slot.record.resource_version == resource_version) {
-            slot.record = Arc::new(Record { settled: Some(digest), object: None, ..(*slot.record).clone() });
+            slot.settle(digest);
         }
     }
 
@@ -204,7 +215,7 @@ impl Shared {
                         listed.insert(place(&key));
                     }
                     let after = self.labels.owner_of(&object);
-                    let before = kind.put(&key, object, None);
+                    let before = kind.put(&object, News::Seen(json));
                     self.tell(before.as_ref(), after.as_ref());
                 }
                 WatchEvent::Synced => {
@@ -272,41 +283,55 @@ fn typed(json: &str, resource: &Resource) -> Option<Object> {
     Object::new(value).ok()
 }
 
+impl Slot {
+    /// The record with the object itself, if it has to be compared.
+    fn whole(&self, resource: &Resource) -> Arc<Record> {
+        match self.json.as_ref().and_then(|json| typed(json.get(), resource)) {
+            Some(object) => Arc::new(Record { object: Some(Arc::new(object)), ..(*self.record).clone() }),
+            None => self.record.clone(),
+        }
+    }
+
+    fn settle(&mut self, digest: [u8; 16]) {
+        self.record = Arc::new(Record { settled: Some(digest), ..(*self.record).clone() });
+        self.json = None;
+    }
+}
+
 impl Kind {
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<(String, String), Slot>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in a state of an object unless a newer one is known. Returns the owner that was known before.
-    fn put(&self, key: &ObjectKey, object: Object, settled: Option<[u8; 16]>) -> Option<NamespacedName> {
-        let content = content(&object);
-        let health = health::assess(&object, jiff::Timestamp::now());
-        let mut record = Record::labelled(Arc::new(object), self.labels);
+    fn put(&self, object: &Object, news: News) -> Option<NamespacedName> {
+        let place = place(&object.key());
+        let content = content(object);
+        let health = health::assess(object, jiff::Timestamp::now());
+        let mut record = Record::labelled(object, self.labels);
+        let (json, answered) = match news {
+            News::Seen(json) => (Some(json), None),
+            News::Answered(settled) => (None, Some(settled)),
+        };
         let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let before = objects.get(&place(key));
-        let owner = before.and_then(|slot| slot.record.owner.clone());
+        let before = objects.get_mut(&place);
+        let owner = before.as_ref().and_then(|slot| slot.record.owner.clone());
+        record.settled = answered;
         if let Some(slot) = before.filter(|slot| slot.record.uid == record.uid) {
-            if slot.content == content {
-                record.settled = settled.or(slot.record.settled);
-            }
+            let same = slot.content == content;
             if record.resource_version != slot.record.resource_version
                 && is_older_or_same(&record.resource_version, &slot.record.resource_version)
             {
                 // Late news of a write; what it settled still counts when nobody else wrote since.
-                if slot.content == content && settled.is_some() {
-                    let settled = Record { settled, object: None, ..(*slot.record).clone() };
-                    if let Some(slot) = objects.get_mut(&place(key)) {
-                        slot.record = Arc::new(settled);
-                    }
+                if let Some(settled) = answered.filter(|_| same) {
+                    slot.settle(settled);
                 }
                 return owner;
             }
+            record.settled = answered.or(slot.record.settled.filter(|_| same));
         }
-        record.settled = record.settled.or(settled);
-        if record.settled.is_some() {
-            record.object = None;
-        }
-        objects.insert(place(key), Slot { record: Arc::new(record), content, health });
+        let json = json.filter(|_| record.settled.is_none());
+        objects.insert(place, Slot { record: Arc::new(record), json, content, health });
         owner
     }
 
@@ -379,18 +404,22 @@ mod tests {
     }
 
     fn record(kind: &Kind) -> Arc<Record> {
-        kind.read().values().next().expect("one object").record.clone()
+        kind.read().values().next().expect("one object").whole(&kind.resource)
+    }
+
+    fn see(kind: &Kind, object: Object) {
+        let json = serde_json::value::to_raw_value(object.as_map()).expect("JSON");
+        kind.put(&object, News::Seen(json));
     }
 
     #[test]
     fn what_is_settled_stays_so_until_somebody_changes_more_than_the_status() {
         let kind = kind();
-        let key = object(1, "x", "").key();
-        kind.put(&key, object(1, "x", ""), Some([7; 16]));
+        kind.put(&object(1, "x", ""), News::Answered([7; 16]));
         assert!(record(&kind).object.is_none(), "a settled object is not kept");
-        kind.put(&key, object(2, "x", "new status"), None);
+        see(&kind, object(2, "x", "new status"));
         assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (Some([7; 16]), "2"));
-        kind.put(&key, object(3, "y", "new status"), None);
+        see(&kind, object(3, "y", "new status"));
         assert_eq!(record(&kind).settled, None);
         assert!(record(&kind).object.is_some(), "what has to be compared is kept");
     }
@@ -398,12 +427,11 @@ mod tests {
     #[test]
     fn the_answer_to_a_write_may_come_after_newer_news() {
         let kind = kind();
-        let key = object(1, "x", "").key();
-        kind.put(&key, object(5, "x", "ready"), None);
-        kind.put(&key, object(4, "x", ""), Some([7; 16]));
+        see(&kind, object(5, "x", "ready"));
+        kind.put(&object(4, "x", ""), News::Answered([7; 16]));
         assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (Some([7; 16]), "5"), "nobody else wrote since");
-        kind.put(&key, object(6, "changed", "ready"), None);
-        kind.put(&key, object(5, "x", ""), Some([8; 16]));
+        see(&kind, object(6, "changed", "ready"));
+        kind.put(&object(5, "x", ""), News::Answered([8; 16]));
         assert_eq!((record(&kind).settled, record(&kind).resource_version.as_str()), (None, "6"), "somebody did");
     }
 
@@ -411,7 +439,7 @@ mod tests {
     fn a_listing_forgets_what_is_gone_and_says_whose_it_was() {
         let kind = kind();
         let key = object(1, "x", "").key();
-        kind.put(&key, object(1, "x", ""), None);
+        see(&kind, object(1, "x", ""));
         assert_eq!(kind.retain(|_, _| false), [NamespacedName::new("n", "apps")]);
         assert!(kind.read().is_empty());
         assert_eq!(kind.remove(&key, Some("1")), None);

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
     io::{Read, Write},
+    sync::Arc,
 };
 
 /// One revision of a release. Times are RFC 3339 texts, kept as they are written.
@@ -22,12 +23,14 @@ pub struct StoredRelease {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     pub info: Info,
-    pub chart: StoredChart,
+    /// Most of a release, and the same in all of one chart: they may share it.
+    #[serde(with = "shared")]
+    pub chart: Arc<StoredChart>,
     /// The values that the user gave.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
     pub config: Map<String, Value>,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub manifest: String,
+    #[serde(skip_serializing_if = "str::is_empty", with = "shared")]
+    pub manifest: Arc<str>,
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub hooks: Vec<Hook>,
     #[serde(skip_serializing_if = "is_zero")]
@@ -37,6 +40,23 @@ pub struct StoredRelease {
     /// `ssa` or `csa`; empty means client-side apply (Helm 3).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub apply_method: String,
+}
+
+/// What several releases may hold together is written and read as if it were their own.
+mod shared {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::sync::Arc;
+
+    pub fn serialize<T: Serialize + ?Sized, S: Serializer>(value: &Arc<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        T::serialize(value, serializer)
+    }
+
+    pub fn deserialize<'de, T: ?Sized, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<T>, D::Error>
+    where
+        Box<T>: Deserialize<'de>,
+    {
+        Box::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 fn is_zero(n: &i64) -> bool {

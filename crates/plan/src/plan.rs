@@ -30,20 +30,20 @@ pub struct Record {
 
 impl Record {
     pub fn of(object: Arc<Object>) -> Self {
-        Self::labelled(object, OwnerLabels::KUSTOMIZATION)
+        Self { object: Some(object.clone()), ..Self::labelled(&object, OwnerLabels::KUSTOMIZATION) }
     }
 
-    /// As `of`, where other labels name the owner.
-    pub fn labelled(object: Arc<Object>, labels: OwnerLabels) -> Self {
+    /// As `of` without the object, where other labels name the owner.
+    pub fn labelled(object: &Object, labels: OwnerLabels) -> Self {
         let text = |key: &str| object.field(&["metadata", key]).and_then(Value::as_str).unwrap_or("").to_owned();
         Self {
             uid: text("uid"),
             resource_version: text("resourceVersion"),
-            owner: labels.owner_of(&object),
-            steering: Steering::of(&object),
+            owner: labels.owner_of(object),
+            steering: Steering::of(object),
             terminating: object.field(&["metadata", "deletionTimestamp"]).is_some_and(|t| !t.is_null()),
             settled: None,
-            object: Some(object),
+            object: None,
         }
     }
 }

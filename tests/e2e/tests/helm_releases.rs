@@ -120,9 +120,9 @@ fn install(house: &House, namespace: &str, name: &str, values: &str) {
             notes: rendered.notes.clone(),
             ..Info::default()
         },
-        chart: (&*chart).into(),
+        chart: Arc::new((&*chart).into()),
         config: values.to_json().as_object().unwrap().clone(),
-        manifest: rendered.manifest(),
+        manifest: rendered.manifest().into(),
         hooks: rendered.hooks.clone(),
         apply_method: "ssa".into(),
     };
