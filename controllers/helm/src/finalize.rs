@@ -114,7 +114,7 @@ async fn find(
         (Some(_), Some(known)) => Ok(Some(known)),
         (Some(newest), None) => {
             let stored = kept.read(newest).await.map_err(|error| error.text())?;
-            Ok(leftover::is_of(this, stored.release()).then(|| snapshot::of(stored.release(), "", "")))
+            Ok(leftover::is_of(this, &stored).then(|| snapshot::of(&stored, "", "")))
         }
         (None, known) => {
             if leftover::goes(&reach.target.client, storage).await.map_err(|error| error.chain())? {

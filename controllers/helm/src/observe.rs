@@ -224,7 +224,7 @@ impl Reach {
 
     /// How objects are written: by server-side apply, unless the spec or the last release says otherwise.
     pub(crate) fn access(&self, this: &HelmRelease, operation: spec::Operation, last: Option<&Known>, helm3_defaults: bool) -> Access {
-        let before = last.is_some_and(|last| last.release().apply_method == "ssa");
+        let before = last.is_some_and(|last| last.apply_method == "ssa");
         let chosen = |text: &str| match text {
             "enabled" => true,
             "disabled" => false,

@@ -49,9 +49,9 @@ pub(crate) struct Outcome {
     pub started: Timestamp,
     pub ended: Timestamp,
     /// Every write to storage, in order.
-    pub stored: Vec<Arc<StoredRelease>>,
+    pub stored: Vec<Known>,
     /// The release that was aimed at; also known when nothing was stored.
-    pub release: Option<Arc<StoredRelease>>,
+    pub release: Option<Known>,
     pub inventory: Option<Vec<Entry>>,
     pub failure: Option<String>,
     /// What was done, for the event of a failure.
@@ -91,7 +91,7 @@ impl Outcome {
 pub(crate) struct Work<'j> {
     pub job: &'j Job,
     pub turn: Turn,
-    pub stored: Vec<Arc<StoredRelease>>,
+    pub stored: Vec<Known>,
     pub log: Vec<String>,
 }
 
@@ -171,7 +171,7 @@ pub(crate) async fn run(job: Job, mut turn: Turn) -> Outcome {
 
 /// The release that an action wants to make.
 pub(crate) struct Aim {
-    pub release: Arc<StoredRelease>,
+    pub release: Known,
     pub crds: Vec<(String, String)>,
 }
 
@@ -195,14 +195,14 @@ impl Work<'_> {
     async fn create(&mut self, stored: &Stored) -> Result<(), Stop> {
         let max = spec::max_history(&self.job.this);
         self.job.storage.make_room(max).await.map_err(|error| Stop::Failed(error.chain()))?;
-        self.job.storage.create(stored, self.job.clock.now()).await?;
-        self.stored.push(stored.release.clone());
+        let known = self.job.storage.create(stored, self.job.clock.now()).await?;
+        self.stored.push(known);
         Ok(())
     }
 
     pub(crate) async fn update(&mut self, stored: &Stored) -> Result<(), Stop> {
-        self.job.storage.update(stored, self.job.clock.now()).await?;
-        self.stored.push(stored.release.clone());
+        let known = self.job.storage.update(stored, self.job.clock.now()).await?;
+        self.stored.push(known);
         Ok(())
     }
 
@@ -232,7 +232,7 @@ impl Work<'_> {
             chart: Arc::new(helm::StoredChart { metadata: chart.chart.metadata.clone(), ..helm::StoredChart::default() }),
             ..StoredRelease::default()
         };
-        *aimed = Some(Aim { release: Arc::new(placeholder), crds: Vec::new() });
+        *aimed = Some(Aim { release: Known::wanted(placeholder), crds: Vec::new() });
         let input = |capabilities| Input {
             this: job.this.clone(),
             chart: chart.clone(),
@@ -298,7 +298,7 @@ impl Work<'_> {
         }
         let mut stored = Stored { release: Arc::new(release), labels: Default::default() };
         self.create(&stored).await?;
-        *aimed = Some(Aim { release: stored.release.clone(), crds });
+        *aimed = Some(Aim { release: Known::of(&stored), crds });
         let done = self.carry_out_install(&install, &mut stored, &items).await;
         let ended = match done {
             Ok(()) => self.set_status(&mut stored, "deployed", "Install complete").await,
@@ -309,7 +309,7 @@ impl Work<'_> {
             }
         };
         if let Some(aim) = aimed {
-            aim.release = stored.release.clone();
+            aim.release = Known::of(&stored);
         }
         ended
     }
@@ -337,28 +337,27 @@ impl Work<'_> {
         let upgrade = job.this.spec.upgrade.clone().unwrap_or_default();
         self.note(format!("preparing upgrade for {}", job.name));
         let (last, original) = self.last_and_current().await?;
-        let (last, original) = (last.release(), &original);
         let mut values = job.values.clone();
         if upgrade.preserve_values {
-            values = laid_over(original.release().config.clone(), values);
+            values = laid_over(original.config.clone(), values);
         }
         let (input, output) = self.rendered(last.version + 1, values, aimed).await?;
         let crds = output.crds.clone();
-        let first = original.release().info.first_deployed.clone();
+        let first = original.info.first_deployed.clone();
         let release = render::release(&input, output, first, "pending-upgrade", "Preparing upgrade", job.access.ssa);
-        let old = self.items(&original.release().manifest, true).await.unwrap_or_default();
+        let old = self.items(&original.manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
         let fresh: Vec<Item> = new.iter().filter(|item| !old.iter().any(|one| one.key() == item.key())).cloned().collect();
         let existing = job.access.existing(&fresh, self.owner()).await;
         existing.map_err(|error| Stop::Failed(format!("unable to continue with update: {error}")))?;
         let mut stored = Stored { release: Arc::new(release), labels: original.labels.clone() };
         self.create(&stored).await?;
-        *aimed = Some(Aim { release: stored.release.clone(), crds });
+        *aimed = Some(Aim { release: Known::of(&stored), crds });
         let mut made = Vec::new();
-        let done = self.carry_out_upgrade(&upgrade, &mut stored, original.release().version, &old, &new, &mut made).await;
+        let done = self.carry_out_upgrade(&upgrade, &mut stored, original.version, &old, &new, &mut made).await;
         let ended = match done {
             Ok(()) => {
-                self.supersede(original.release().version).await?;
+                self.supersede(original.version).await?;
                 self.set_status(&mut stored, "deployed", "Upgrade complete").await
             }
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
@@ -371,7 +370,7 @@ impl Work<'_> {
             }
         };
         if let Some(aim) = aimed {
-            aim.release = stored.release.clone();
+            aim.release = Known::of(&stored);
         }
         ended
     }
@@ -415,7 +414,6 @@ impl Work<'_> {
         let job = self.job;
         let rollback = job.this.spec.rollback.clone().unwrap_or_default();
         let (current, _) = self.last_and_current().await?;
-        let current = current.release();
         let previous = job.storage.fetch(job.version).await?;
         let mut release = (*previous.release).clone();
         release.version = current.version + 1;
@@ -431,7 +429,7 @@ impl Work<'_> {
         let old = self.items(&current.manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
         let mut stored = Stored { release: Arc::new(release), labels: previous.labels.clone() };
-        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
         self.create(&stored).await?;
         let mut made = Vec::new();
         let done = self.carry_out_rollback(&rollback, &mut stored, &old, &new, &mut made).await;
@@ -448,7 +446,7 @@ impl Work<'_> {
             }
         };
         if let Some(aim) = aimed {
-            aim.release = stored.release.clone();
+            aim.release = Known::of(&stored);
         }
         ended
     }
@@ -489,8 +487,8 @@ impl Work<'_> {
 
     async fn test(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
         let (last, _) = self.last_and_current().await?;
-        let mut stored = self.job.storage.fetch(last.release().version).await?;
-        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        let mut stored = self.job.storage.fetch(last.version).await?;
+        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
         let filters = self.job.this.spec.test.as_ref().map(|test| test.filters.clone()).unwrap_or_default();
         let wanted = |name: &str| {
             let excluded = filters.iter().any(|filter| filter.exclude && filter.name == name);
@@ -501,7 +499,7 @@ impl Work<'_> {
         if !matches!(result, Err(Stop::Cancelled)) {
             self.update(&stored.clone()).await?;
         }
-        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
         result
     }
 
@@ -511,7 +509,7 @@ impl Work<'_> {
         let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         let Some(newest) = revisions.first() else { return Ok(()) };
         let mut stored = job.storage.fetch(newest.version).await?;
-        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
         if stored.release.info.status == "uninstalled" {
             return if uninstall.keep_history { Ok(()) } else { self.purge(&revisions).await };
         }
@@ -537,7 +535,7 @@ impl Work<'_> {
         } else if let Err(Stop::Failed(why)) = self.purge(&revisions).await {
             errors.push(format!("uninstall: Failed to purge the release: {why}"));
         }
-        *aimed = Some(Aim { release: stored.release.clone(), crds: Vec::new() });
+        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
         if errors.is_empty() {
             return Ok(());
         }

@@ -302,7 +302,7 @@ impl Reconciler {
             post_renderers_digest: &draft.status.observed_post_renderers_digest,
             common_metadata_digest: &draft.status.observed_common_metadata_digest,
         };
-        let mut state = state::determine(last.as_ref().map(Known::release), &wanted, &known);
+        let mut state = state::determine(last.as_deref(), &wanted, &known);
         let access = sight.reach.access(this, Operation::Upgrade, last.as_ref(), false);
         let mut differences = Vec::new();
         if state == State::InSync
@@ -397,7 +397,7 @@ impl Reconciler {
         for snapshot in history.iter().skip(1) {
             if let Some(revision) = revisions.iter().find(|revision| revision.version == snapshot.version)
                 && let Ok(stored) = storage.read(revision).await
-                && snapshot::matches(snapshot, stored.release())
+                && snapshot::matches(snapshot, &stored)
             {
                 verified.insert(snapshot.version);
             }
@@ -412,7 +412,7 @@ impl Reconciler {
         last: &Known,
         key: &NamespacedName,
     ) -> Result<drift::Differences, String> {
-        let release = last.release();
+        let release = &**last;
         let owner = Owner { name: &release.name, namespace: &release.namespace };
         let objects = objects::parse(&release.manifest).map_err(|error| error.to_string())?;
         let items = objects::resolve(&access.target, objects, &release.namespace, Some(owner)).await.map_err(|error| error.to_string())?;
@@ -487,7 +487,7 @@ impl Reconciler {
     /// A release that somebody else made, and that is what is wanted, is taken as it is.
     async fn accept<'t>(&self, mut draft: Draft<'t>, sight: &Sight<'_>, last: Option<Known>) -> Turn<'t> {
         let Some(last) = last else { return Turn::Again(draft) };
-        let release = last.release();
+        let release = &*last;
         draft.status.history = vec![snapshot::of(release, &sight.prepared.chart.oci_digest, "")];
         let crds: Vec<(String, String)> = Vec::new();
         let inventory = objects::inventory(&sight.reach.target, &release.manifest, &crds, &release.namespace).await;
@@ -508,7 +508,7 @@ impl Reconciler {
             message: why,
             visit: Again::Backoff,
         };
-        let mut last = match sight.storage.fetch(last.release().version).await {
+        let mut last = match sight.storage.fetch(last.version).await {
             Ok(last) => last,
             Err(error) => return Turn::Done(self.stopped(draft, failed(error.text()), sight.context)),
         };

@@ -375,22 +375,24 @@ pub(crate) fn about(event: Event, release: &Snapshot) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Known;
+    use helm::StoredRelease;
     use std::sync::Arc;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn release(version: i64, status: &str) -> Arc<StoredRelease> {
+    fn release(version: i64, status: &str) -> Known {
         let mut release = StoredRelease { name: "app".into(), namespace: "n".into(), version, ..Default::default() };
         release.info.status = status.into();
         let chart = Arc::make_mut(&mut release.chart);
         chart.metadata.name = "demo".into();
         chart.metadata.version = "1.0.0".into();
-        Arc::new(release)
+        Known::wanted(release)
     }
 
-    fn outcome(operation: Operation, stored: &[Arc<StoredRelease>], failure: Option<&str>) -> Outcome {
+    fn outcome(operation: Operation, stored: &[Known], failure: Option<&str>) -> Outcome {
         Outcome {
             operation,
             started: at(0),

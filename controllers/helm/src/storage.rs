@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -30,7 +31,7 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    fn of(stored: &Stored) -> Self {
+    pub(crate) fn of(stored: &Stored) -> Self {
         let whole = &*stored.release;
         let chart = Arc::new(StoredChart { metadata: whole.chart.metadata.clone(), ..StoredChart::default() });
         let release = StoredRelease {
@@ -47,8 +48,17 @@ impl Known {
         Self { release: Arc::new(release), labels: stored.labels.clone() }
     }
 
-    /// To read, never to store.
-    pub(crate) fn release(&self) -> &StoredRelease {
+    /// One that was never stored.
+    pub(crate) fn wanted(release: StoredRelease) -> Self {
+        Self { release: Arc::new(release), labels: BTreeMap::new() }
+    }
+}
+
+/// To read it; what is stored has to be whole.
+impl Deref for Known {
+    type Target = StoredRelease;
+
+    fn deref(&self) -> &StoredRelease {
         &self.release
     }
 }
@@ -206,21 +216,19 @@ impl Storage {
     }
 
     /// Stores a new revision. The text of an error is Helm's.
-    pub(crate) async fn create(&self, stored: &Stored, now: Timestamp) -> Result<(), String> {
+    pub(crate) async fn create(&self, stored: &Stored, now: Timestamp) -> Result<Known, String> {
         let body = self.secret(stored, Some(now.as_second()), None)?;
         let answer = self.client.create(&secrets(), &self.namespace, &self.manager, body).await;
         let bytes = answer.map_err(|error| format!("create: failed to create: {}", error.chain()))?;
-        self.remember(&bytes, stored);
-        Ok(())
+        Ok(self.remember(&bytes, stored))
     }
 
-    pub(crate) async fn update(&self, stored: &Stored, now: Timestamp) -> Result<(), String> {
+    pub(crate) async fn update(&self, stored: &Stored, now: Timestamp) -> Result<Known, String> {
         let body = self.secret(stored, None, Some(now.as_second()))?;
         let name = stored.release.storage_name();
         let answer = self.client.replace(&secrets(), &self.namespace, &name, &self.manager, body).await;
         let bytes = answer.map_err(|error| format!("update: failed to update: {}", error.chain()))?;
-        self.remember(&bytes, stored);
-        Ok(())
+        Ok(self.remember(&bytes, stored))
     }
 
     pub(crate) async fn delete(&self, version: i64) -> Result<(), Error> {
@@ -243,10 +251,12 @@ impl Storage {
         Ok(())
     }
 
-    fn remember(&self, bytes: &[u8], stored: &Stored) {
+    fn remember(&self, bytes: &[u8], stored: &Stored) -> Known {
+        let known = Known::of(stored);
         if let Ok(secret) = serde_json::from_slice::<Secret>(bytes) {
-            self.decoded.put(self.place(), secret.metadata.resource_version, Known::of(stored));
+            self.decoded.put(self.place(), secret.metadata.resource_version, known.clone());
         }
+        known
     }
 
     fn place(&self) -> Place {

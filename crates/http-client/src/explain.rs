@@ -48,7 +48,10 @@ fn unreachable(kind: io::ErrorKind) -> Option<&'static str> {
 fn certificate(error: &str) -> Option<&'static str> {
     let (_, reason) = error.split_once("invalid peer certificate: ")?;
     let known = [
-        ("Other(OtherError(CaUsedAsEndEntity))", "certificate is that of an authority; the server needs one that is signed by it"),
+        (
+            "Other(OtherError(CaUsedAsEndEntity))",
+            "certificate is that of an authority nobody trusts; give it as a CA, or sign one for the server by it",
+        ),
         ("UnknownIssuer", "certificate signed by unknown authority"),
         ("Expired", "certificate has expired or is not yet valid"),
         ("NotValidYet", "certificate has expired or is not yet valid"),

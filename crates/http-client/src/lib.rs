@@ -8,15 +8,19 @@
 //!     404, wrong digest, too large -> error at once
 //! ```
 //!
+//! Tls: trusted certificates and an identity of one's own, for any client of reqwest
+//!
 //! Redirects are followed, never from https to http, and never with credentials to another host.
 //! No error shows user information or query of a URL: signed URLs carry secrets there.
 
 mod client;
 mod explain;
 mod retry;
+mod tls;
 mod url;
 
 pub use client::{Basic, Client, Error, Options};
 pub use explain::{dial, explain};
 pub use retry::Retry;
+pub use tls::{Tls, TlsBuilder, TlsError};
 pub use url::{redact, with_host};

@@ -1,5 +1,15 @@
 use crate::{Process, binary, free_port, until};
+use helm::{Chart, ChartLimits};
 use std::{net::TcpStream, path::Path, process::Command};
+use tree::MemoryTree;
+
+/// A packed chart of version 1.0.0 with these files.
+pub fn pack_chart(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
+    let definition = format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
+    let base = [("Chart.yaml", definition.as_str()), ("values.yaml", "a: b\n")];
+    let tree: MemoryTree = base.iter().chain(files).map(|(path, text)| (*path, text.as_bytes().to_vec())).collect();
+    Chart::from_tree(&tree, "", ChartLimits::default()).and_then(|chart| chart.pack(0)).expect("tests write good charts")
+}
 
 /// `sluice serve charts` over a folder.
 pub struct ChartRepository {

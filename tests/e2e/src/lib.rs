@@ -20,7 +20,7 @@ mod registry;
 mod up;
 mod web;
 
-pub use charts::ChartRepository;
+pub use charts::{ChartRepository, pack_chart};
 pub use git_server::{GitServer, Repository, unpack};
 pub use house::{House, Options, condition};
 pub use kubectl::kubectl;

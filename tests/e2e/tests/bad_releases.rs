@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use e2e::{House, Options, Registry, Web, condition, free_port};
-use helm::{Chart, ChartLimits};
+use e2e::{House, Options, Registry, Web, condition, free_port, pack_chart};
 use std::collections::BTreeMap;
-use tree::MemoryTree;
 
 const NAMESPACE: &str = "e2e-bad-releases";
 const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {a: '{{ .Values.a }}'}\n";
@@ -20,23 +18,16 @@ fn hook(image: &str, extra: &str) -> String {
 /// A definition whose name is not that of its plural and group.
 const REFUSED: &str = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: wrong.example.com}\nspec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: things, kind: Thing}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]\n";
 
-fn pack(name: &str, files: &[(&str, &str)]) -> Vec<u8> {
-    let definition = format!("apiVersion: v2\nname: {name}\nversion: 1.0.0\n");
-    let base = [("Chart.yaml", definition.as_str()), ("values.yaml", "a: b\n")];
-    let tree: MemoryTree = base.iter().chain(files).map(|(path, text)| (*path, text.as_bytes().to_vec())).collect();
-    Chart::from_tree(&tree, "", ChartLimits::default()).unwrap().pack(0).unwrap()
-}
-
 /// A repository of charts, good and bad.
 fn charts() -> Web {
     let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  b: {{ required \"say which one: set .Values.which\" .Values.which }}\n";
     let packed: Vec<(&str, Vec<u8>)> = vec![
-        ("demo", pack("demo", &[("templates/config.yaml", CONFIG)])),
-        ("template", pack("template", &[("templates/broken.yaml", broken)])),
-        ("hook-fails", pack("hook-fails", &[("templates/hook.yaml", &hook("sluice.dev/fail:1ms", "  activeDeadlineSeconds: 1\n"))])),
-        ("hook-hangs", pack("hook-hangs", &[("templates/hook.yaml", &hook("sluice.dev/hang:1", ""))])),
-        ("crd", pack("crd", &[("crds/thing.yaml", REFUSED), ("templates/config.yaml", CONFIG)])),
-        ("other", pack("other", &[("templates/config.yaml", CONFIG)])),
+        ("demo", pack_chart("demo", &[("templates/config.yaml", CONFIG)])),
+        ("template", pack_chart("template", &[("templates/broken.yaml", broken)])),
+        ("hook-fails", pack_chart("hook-fails", &[("templates/hook.yaml", &hook("sluice.dev/fail:1ms", "  activeDeadlineSeconds: 1\n"))])),
+        ("hook-hangs", pack_chart("hook-hangs", &[("templates/hook.yaml", &hook("sluice.dev/hang:1", ""))])),
+        ("crd", pack_chart("crd", &[("crds/thing.yaml", REFUSED), ("templates/config.yaml", CONFIG)])),
+        ("other", pack_chart("other", &[("templates/config.yaml", CONFIG)])),
         ("heavy", vec![0; 100_000_000]),
     ];
     let mut index = "apiVersion: v1\nentries:\n".to_owned();

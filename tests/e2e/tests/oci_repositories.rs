@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use e2e::{Answer, House, Options, Registry, Web, archive, condition};
+use e2e::{Answer, House, Options, Registry, Web, archive, condition, pack_chart};
 use oci::{Credentials, media_type};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -151,6 +151,42 @@ fn credentials_and_certificates_open_a_registry_and_nothing_else_does() {
         assert!(why.contains("UNAUTHORIZED") && !why.contains("wr0ng-pass"), "{name}: {why}");
     }
     assert!(!house.source.as_ref().unwrap().log().contains("wr0ng-pass"), "a secret in the logs");
+    end(&house);
+}
+
+#[test]
+fn charts_of_a_registry_are_found_and_released_with_a_certificate_and_a_password() {
+    let Some(registry) = Registry::start_tls(true) else { return };
+    let certificate = registry.certificate.clone().unwrap();
+    let who = Credentials::Basic { username: "user".into(), password: "pass".into() };
+    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}'}\ndata: {version: '{{ .Chart.Version }}'}\n";
+    registry.push_chart_as(who, "charts/demo:1.0.0", pack_chart("demo", &[("templates/config.yaml", config)]));
+    let mut house = house();
+    house.start_helm();
+    let mut all = secret("right", "Opaque", &json!({"username": "user", "password": "pass"}));
+    all += &secret("wrong", "Opaque", &json!({"username": "user", "password": "wr0ng-pass"}));
+    all += &secret("ca", "Opaque", &json!({"ca.crt": certificate}));
+    for (name, more) in [("right", ", certSecretRef: {name: ca}"), ("wrong", ", certSecretRef: {name: ca}"), ("no-ca", "")] {
+        let account = if name == "no-ca" { "right" } else { name };
+        all += &format!(
+            "---\napiVersion: source.toolkit.fluxcd.io/v1\nkind: HelmRepository\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\nspec: {{type: oci, interval: 1h, timeout: 10s, url: 'oci://{}/charts', secretRef: {{name: {account}}}{more}}}\n",
+            registry.address
+        );
+        all += &format!(
+            "---\napiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {{name: {name}, namespace: {NAMESPACE}}}\nspec:\n  interval: 1h\n  chart: {{spec: {{chart: demo, version: 1.x, interval: 1h, sourceRef: {{kind: HelmRepository, name: {name}}}}}}}\n"
+        );
+    }
+    house.apply(&all);
+    house.until_ready("helmrelease", NAMESPACE, "right", "True");
+    assert_eq!(house.get("configmap", NAMESPACE, "right").unwrap()["data"]["version"], "1.0.0");
+    for (name, word) in [("wrong", "UNAUTHORIZED"), ("no-ca", "certificate")] {
+        let chart = house.until_ready("helmchart", NAMESPACE, &format!("{NAMESPACE}-{name}"), "False");
+        let why = condition(&chart, "Ready").unwrap()["message"].as_str().unwrap();
+        assert!(why.contains(word) && !why.contains("wr0ng-pass"), "{name}: {why}");
+        assert!(house.get("configmap", NAMESPACE, name).is_none());
+    }
+    house.kubectl(&["delete", "helmrelease", "--all", "-n", NAMESPACE, "--timeout=60s"]);
+    house.kubectl(&["delete", "helmrepository", "--all", "-n", NAMESPACE, "--timeout=60s"]);
     end(&house);
 }
 

@@ -1,7 +1,7 @@
 //! From a HelmRepository and its Secrets to how its server is spoken to.
 
 use super::{Registry, Remotes};
-use crate::certificates::Certificates;
+use crate::certificates;
 use crate::oci_repository::access as registries;
 use crate::problem::{Problem, chain};
 use crate::secret::{self, Secret};
@@ -9,7 +9,7 @@ use crate::visit::timeout;
 use api::meta::{FETCH_FAILED, LocalObjectReference};
 use api::source::HelmRepositorySpec;
 use chartrepo::Repository;
-use http_client::Basic;
+use http_client::{Basic, Tls};
 use oci::{Credentials, DockerConfig, Reference};
 
 /// A repository, ready to be asked.
@@ -36,7 +36,7 @@ impl Remotes {
     pub(crate) async fn open(&self, spec: &HelmRepositorySpec, namespace: &str) -> Result<Remote, Problem> {
         let address = chartrepo::normalize(&spec.url).map_err(invalid)?;
         let certificates = match self.secret(spec.cert_secret_ref.as_ref(), namespace, "TLS authentication").await? {
-            Some((secret, name)) => Some(Certificates::read(&secret, &name).map_err(not_certificates)?),
+            Some((secret, name)) => Some(certificates::read(&secret, &name).map_err(not_certificates)?),
             None => None,
         };
         let auth = self.secret(spec.secret_ref.as_ref(), namespace, "authentication").await?;
@@ -52,8 +52,8 @@ impl Remotes {
         }
         // Certificates beside the password: as older versions of Flux had it.
         let certificates = match (certificates, &auth) {
-            (None, Some((secret, name))) if Certificates::are_in(secret) => {
-                Some(Certificates::read(secret, name).map_err(not_certificates)?)
+            (None, Some((secret, name))) if certificates::are_in(secret) => {
+                Some(certificates::read(secret, name).map_err(not_certificates)?)
             }
             (certificates, _) => certificates,
         };
@@ -86,7 +86,7 @@ impl Remotes {
         address: &str,
         auth: Option<&(Secret, String)>,
         basic: Option<Basic>,
-        certificates: Option<Certificates>,
+        certificates: Option<Tls>,
     ) -> Result<Registry, Problem> {
         let unsupported = || invalid(format!("invalid OCI registry URL: {address}"));
         let base = address.strip_prefix("oci://").ok_or_else(unsupported)?;

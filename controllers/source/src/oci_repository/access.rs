@@ -1,7 +1,7 @@
 //! How the registry of an OCIRepository is spoken to.
 
 use super::Beats;
-use crate::certificates::Certificates;
+use crate::certificates;
 use crate::problem::{Problem, chain};
 use crate::proxy;
 use crate::secret::{self, Secret};
@@ -51,7 +51,7 @@ pub(super) async fn client(beats: &Beats, spec: &OCIRepositorySpec, namespace: &
                 secret::Error::NotFound(_) => transport(format!("secret '{name}' not found")),
                 error => transport(format!("failed to get secret '{name}': {}", chain(&error))),
             })?;
-            Some(Certificates::read(&secret, &name).map_err(transport)?)
+            Some(certificates::read(&secret, &name).map_err(transport)?)
         }
     };
     let http = if proxy.is_none() && certificates.is_none() && !spec.insecure {

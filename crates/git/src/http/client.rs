@@ -1,4 +1,5 @@
 use crate::{Access, Error};
+use http_client::{Tls, TlsError};
 use std::{sync::OnceLock, time::Duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,6 +23,17 @@ impl Clients {
     }
 }
 
+fn trust(access: &Access) -> Result<Tls, TlsError> {
+    let mut tls = Tls::builder();
+    if let Some(pem) = &access.ca_certificate {
+        tls = tls.trust_only(pem)?;
+    }
+    if let Some(identity) = &access.identity {
+        tls = tls.identity(&identity.certificate, &identity.key)?;
+    }
+    tls.build()
+}
+
 fn build(access: &Access) -> Result<reqwest::Client, Error> {
     let tls = |e: reqwest::Error| Error::Tls(types::innermost(&e).to_string());
     // The environment's proxies do count, as for Flux, unless the source names its own.
@@ -29,16 +41,8 @@ fn build(access: &Access) -> Result<reqwest::Client, Error> {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("git/sluice-", env!("CARGO_PKG_VERSION")));
-    if let Some(pem) = &access.ca_certificate {
-        let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(tls)?;
-        if certificates.is_empty() {
-            return Err(Error::Tls("failed to parse CA certificate".to_owned()));
-        }
-        builder = builder.tls_certs_only(certificates);
-    }
-    if let Some(identity) = &access.identity {
-        let pem = [&identity.certificate[..], b"\n", &identity.key[..]].concat();
-        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(tls)?);
+    if access.ca_certificate.is_some() || access.identity.is_some() {
+        builder = trust(access).map_err(|error| Error::Tls(error.to_string()))?.apply(builder);
     }
     if let Some(proxy) = &access.proxy {
         let mut through = reqwest::Proxy::all(&proxy.address).map_err(|e| Error::Proxy(types::innermost(&e).to_string()))?;
