@@ -25,7 +25,7 @@ pub(crate) fn is_nearly_plain(pattern: &str) -> bool {
 pub(crate) fn strip_nearly_plain<'t>(text: &'t str, pattern: &str) -> Option<&'t str> {
     let mut rest = text.chars();
     let matches = |wanted, found| if wanted == '.' { found != '\n' } else { wanted == found };
-    pattern.chars().all(|wanted| rest.next().is_some_and(|found| matches(wanted, found))).then(|| rest.as_str())
+    pattern.chars().all(|wanted| rest.next().is_some_and(|found| matches(wanted, found))).then_some(rest.as_str())
 }
 
 /// A text that most selectors give plainly.

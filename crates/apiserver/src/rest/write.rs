@@ -13,7 +13,7 @@ use crate::api::{child, now, refusal, text};
 use crate::engine::{self, Writer};
 use crate::protocol::negotiate::media_type;
 use crate::protocol::status::{Cause, Result, Status};
-use crate::quota::{self, Charge};
+use crate::quota;
 use crate::registry::Resource;
 use crate::store::{Draft, Expect, Record, Refused, Uid};
 use crate::{allocate, controllers, strategy};
@@ -112,7 +112,9 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
         }
         match context.api.store.put(&resource.table, &key, Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {
-                charge.map(Charge::keep);
+                if let Some(charge) = charge {
+                    charge.keep();
+                }
                 controllers::after_write(&context.api, resource, &record);
                 return Ok((record, true));
             }
@@ -483,7 +485,9 @@ fn attempt(
     };
     match stored {
         Ok(stored) => {
-            charge.map(Charge::keep);
+            if let Some(charge) = charge {
+                charge.keep();
+            }
             controllers::after_write(&context.api, resource, &stored);
             if ends {
                 // What is gone is shown at the version at which it was last there.
@@ -773,7 +777,9 @@ pub fn create_own(api: &crate::api::Api, resource: &Resource, mut object: Value)
         let charge = quota::charge(api, resource, "", &candidate, None, false)?;
         match api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {
-                charge.map(Charge::keep);
+                if let Some(charge) = charge {
+                    charge.keep();
+                }
                 controllers::after_write(api, resource, &record);
                 return Ok(record);
             }
