@@ -48,7 +48,7 @@ fn node(out: &mut String, value: &Value, indent: usize, place: Place, depth: usi
                 out.push_str("{}\n");
                 return Some(());
             }
-            entries.sort_by(|(a, _), (b, _)| yaml::compare_keys(a, b));
+            yaml::sort_keys(&mut entries, |entry| &entry.0);
             if place == Place::Value {
                 out.push('\n');
             }

@@ -58,7 +58,8 @@ pub(crate) fn sort_legacy(objects: &mut Vec<Object>, custom: Option<(&[String], 
             (rank_of(&id.gvk.kind), id.gvk.clone(), id.gvk.sort_string(), name, at)
         })
         .collect();
-    keyed.sort_by(|a, b| {
+    // The rule is kustomize's own, and not transitive: types of the same text but of different parts are equal.
+    yaml::merge_sort(&mut keyed, &|a, b| {
         if a.1 == b.1 {
             return a.3.cmp(&b.3);
         }

@@ -2,7 +2,7 @@ use crate::{
     Dialect, Error,
     decode::{self, Json},
     node::{Data, Node, Tag},
-    order::compare_keys,
+    order::sort_keys,
     resolve,
     scan::break_len,
 };
@@ -89,7 +89,7 @@ impl<'a> Writer<'a> {
             self.emitter.indicator("{}", true, false, false);
             return Ok(());
         }
-        entries.sort_by(|a, b| compare_keys(a.0, b.0));
+        sort_keys(&mut entries, |entry| entry.0);
         let indent = self.emitter.deepen();
         for (key, value) in entries {
             self.emitter.key(key);
@@ -169,7 +169,7 @@ impl<'a> Emitter<'a> {
             Value::Object(map) if map.is_empty() => self.indicator("{}", true, false, false),
             Value::Object(map) => {
                 let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-                entries.sort_by(|a, b| compare_keys(a.0, b.0));
+                sort_keys(&mut entries, |entry| entry.0);
                 let indent = self.deepen();
                 for (key, value) in entries {
                     self.key(key);
@@ -206,7 +206,7 @@ impl<'a> Emitter<'a> {
             Data::Map(map) if map.is_empty() => self.indicator("{}", true, false, false),
             Data::Map(map) => {
                 let mut entries: Vec<&crate::Entry> = map.entries.iter().collect();
-                entries.sort_by(|a, b| compare_keys(&a.key, &b.key));
+                sort_keys(&mut entries, |entry| &entry.key);
                 let indent = self.deepen();
                 for entry in entries {
                     if entry.tag != Tag::Str {

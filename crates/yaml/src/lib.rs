@@ -28,7 +28,7 @@ pub use decode::{Json, from_json, scalar_json_view, scalar_view};
 pub use emit::{Writer, emit, emit_into, emit_node};
 pub use error::{Error, GoPlace};
 pub use node::{Data, Entry, Map, Node, Notes, Place, Scalar, Tag};
-pub use order::compare_keys;
+pub use order::{merge_sort, sort_keys};
 pub use resolve::{format_float, plain_tag};
 pub use scan::Style;
 

@@ -1,7 +1,7 @@
 use super::{Detail, Difference, Path};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use yaml::compare_keys;
+use yaml::sort_keys;
 
 /// Fields that tell the entries of a list apart, the better ones first.
 const IDENTIFIERS: &[&str] = &["name", "key", "id", "manager"];
@@ -28,7 +28,7 @@ fn values(path: &Path, from: &Value, to: &Value, found: &mut Vec<Difference>) {
 
 fn sorted_keys(map: &Map<String, Value>) -> Vec<&String> {
     let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort_by(|a, b| compare_keys(a, b));
+    sort_keys(&mut keys, |key| key);
     keys
 }
 

@@ -1,6 +1,6 @@
 use super::{Detail, Difference, compare::scalar_text};
 use serde_json::{Map, Value};
-use yaml::compare_keys;
+use yaml::sort_keys;
 
 /// As wide as a terminal that is none; blocks that fit into it stand side by side.
 const WIDTH: usize = 80;
@@ -213,7 +213,7 @@ fn write(value: &Value, prefix: &str, out: &mut String) {
 
 fn write_map(map: &Map<String, Value>, prefix: &str, skips_first: bool, out: &mut String) {
     let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort_by(|a, b| compare_keys(a, b));
+    sort_keys(&mut keys, |key| key);
     // An entry that names its list's entry stands first.
     keys.sort_by_key(|key| *key != "name");
     for (at, key) in keys.into_iter().enumerate() {
