@@ -95,14 +95,18 @@ fn release(workloads: &Workloads, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// A pod that no Job counts any more is nobody's to hold.
-pub fn release_orphan(workloads: &Workloads, record: &Record) -> Result<()> {
+/// A pod that no Job counts any more is nobody's to hold. Returns whether one that is to go is still held: its Job may go too, of which
+/// the pod hears nothing.
+pub fn release_orphan(workloads: &Workloads, record: &Record) -> Result<bool> {
     if !record.facts.has_finalizer(TRACKING) {
-        return Ok(());
+        return Ok(false);
     }
     let controller = record.facts.owners.iter().find(|owner| owner.controls).and_then(|owner| workloads.api.store.place_of(owner.uid));
     let counts = controller.and_then(|place| workloads.api.store.get(&place.table, &place.key)).is_some_and(|job| !job.facts.deleting);
-    if counts { Ok(()) } else { release(workloads, &record.key) }
+    if !counts {
+        release(workloads, &record.key)?;
+    }
+    Ok(counts && record.facts.deleting)
 }
 
 fn index_of(pod: &Value) -> Option<i64> {

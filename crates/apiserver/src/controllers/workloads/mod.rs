@@ -243,8 +243,10 @@ impl Workloads {
             (PODS, record) => {
                 let touched = self.index.update(place, record);
                 self.ask_selecting(place, &touched);
-                if let Some(record) = record {
-                    job::release_orphan(self, record)?;
+                if let Some(record) = record
+                    && job::release_orphan(self, record)?
+                {
+                    self.again(place, RETRY_REFUSED_AFTER);
                 }
                 if self.nodes == Nodes::None { Ok(()) } else { nodes::sync(self, place, record) }
             }
