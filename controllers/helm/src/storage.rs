@@ -195,12 +195,16 @@ impl Storage {
     pub(crate) async fn read(&self, revision: &Revision) -> Result<Known, StorageError> {
         match self.decoded.get(&self.place(), revision) {
             Some(known) => Ok(known),
-            None => Ok(Known::of(&self.fetch(revision.version).await?)),
+            None => self.load(revision.version).await.map(|(_, known)| known),
         }
     }
 
     /// A whole revision, to be stored again or as another one.
     pub(crate) async fn fetch(&self, version: i64) -> Result<Stored, StorageError> {
+        self.load(version).await.map(|(stored, _)| stored)
+    }
+
+    async fn load(&self, version: i64) -> Result<(Stored, Known), StorageError> {
         let secret_name = self.secret_name(version);
         let bytes = self.client.get(&secrets(), &self.namespace, &secret_name).await?;
         let corrupt = |why: String| StorageError::Corrupt { secret: format!("{}/{secret_name}", self.namespace), why };
@@ -211,8 +215,9 @@ impl Storage {
         let mut labels = secret.metadata.labels;
         labels.retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
         let stored = Stored { release: Arc::new(release), labels };
-        self.decoded.put(self.place(), secret.metadata.resource_version, Known::of(&stored));
-        Ok(stored)
+        let known = Known::of(&stored);
+        self.decoded.put(self.place(), secret.metadata.resource_version, known.clone());
+        Ok((stored, known))
     }
 
     /// Stores a new revision. The text of an error is Helm's.

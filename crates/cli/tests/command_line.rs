@@ -2,39 +2,15 @@
 
 #![allow(clippy::expect_used)] // a test that cannot start the program has failed
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+mod common;
 
-struct Answer {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
+use common::{Answer, folder};
+use std::{fs, path::Path, process::Command};
 
 fn sluice(folder: &Path, line: &str) -> Answer {
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_sluice"))
-        .args(line.split_whitespace())
-        .current_dir(folder)
-        .env("HOME", folder)
-        .env("KUBECONFIG", folder.join("none"))
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Answer { code: status.code(), out: text(stdout), err: text(stderr) }
-}
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for (path, content) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, content).expect("a file");
-    }
-    folder
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluice"));
+    command.args(line.split_whitespace()).current_dir(folder).env("HOME", folder).env("KUBECONFIG", folder.join("none"));
+    Answer::of(&mut command)
 }
 
 #[test]

@@ -6,40 +6,24 @@
 #![cfg(unix)]
 #![allow(clippy::expect_used)] // a test that cannot start the program has failed
 
+mod common;
+
+use common::{Answer, folder};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     os::unix::{fs::symlink, net::UnixListener},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
-
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for (path, content) in files {
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs::write(path, content).expect("a file");
-    }
-    folder
-}
-
-/// What a program answered: its exit code, what it printed, and what it said.
-struct Answer {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
 
 /// Runs a program, which has to end by itself soon.
 fn run(program: &Path, words: &[&str], folder: &Path) -> Answer {
     let start = Instant::now();
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(words).current_dir(folder).stdin(Stdio::null()).output().expect("the program starts");
+    let answer = Answer::of(Command::new(program).args(words).current_dir(folder));
     assert!(start.elapsed() < Duration::from_secs(30), "{words:?} took {:?}", start.elapsed());
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Answer { code: status.code(), out: text(stdout), err: text(stderr) }
+    answer
 }
 
 fn sluice(words: &[&str], folder: &Path) -> Answer {
