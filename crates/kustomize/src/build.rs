@@ -8,7 +8,7 @@ use crate::{
     load::{Context, Root},
     metadata::transformations_text,
     object::{Object, Objects, is_build_annotation},
-    order, references,
+    order, read, references,
     remote::Fetch,
     target::{Gathered, Target},
     vars,
@@ -189,6 +189,13 @@ fn build_in(context: &Context<'_>, dir: &str, prepare: Option<Prepare<'_>>) -> R
     vars::resolve(&target.run("vars"), &mut objects, &vars, &config.var_references)?;
     note(&mut objects, "vars");
     objects.list.retain(|object| object.annotation("config.kubernetes.io/local-config").is_none_or(|value| value == "false"));
+    for object in &objects.list {
+        read::has_kind_and_name(&object.node).map_err(|error| error.on(object.id()))?;
+    }
+    objects.touch();
+    if let Some((first, _)) = objects.conflict(&context.scopes()) {
+        return Err(problem(format!("two objects are {} in the end", objects.list[first].id())));
+    }
     sort(context, &mut objects, target.kustomization().sort_options.as_ref())?;
     let wants = |word: &str| metadata.iter().any(|entry| entry == word);
     let managed_by = match &context.options.managed_by {

@@ -12,6 +12,13 @@ pub(crate) fn config(value: &Value) -> Result<Config> {
     let Value::Object(definitions) = value else {
         return if value.is_null() { Ok(Config::default()) } else { Err(problem("a file of crds must be a map of OpenAPI definitions")) };
     };
+    for (name, definition) in definitions {
+        if !definition.is_object() && !definition.is_null() {
+            return Err(problem(format!(
+                "\"{name}\" is no OpenAPI definition; a file of crds holds definitions by name, not a CustomResourceDefinition"
+            )));
+        }
+    }
     let mut config = Config::default();
     let mut names: Vec<&String> = definitions.keys().collect();
     names.sort();

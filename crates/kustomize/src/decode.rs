@@ -45,7 +45,10 @@ impl<T: Record> Decode for T {
 }
 
 pub(crate) fn fill<T: Record>(record: &mut T, map: &Map<String, Value>, path: &str, mode: Mode) -> Result<()> {
-    for (key, value) in map {
+    // Go sorts the keys on its way through JSON: of those that name one field in several cases, the last counts.
+    let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+    entries.sort_by_key(|(key, _)| *key);
+    for (key, value) in entries {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         if !record.field(&key.to_lowercase(), value, &inner, mode)? && mode.strict {
             return Err(problem(format!("unknown field {inner}")));
@@ -146,7 +149,8 @@ macro_rules! record {
                 match name {
                     $($json => { self.$field = $crate::decode::Decode::decode(value, path, mode)?; Ok(true) })*
                     _ => {
-                        $(if self.$inner.field(name, value, path, mode)? { return Ok(true); })*
+                        // sigs.k8s.io/yaml does not look into embedded records for where a string is expected.
+                        $(if self.$inner.field(name, value, path, $crate::decode::Mode { coerce: false, ..mode })? { return Ok(true); })*
                         Ok(false)
                     }
                 }

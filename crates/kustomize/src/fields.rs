@@ -25,6 +25,19 @@ struct Part {
     name: SmolStr,
     /// Written `name[]`: a list is expected.
     list: bool,
+    /// A number, `-`, `*` or `[...]`: kyaml takes it for a choice among elements, but lists are walked without one.
+    picks: bool,
+}
+
+impl Part {
+    fn new(text: SmolStr) -> Self {
+        let (name, list) = match text.strip_suffix("[]") {
+            Some(name) => (name.into(), true),
+            None => (text, false),
+        };
+        let picks = matches!(name.as_str(), "-" | "*") || name.parse::<i64>().is_ok() || name.starts_with('[') && name.ends_with(']');
+        Self { name, list, picks }
+    }
 }
 
 /// What is made where a field is missing and the spec says `create`.
@@ -37,10 +50,7 @@ pub(crate) enum Make {
 
 impl FieldSpec {
     pub fn new(gvk: Gvk, path: &str, create: bool) -> Self {
-        let parts = ops::split_path(path, '/').into_iter().map(|part| match part.strip_suffix("[]") {
-            Some(name) => Part { name: name.into(), list: true },
-            None => Part { name: part, list: false },
-        });
+        let parts = ops::split_path(path, '/').into_iter().map(Part::new);
         Self { gvk, path: path.into(), create, parts: parts.collect() }
     }
 
@@ -50,8 +60,8 @@ impl FieldSpec {
             return Self::new(gvk, path, create);
         }
         let parts = path.split('/').map(|part| match part.strip_suffix("[]") {
-            Some(name) => Part { name: SmolStr::new_static(name), list: true },
-            None => Part { name: SmolStr::new_static(part), list: false },
+            Some(name) => Part { name: SmolStr::new_static(name), list: true, picks: false },
+            None => Part { name: SmolStr::new_static(part), list: false, picks: false },
         });
         Self { gvk, path: SmolStr::new_static(path), create, parts: parts.collect() }
     }
@@ -81,6 +91,9 @@ fn walk(node: &mut Node, parts: &[Part], make: Make, place: Place, set: &mut dyn
     };
     if part.name.is_empty() {
         return Err(problem("cannot set or create an empty field name"));
+    }
+    if part.picks {
+        return Err(problem(format!("\"{}\" picks elements of a list, but a map stands there", part.name)));
     }
     let make_here = match make {
         _ if part.list => Make::Nothing,

@@ -144,6 +144,7 @@ fn scalar_text(node: &Node) -> String {
                 string_into(&scalar.text, &mut out);
                 out
             }
+            Style::Plain if scalar.tag == Tag::Str && yaml::is_plain(&scalar.text) => scalar.text.to_string(),
             _ if scalar.tag == Tag::Str => {
                 let mut out = String::new();
                 yaml::emit_into(&Value::from(scalar.text.as_str()), &mut out);

@@ -80,6 +80,7 @@ impl Patch {
 
     /// Applies the patch, whose text begins at a place, to an object. As in kustomize the object goes through JSON: numbers become floats and come back.
     pub fn apply(&self, node: &mut Node, place: Place, budget: &Budget) -> Result<()> {
+        yaml::check_keys(node).map_err(|error| problem(error.to_string()))?;
         for operation in &self.operations {
             budget.spend(1)?;
             self.apply_one(operation, node, place, budget)?;

@@ -75,11 +75,17 @@ record! {
 
 record! {
     pub(crate) struct Field {
+        path: String = "path",
+        create: bool = "create",
+        ..of: TypeNames,
+    }
+}
+
+record! {
+    pub(crate) struct TypeNames {
         group: String = "group",
         version: String = "version",
         kind: String = "kind",
-        path: String = "path",
-        create: bool = "create",
     }
 }
 
@@ -111,7 +117,8 @@ impl Record for SelectorText {
             "annotationselector" => &mut self.annotation_selector,
             _ => return Ok(false),
         };
-        *field = String::decode(value, path, mode)?;
+        // All but the last two are of an embedded record in kustomize.
+        *field = String::decode(value, path, Mode { coerce: mode.coerce && name.ends_with("selector"), ..mode })?;
         Ok(true)
     }
 }

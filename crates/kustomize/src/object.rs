@@ -191,8 +191,11 @@ impl Object {
     /// are dropped at the end.
     pub fn annotate(&mut self) {
         let place = self.node.place;
-        if let Some(metadata) = ops::child_map(&mut self.node, "metadata", place) {
-            ops::child_map(metadata, "annotations", place);
+        if let Some(annotations) =
+            ops::child_map(&mut self.node, "metadata", place).and_then(|metadata| ops::child_map(metadata, "annotations", place))
+            && annotations.as_map().is_none()
+        {
+            *annotations = Node::map().at(place);
         }
     }
 

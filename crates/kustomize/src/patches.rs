@@ -117,7 +117,12 @@ fn as_type_of(patch: &Object, object: &Object) -> Object {
     }
     let place = patch.node.place;
     copy.set_namespace(patch.namespace(), place);
-    crate::ops::set_field_text(&mut copy.node, "apiVersion", &object.gvk().api_version(), place);
+    let version = object.gvk().api_version();
+    match copy.node.as_map_mut().filter(|_| version.is_empty()) {
+        // What has none gets a null.
+        Some(map) => map.insert("apiVersion", yaml::Node::string("").at(place)),
+        None => crate::ops::set_field_text(&mut copy.node, "apiVersion", &version, place),
+    }
     copy
 }
 
@@ -196,6 +201,9 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
         return Ok(());
     };
     object.node = merged;
+    if let Some(version) = object.node.get_mut("apiVersion").filter(|version| version.as_str() == Some("")) {
+        *version = yaml::Node::plain("").at(version.place);
+    }
     if let (Some(place), Some(node)) = (api_version_place, object.node.get_mut("apiVersion")) {
         node.place = place;
     }

@@ -135,13 +135,13 @@ pub(crate) fn for_each(
             map.entry(part, || blank(kind, place))
         }
     };
-    if let Some(scalar) = field.as_scalar().filter(|scalar| scalar.tag != Tag::Null && !rest.is_empty()) {
+    if let Some(scalar) = field.as_scalar().filter(|_| !rest.is_empty()) {
         // kyaml looks into text that is YAML, and sets what it finds there in a copy that nobody sees.
         let inner = yaml::node(&scalar.text, yaml::Dialect::Kyaml, yaml::Limits::default(), place.source)
             .map_err(|error| problem(error.to_string()))?;
         return match inner {
             Some(mut inner) => for_each(&mut inner, rest, create, place, set),
-            None => Ok(0),
+            None => Err(problem(format!("\"{}\" is asked of nothing", rest[0]))),
         };
     }
     for_each(field, rest, create, place, set)

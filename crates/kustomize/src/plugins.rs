@@ -33,6 +33,7 @@ fn decode<T: Decode>(plugin: &Object) -> Result<T> {
 
 /// Refuses what is no builtin.
 fn builtin_kind(plugin: &Object) -> Result<String> {
+    yaml::check_keys(&plugin.node).map_err(|error| problem(error.to_string()))?;
     let gvk = plugin.gvk();
     if gvk.group.is_empty() && gvk.version == "builtin" {
         return Ok(gvk.kind.to_string());

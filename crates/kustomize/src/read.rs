@@ -6,7 +6,7 @@ use crate::{
     ops,
 };
 use std::borrow::Cow;
-use yaml::{Data, Dialect, Node};
+use yaml::{Data, Node};
 
 /// Reads the objects of a text: several documents, lists unrolled. `file` is where errors say it stands.
 pub(crate) fn objects(context: &Context<'_>, text: &str, file: &str) -> Result<Vec<Object>> {
@@ -28,7 +28,7 @@ fn nodes(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Resu
     let single = chunks.len() == 1;
     let mut found = Vec::new();
     for (line, chunk) in chunks {
-        let node = yaml::first_document(&chunk, Dialect::Kyaml, yaml::Limits::default(), source, line + before)
+        let node = yaml::first_document(&chunk, yaml::Limits::default(), source, line + before)
             .map_err(|source| Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source })?;
         let Some(mut node) = node.filter(|node| !node.is_null()) else { continue };
         if single
@@ -54,11 +54,13 @@ fn nodes(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Resu
         validate(&node).map_err(|error| locate(context, &node, error))?;
         context.budget.objects(kept.len() + queue.len())?;
         if field_text(&node, "kind").ends_with("List")
-            && let Some(items) = node.as_map_mut().and_then(|map| map.get_mut("items"))
+            && node.get("items").is_some()
         {
             // A list in a list in a list: each level costs one round.
             unrolled += 1;
             context.budget.objects(unrolled)?;
+            as_of_json(&mut node).map_err(|error| locate(context, &node, problem(error.to_string())))?;
+            let Some(items) = node.get_mut("items") else { continue };
             match std::mem::replace(&mut items.data, Data::List(Vec::new())) {
                 Data::List(items) => queue.extend(items),
                 Data::Scalar(scalar) if scalar.tag == yaml::Tag::Null => {}
@@ -74,6 +76,26 @@ fn nodes(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Resu
     Ok(kept)
 }
 
+/// Makes every value what it is after JSON: kustomize unrolls lists on that way.
+fn as_of_json(node: &mut Node) -> std::result::Result<(), yaml::Error> {
+    fn scalars(node: &mut Node) -> std::result::Result<(), yaml::Error> {
+        let place = node.place;
+        match &mut node.data {
+            Data::List(items) => items.iter_mut().try_for_each(scalars),
+            Data::Map(map) => {
+                (map.flow, map.notes) = (false, None);
+                map.entries.iter_mut().try_for_each(|entry| scalars(&mut entry.value))
+            }
+            Data::Scalar(_) => {
+                *node = yaml::from_json(&yaml::node_json(node)?).at(place);
+                Ok(())
+            }
+        }
+    }
+    yaml::check_keys(node)?;
+    scalars(node)
+}
+
 fn locate(context: &Context<'_>, node: &Node, error: Error) -> Error {
     match error {
         Error::Invalid { problem, .. } => Error::Invalid { place: context.place_of(node.place), problem },
@@ -81,13 +103,30 @@ fn locate(context: &Context<'_>, node: &Node, error: Error) -> Error {
     }
 }
 
-/// An object needs a kind and a name; a list needs a kind.
+/// What can be worked with: an object that has a kind and a name, and no lists for labels and annotations.
 fn validate(node: &Node) -> Result<()> {
+    let kind = has_kind_and_name(node)?;
+    if kind.ends_with("List") {
+        return Ok(());
+    }
+    for field in ["labels", "annotations"] {
+        let value = node.at_path(&["metadata", field]);
+        // A scalar is an error once a label or an annotation is added to it.
+        if let Some(value) = value.filter(|value| value.as_list().is_some()) {
+            return Err(problem(format!("metadata.{field} of {kind} must be a map, but is {}", value.describe())));
+        }
+    }
+    Ok(())
+}
+
+/// An object needs a kind and a name; a list needs a kind. Gives the kind.
+pub(crate) fn has_kind_and_name(node: &Node) -> Result<&str> {
     let Some(map) = node.as_map() else {
         return Err(problem(format!("expected a Kubernetes object, found {}", node.describe())));
     };
+    let is_missing = |node: Option<&Node>| node.filter(|node| !ops::is_empty(node)).and_then(Node::text).unwrap_or("").is_empty();
     let kind = field_text(node, "kind");
-    if kind.is_empty() {
+    if is_missing(map.get("kind")) {
         return Err(problem(if map.contains("metadata") {
             "the object has no kind"
         } else {
@@ -95,23 +134,16 @@ fn validate(node: &Node) -> Result<()> {
         }));
     }
     if kind.ends_with("List") {
-        return Ok(());
-    }
-    if let Some(metadata) = map.get("metadata").filter(|metadata| metadata.as_map().is_none() && !metadata.is_null()) {
-        return Err(problem(format!("metadata of {kind} must be a map, but is {}", metadata.describe())));
+        return Ok(kind);
     }
     let metadata = map.get("metadata");
-    for field in ["labels", "annotations"] {
-        let value = metadata.and_then(|metadata| metadata.get(field));
-        if let Some(value) = value.filter(|value| value.as_map().is_none() && !value.is_null()) {
-            return Err(problem(format!("metadata.{field} of {kind} must be a map, but is {}", value.describe())));
-        }
+    if let Some(metadata) = metadata.filter(|metadata| metadata.as_map().is_none() && !metadata.is_null()) {
+        return Err(problem(format!("metadata of {kind} must be a map, but is {}", metadata.describe())));
     }
-    let name = metadata.and_then(|metadata| metadata.get("name")).filter(|name| !ops::is_empty(name)).and_then(Node::text).unwrap_or("");
-    if name.is_empty() {
+    if is_missing(metadata.and_then(|metadata| metadata.get("name"))) {
         return Err(problem(format!("{kind} has no metadata.name")));
     }
-    Ok(())
+    Ok(kind)
 }
 
 /// Splits a text at lines that begin with `---`; each part with its first line. kustomize looks for `\n---.*\n` (kio ByteReader).

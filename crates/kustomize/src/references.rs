@@ -38,9 +38,6 @@ struct Resolver<'a> {
 
 /// Fixes the references of all objects.
 pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Reference]) -> Result<()> {
-    if objects.list.iter().all(|object| object.former.is_empty()) {
-        return Ok(());
-    }
     let scopes: Scopes = run.scopes();
     let targets: Vec<Target> = objects
         .list
@@ -83,7 +80,10 @@ pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Refere
             continue;
         }
         run.context.budget.spend(fields.len() as u64)?;
-        let binding_namespaces = binding_namespaces(&object.node);
+        if object.node.get("apiVersion").is_some_and(|version| version.is_null() && version.text().is_some_and(|text| !text.is_empty())) {
+            return Err(problem("apiVersion is null").on(&targets[at].id));
+        }
+        let binding_namespaces = binding_namespaces(&object.node).map_err(|error| error.on(&targets[at].id))?;
         let role_ref = role_ref(&object.node);
         for (target, spec) in fields.iter() {
             let resolver = Resolver {
@@ -105,19 +105,25 @@ pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Refere
 }
 
 /// Namespaces of the service accounts that a role binding names: it may refer into them.
-fn binding_namespaces(node: &Node) -> BTreeSet<SmolStr> {
+fn binding_namespaces(node: &Node) -> Result<BTreeSet<SmolStr>> {
     let mut namespaces = BTreeSet::new();
     if node.get("kind").and_then(Node::text) != Some("RoleBinding") {
-        return namespaces;
+        return Ok(namespaces);
     }
     for subject in node.get("subjects").and_then(Node::as_list).into_iter().flatten() {
+        if subject.as_map().is_none() {
+            return Err(problem(format!("a subject must be a map, but is {}", subject.describe())));
+        }
         if subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
-            && let Some(namespace) = subject.get("namespace").and_then(Node::text)
+            && let Some(namespace) = subject.get("namespace")
         {
-            namespaces.insert(namespace.into());
+            match namespace.as_str() {
+                Some(namespace) => namespaces.insert(namespace.into()),
+                None => return Err(problem(format!("the namespace of a subject must be a string, but is {}", namespace.describe()))),
+            };
         }
     }
-    namespaces
+    Ok(namespaces)
 }
 
 fn role_ref(node: &Node) -> Option<Gvk> {

@@ -10,9 +10,11 @@ use std::collections::HashMap;
 
 /// Compiles an expression under a size budget; matching takes linear time.
 pub(crate) fn compile(pattern: &str) -> Result<Regex> {
-    RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| {
+    let refuse = |why: &str| problem(format!("\"{pattern}\" is no regular expression: {why}"));
+    let translated = types::re2::translate(pattern).map_err(|why| refuse(&why))?;
+    RegexBuilder::new(&translated).size_limit(1 << 20).build().map_err(|error| {
         let why = error.to_string();
-        problem(format!("\"{pattern}\" is no regular expression: {}", why.lines().last().unwrap_or("").trim_start_matches("error: ")))
+        refuse(why.lines().last().unwrap_or("").trim_start_matches("error: "))
     })
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn merge(
     budget: &Budget,
 ) -> Result<Option<Node>> {
     let walker = Walker { schema, options, budget };
-    walker.walk(Some(dest), Some(patch), Position { schema: at, known: at.is_some() }).map(|node| node.filter(|node| !node.is_null()))
+    walker.walk(Some(dest), Some(patch), Position { schema: at, known: at.is_some(), itself: false }).map(|node| node.filter(|node| !node.is_null()))
 }
 
 /// [`merge`] for texts, with the built-in schema of the object's type.
@@ -63,15 +63,21 @@ struct Walker<'a> {
 struct Position<'a> {
     schema: Option<At<'a>>,
     known: bool,
+    /// What is new is merged with itself: both sides are one value, and what is taken from one is gone from the other.
+    itself: bool,
 }
 
 impl<'a> Position<'a> {
     fn field(self, name: &str) -> Self {
-        Self { schema: self.schema.and_then(|at| at.field(name)), known: self.known }
+        Self { schema: self.schema.and_then(|at| at.field(name)), ..self }
     }
 
     fn items(self) -> Self {
-        Self { schema: self.schema.and_then(At::items), known: self.known }
+        Self { schema: self.schema.and_then(At::items), ..self }
+    }
+
+    fn itself(self) -> Self {
+        Self { itself: true, ..self }
     }
 }
 
@@ -166,9 +172,14 @@ impl Walker<'_> {
             Some(Node { data: Data::Map(mut map), place }) => match take_map_directive(&mut map)? {
                 Directive::Delete => return Ok(None),
                 Directive::Replace => {
-                    return self.walk_map(Some(Data::Map(map.clone()).into()), Some(Node { data: Data::Map(map), place }), at);
+                    return self.walk_map(Some(Data::Map(map.clone()).into()), Some(Node { data: Data::Map(map), place }), at.itself());
                 }
-                Directive::Merge => map,
+                Directive::Merge => {
+                    if at.itself {
+                        into.remove(DIRECTIVE);
+                    }
+                    map
+                }
             },
             // Null clears.
             Some(_) => return Ok(None),
@@ -190,7 +201,7 @@ impl Walker<'_> {
                 }
                 // What is new is merged with itself: nulls and directives in it are carried out.
                 let from = map.clone();
-                self.merge_maps(map, from, at)?;
+                self.merge_maps(map, from, at.itself())?;
                 Ok(Some(patch))
             }
         }
@@ -201,13 +212,14 @@ impl Walker<'_> {
         let own = self.own_schemas(&notes)?;
         // A comment wins over the schema of the type.
         let field = |key: &str| match own.get(key).and_then(|own| own.root(self.schema)) {
-            Some(own) => Position { schema: Some(own), known: at.known },
+            Some(own) => Position { schema: Some(own), ..at },
             None => at.field(key),
         };
-        let mut patches: HashMap<SmolStr, Node> = HashMap::with_capacity(from.entries.len());
+        let mut patches: HashMap<SmolStr, (Tag, Node)> = HashMap::with_capacity(from.entries.len());
         let order: BTreeSet<SmolStr> = from.entries.iter().map(|entry| entry.key.clone()).collect();
         for entry in from.entries {
-            patches.insert(entry.key, entry.value);
+            // Of keys given twice the first counts.
+            patches.entry(entry.key).or_insert((entry.tag, entry.value));
         }
         let mut failed = None;
         into.entries.retain_mut(|entry| {
@@ -218,7 +230,7 @@ impl Walker<'_> {
             let explicit_null = value.is_null();
             // Quotes around what is no string mean that its tag was written out; then that of the patch is, too.
             let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str).map(|scalar| scalar.style);
-            let patch = patches.remove(&entry.key);
+            let patch = patches.remove(&entry.key).map(|(_, patch)| patch);
             let patched = patch.is_some();
             match self.walk(Some(value), patch, field(&entry.key)) {
                 Ok(Some(merged)) if merged.is_null() && (patched || !explicit_null) => false,
@@ -240,10 +252,10 @@ impl Walker<'_> {
             return Err(under(&key, error));
         }
         for key in order {
-            let Some(patch) = patches.remove(&key) else { continue };
+            let Some((tag, patch)) = patches.remove(&key) else { continue };
             let merged = self.walk(None, Some(patch), field(&key)).map_err(|error| under(&key, error))?;
             if let Some(merged) = merged.filter(|merged| !merged.is_null()) {
-                into.insert(key, merged);
+                into.entries.push(yaml::Entry { key, tag, value: merged });
             }
         }
         let [own, others] = notes;
@@ -272,16 +284,20 @@ impl Walker<'_> {
         keys: Option<&[SmolStr]>,
         at: Position<'_>,
     ) -> Result<Option<Node>> {
-        let (place, dest, patch) = match (dest, patch) {
-            (Some(Node { data: Data::List(dest), place }), None) => (place, dest, None),
-            (Some(Node { data: Data::List(dest), place }), Some(Node { data: Data::List(mut patch), place: patch_place })) => {
-                match take_list_directive(&mut patch)? {
+        let (place, dest, patch, at) = match (dest, patch) {
+            (Some(Node { data: Data::List(dest), place }), None) => (place, dest, None, at),
+            (Some(Node { data: Data::List(mut dest), place }), Some(Node { data: Data::List(mut patch), place: patch_place })) => {
+                let directive = take_list_directive(&mut patch)?;
+                if at.itself {
+                    take_list_directive(&mut dest)?;
+                }
+                match directive {
                     Directive::Delete => return Ok(None),
-                    Directive::Replace => (patch_place, patch.clone(), Some(patch)),
-                    Directive::Merge => (place, dest, Some(patch)),
+                    Directive::Replace => (patch_place, patch.clone(), Some(patch), at.itself()),
+                    Directive::Merge => (place, dest, Some(patch), at),
                 }
             }
-            (_, Some(Node { data: Data::List(patch), place })) => (place, patch.clone(), Some(patch)),
+            (_, Some(Node { data: Data::List(patch), place })) => (place, patch.clone(), Some(patch), at.itself()),
             // Null clears.
             _ => return Ok(None),
         };

@@ -595,7 +595,8 @@ fn plugin_origin(plugin: &Object) -> Option<Arc<Origin>> {
 }
 
 pub(crate) fn spec_of(field: &Field) -> FieldSpec {
-    let gvk = Gvk { group: field.group.as_str().into(), version: field.version.as_str().into(), kind: field.kind.as_str().into() };
+    let of = &field.of;
+    let gvk = Gvk { group: of.group.as_str().into(), version: of.version.as_str().into(), kind: of.kind.as_str().into() };
     FieldSpec::new(gvk, &field.path, field.create)
 }
 

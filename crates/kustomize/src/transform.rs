@@ -241,33 +241,39 @@ pub(crate) struct ImageRule<'a> {
 enum Name {
     Plain,
     Pattern(Regex),
+    /// No expression; an error once it meets an image.
+    Refused(String),
 }
 
 impl<'a> ImageRule<'a> {
     /// The name is a regular expression in kustomize; most are plain texts.
-    pub fn new(image: &'a Image) -> Result<Self> {
+    pub fn new(image: &'a Image) -> Self {
         let name = if select::is_nearly_plain(&image.name) {
             Name::Plain
         } else {
             // As kustomize 5.8.1: the digest is of sha256 only.
-            Name::Pattern(select::compile(&format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name))?)
+            match select::compile(&format!("^{}(:[a-zA-Z0-9_.{{}}-]*)?(@sha256:[a-zA-Z0-9_.{{}}-]*)?$", image.name)) {
+                Ok(pattern) => Name::Pattern(pattern),
+                Err(error) => Name::Refused(error.to_string()),
+            }
         };
-        Ok(Self { image, name })
+        Self { image, name }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> Result<bool> {
         let allowed = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'{' | b'}' | b'-'));
-        match &self.name {
+        Ok(match &self.name {
+            Name::Refused(why) => return Err(problem(why.clone())),
             Name::Pattern(pattern) => pattern.is_match(text),
             Name::Plain => {
-                let Some(rest) = select::strip_nearly_plain(text, &self.image.name) else { return false };
+                let Some(rest) = select::strip_nearly_plain(text, &self.image.name) else { return Ok(false) };
                 let (tag, digest) = match rest.split_once("@sha256:") {
                     Some((tag, digest)) => (tag, Some(digest)),
                     None => (rest, None),
                 };
                 tag.strip_prefix(':').map_or(tag.is_empty(), allowed) && digest.is_none_or(allowed)
             }
-        }
+        })
     }
 
     /// Gives an image reference its new parts.
@@ -275,7 +281,7 @@ impl<'a> ImageRule<'a> {
         let Some(text) = node.text() else {
             return Err(problem(format!("an image must be a string, but is {}", node.describe())));
         };
-        if !self.matches(text) {
+        if !self.matches(text)? {
             return Ok(());
         }
         let image = self.image;
@@ -315,7 +321,7 @@ fn split_image(image: &str) -> (&str, &str, &str) {
 
 /// Changes images: in every list called `containers` or `initContainers` of any object, and at the places of the specs.
 pub(crate) fn set_image(run: &Run<'_, '_>, objects: &mut Objects, image: &Image, specs: &[FieldSpec]) -> Result<()> {
-    let rule = ImageRule::new(image)?;
+    let rule = ImageRule::new(image);
     for object in &mut objects.list {
         run.context.budget.spend(1)?;
         if object.kind() == "CustomResourceDefinition" {
@@ -389,7 +395,7 @@ mod tests {
     fn nearly_plain_names_match_as_the_expressions_that_they_are() {
         for name in ["nginx", "ghcr.io/a/b", "a.b", ".", "..", "a@b", "host:5000/x.y", ""] {
             let image = Image { name: name.to_owned(), ..Image::default() };
-            let rule = ImageRule::new(&image).unwrap();
+            let rule = ImageRule::new(&image);
             assert!(matches!(rule.name, Name::Plain), "{name}");
             let tail = "(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?";
             let pattern = Regex::new(&format!("^{name}{tail}$")).unwrap();
@@ -411,7 +417,7 @@ mod tests {
             ] {
                 for end in ["", ":", ":1.0", "@sha256:ab", ":1@sha256:ab", ":1:2", "@sha512:ab", "/c", "\n", ":é", "@sha256:a@sha256:b"] {
                     let text = format!("{base}{end}");
-                    assert_eq!(rule.matches(&text), pattern.is_match(&text), "{name:?} and {text:?}");
+                    assert_eq!(rule.matches(&text).unwrap(), pattern.is_match(&text), "{name:?} and {text:?}");
                 }
             }
         }
@@ -420,7 +426,7 @@ mod tests {
     #[test]
     fn image_names_match_whole_references() {
         let image = Image { name: "nginx".to_owned(), ..Image::default() };
-        let rule = ImageRule::new(&image).unwrap();
+        let rule = ImageRule::new(&image);
         for (text, expected) in [
             ("nginx", true),
             ("nginx:1", true),
@@ -429,7 +435,7 @@ mod tests {
             ("nginx-x", false),
             ("a/nginx", false),
         ] {
-            assert_eq!(rule.matches(text), expected, "{text}");
+            assert_eq!(rule.matches(text).unwrap(), expected, "{text}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Duration  1h30m              Go's text form of a length of time
 //! NamespacedName ns/name       an object inside a cluster
 //! semver    >=1.2 <2          versions and ranges, as Go's Masterminds library reads them
+//! re2       ^a{2}$            regular expressions of Go
 //! ```
 //!
 //! Everything here is parsed once, at the door, and trusted afterwards.
@@ -14,6 +15,7 @@ mod causes;
 mod digest;
 mod duration;
 mod name;
+pub mod re2;
 mod revision;
 pub mod semver;
 

@@ -1,5 +1,5 @@
 use crate::{
-    Dialect, Limits, Place, Style, Tag,
+    Dialect, Limits, Place, Style, Tag, decode,
     edit::{Recorder, Spot, Step},
     error::Error,
     node::{Data, Entry, Map, Node, Scalar},
@@ -17,7 +17,7 @@ pub(crate) struct Composer<'a> {
     dialect: Dialect,
     limits: Limits,
     source: u32,
-    strict_keys: bool,
+    keys: Keys,
     first: bool,
     handles: HashMap<String, String>,
     anchors: HashMap<&'a str, Anchor>,
@@ -27,6 +27,15 @@ pub(crate) struct Composer<'a> {
     /// Nodes made so far, and how many of them by aliases.
     made: usize,
     copied: usize,
+}
+
+/// What becomes of a key that is given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keys {
+    Refused,
+    LastWins,
+    /// Both stay, the first is found, and whoever makes JSON of the map is told: nodes of kyaml, which reads first and looks later.
+    Kept,
 }
 
 enum Anchor {
@@ -48,13 +57,13 @@ enum Context {
 }
 
 impl<'a> Composer<'a> {
-    pub fn new(text: &'a str, dialect: Dialect, limits: Limits, source: u32, strict_keys: bool) -> Self {
+    pub fn new(text: &'a str, dialect: Dialect, limits: Limits, source: u32, keys: Keys) -> Self {
         Self {
             scanner: Scanner::new(text, limits.depth),
             dialect,
             limits,
             source,
-            strict_keys,
+            keys,
             first: true,
             handles: HashMap::new(),
             anchors: HashMap::new(),
@@ -116,20 +125,26 @@ impl<'a> Composer<'a> {
         self.anchors.clear();
         self.lines.clear();
         self.handles.clear();
+        let explicit = matches!(token.kind, Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart);
         match token.kind {
             Kind::StreamEnd => return Ok(None),
-            Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart => self.directives()?,
+            _ if explicit => self.directives()?,
             _ if implicit => {}
             _ => return Err(Error::parse("did not find expected <document start>", start, None)),
         }
         let token = self.scanner.peek()?;
         let mark = token.mark;
         let node = match token.kind {
-            Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart | Kind::DocumentEnd | Kind::StreamEnd => self.empty(mark),
+            Kind::Version(..) | Kind::TagDirective(..) | Kind::DocumentStart | Kind::DocumentEnd | Kind::StreamEnd if explicit => {
+                self.empty(mark)
+            }
             _ => self.node(Context::Block, 0)?,
         };
         if self.scanner.peek()?.kind == Kind::DocumentEnd {
             self.scanner.take()?;
+        }
+        if self.keys == Keys::Kept {
+            self.scanner.look_ahead(3)?;
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.document += 1;
@@ -286,8 +301,9 @@ impl<'a> Composer<'a> {
         match tag {
             None if style != Style::Plain => plain(Tag::Str),
             None => plain(resolved().tag()),
-            // go-yaml takes `!` for "resolve it", quoted or not, where there is text.
-            Some("!") => plain(if text.is_empty() || style != Style::Plain { Tag::Str } else { resolved().tag() }),
+            // go-yaml takes `!` for "resolve it", quoted or not; yaml.v2 where there is text.
+            Some("!") if style == Style::Plain && (self.dialect == Dialect::Kyaml || !text.is_empty()) => plain(resolved().tag()),
+            Some("!") => plain(Tag::Str),
             Some("!!str") => plain(Tag::Str),
             Some("!!binary") => plain(Tag::Binary),
             Some("!!merge") => plain(Tag::Merge),
@@ -303,6 +319,8 @@ impl<'a> Composer<'a> {
                     ("!!int", _) if self.dialect == Dialect::Kyaml => Tag::Int,
                     ("!!float", _) if self.dialect == Dialect::Kyaml => Tag::Float,
                     ("!!bool", _) if self.dialect == Dialect::Kyaml => Tag::Bool,
+                    ("!!null", _) if self.dialect == Dialect::Kyaml => Tag::Null,
+                    ("!!timestamp", _) if self.dialect == Dialect::Kyaml => Tag::Timestamp,
                     _ => {
                         let problem = format!("cannot decode {} `{text}` as a {wanted}", found.tag().name());
                         return Err(Error::value(mark, problem.clone(), format!("yaml: {problem}")));
@@ -404,14 +422,6 @@ impl<'a> Composer<'a> {
                         building.note(text);
                     }
                 }
-                Kind::Value => {
-                    let key = self.empty(mark);
-                    self.scanner.take()?;
-                    self.step(|| key_step(&key));
-                    let value = self.block_value(depth, mark)?;
-                    self.step_back();
-                    self.add(&mut building, key, mark, value)?;
-                }
                 _ => return Err(Error::parse("did not find expected key", mark, Some(start))),
             }
         }
@@ -492,13 +502,6 @@ impl<'a> Composer<'a> {
                     self.step_back();
                     self.add(&mut building, key, mark, value)?;
                 }
-                Kind::Value => {
-                    let key = self.empty(mark);
-                    self.step(|| key_step(&key));
-                    let value = self.flow_value(depth, Kind::FlowMappingEnd)?;
-                    self.step_back();
-                    self.add(&mut building, key, mark, value)?;
-                }
                 // `{a, b}`: keys without values.
                 _ => {
                     let key = self.key(Context::Flow, depth + 1)?;
@@ -544,6 +547,8 @@ impl<'a> Composer<'a> {
         }
         let key = match self.dialect {
             Dialect::Sigs => sigs_key(scalar, mark)?,
+            // kyaml writes a null without text as a string.
+            Dialect::Kyaml if self.keys == Keys::Kept && decode::is_blank(&scalar) => (scalar.text, Tag::Str),
             Dialect::Kyaml => (scalar.text, scalar.tag),
         };
         if let Some(at) = building.find(&key.0) {
@@ -552,7 +557,11 @@ impl<'a> Composer<'a> {
                 building.map.entries[at].value = value;
                 return Ok(());
             }
-            if self.strict_keys {
+            if self.keys == Keys::Kept {
+                self.push(building, Entry { key: key.0, tag: key.1, value }, mark.line + 1);
+                return Ok(());
+            }
+            if self.keys == Keys::Refused {
                 let before = self.lines[building.first_line + at];
                 let problem = format!("mapping key \"{}\" already defined at line {before}", key.0);
                 let go = match self.dialect {
@@ -564,6 +573,10 @@ impl<'a> Composer<'a> {
             building.map.entries[at].value = value;
             self.lines[building.first_line + at] = mark.line as u32 + 1;
             return Ok(());
+        }
+        if self.keys == Keys::Kept && key.1 == Tag::Null {
+            // kyaml does not find a null again when it merges a map with itself, and has it twice.
+            self.push(building, Entry { key: key.0.clone(), tag: key.1, value: Node::null().at(value.place) }, mark.line + 1);
         }
         self.push(building, Entry { key: key.0, tag: key.1, value }, mark.line + 1);
         Ok(())
@@ -603,6 +616,10 @@ impl<'a> Composer<'a> {
 
     fn finish(&mut self, mut building: Building) -> Map {
         self.lines.truncate(building.first_line);
+        if self.keys == Keys::Kept {
+            // kyaml clears the merge key after it has merged, and takes a quoted one for it, too.
+            building.map.remove("<<");
+        }
         // Most maps are small, and room for more than they have would be most of what a document takes.
         building.map.entries.shrink_to_fit();
         building.map
@@ -639,11 +656,13 @@ impl Building {
     fn push(&mut self, entry: Entry) {
         let at = self.map.entries.len();
         if !self.index.is_empty() {
-            self.index.insert(entry.key.clone(), at);
+            self.index.entry(entry.key.clone()).or_insert(at);
         }
         self.map.entries.push(entry);
         if at + 1 == Self::INDEX_FROM {
-            self.index = self.map.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+            for (at, entry) in self.map.entries.iter().enumerate() {
+                self.index.entry(entry.key.clone()).or_insert(at);
+            }
         }
     }
 }

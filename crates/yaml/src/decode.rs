@@ -1,21 +1,22 @@
 use crate::{
     Dialect, Error,
     node::Tag,
-    node::{Data, Node, Scalar},
+    node::{Data, Entry, Node, Scalar},
     resolve::{self, Resolved},
     scan::Mark,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 
 /// The JSON that Go makes of a node.
 pub(crate) fn json(node: &Node, dialect: Dialect) -> Result<Value, Error> {
-    json_in(node, dialect, Way::Straight)
+    json_in(node, dialect, Way::Straight, false)
 }
 
 /// The JSON of a node that yaml.v3 has written and read again before, as kustomize does.
 pub(crate) fn rewritten_json(node: &Node) -> Result<Value, Error> {
-    json_in(node, Dialect::Kyaml, Way::Rewritten { flow: false })
+    json_in(node, Dialect::Kyaml, Way::Rewritten { flow: false }, true)
 }
 
 /// How a node comes to JSON.
@@ -33,9 +34,9 @@ pub(crate) fn is_blank(scalar: &Scalar) -> bool {
     scalar.tag == Tag::Null && scalar.text.is_empty()
 }
 
-fn json_in(node: &Node, dialect: Dialect, way: Way) -> Result<Value, Error> {
+fn json_in(node: &Node, dialect: Dialect, way: Way, root: bool) -> Result<Value, Error> {
     Ok(match &node.data {
-        Data::List(items) => Value::Array(items.iter().map(|item| json_in(item, dialect, way)).collect::<Result<_, _>>()?),
+        Data::List(items) => Value::Array(items.iter().map(|item| json_in(item, dialect, way, false)).collect::<Result<_, _>>()?),
         Data::Map(map) => {
             let inside = match way {
                 Way::Rewritten { flow } => Way::Rewritten { flow: flow || map.flow },
@@ -43,10 +44,12 @@ fn json_in(node: &Node, dialect: Dialect, way: Way) -> Result<Value, Error> {
             };
             let mut out = Map::with_capacity(map.len());
             for entry in &map.entries {
-                if entry.tag != Tag::Str && dialect == Dialect::Kyaml {
-                    return Err(not_a_string_key(&entry.key, node));
+                if dialect == Dialect::Kyaml && !key_stays(entry, root)? {
+                    continue;
                 }
-                out.insert(entry.key.to_string(), json_in(&entry.value, dialect, inside)?);
+                if out.insert(entry.key.to_string(), json_in(&entry.value, dialect, inside, false)?).is_some() {
+                    return Err(given_twice(entry, &map.entries));
+                }
             }
             Value::Object(out)
         }
@@ -58,9 +61,49 @@ fn json_in(node: &Node, dialect: Dialect, way: Way) -> Result<Value, Error> {
     })
 }
 
-pub(crate) fn not_a_string_key(key: &str, node: &Node) -> Error {
-    let problem = format!("the key {key} is not a string; put it in quotes");
-    Error::value(mark(node), problem, "json: unsupported type: map[interface {}]interface {}")
+/// Whether an entry is there in JSON. Go reads an object into a map of strings, so that its own keys become strings, and one that is null is
+/// passed over; the keys of the maps inside must be strings.
+pub(crate) fn key_stays(entry: &Entry, root: bool) -> Result<bool, Error> {
+    match entry.tag {
+        Tag::Str => Ok(true),
+        Tag::Null if root => Ok(false),
+        _ if root => Ok(true),
+        _ => {
+            let problem = format!("the key {} is not a string; put it in quotes", entry.key);
+            Err(Error::value(mark(&entry.value), problem, "json: unsupported type: map[interface {}]interface {}"))
+        }
+    }
+}
+
+/// Whether JSON can have the keys of a node: they are strings, and none is given twice.
+pub fn check_keys(node: &Node) -> Result<(), Error> {
+    check_keys_in(node, true)
+}
+
+fn check_keys_in(node: &Node, root: bool) -> Result<(), Error> {
+    match &node.data {
+        Data::Scalar(_) => Ok(()),
+        Data::List(items) => items.iter().try_for_each(|item| check_keys_in(item, false)),
+        Data::Map(map) => {
+            let mut seen = HashSet::with_capacity(map.len());
+            for entry in &map.entries {
+                key_stays(entry, root)?;
+                if !seen.insert(entry.key.as_str()) {
+                    return Err(given_twice(entry, &map.entries));
+                }
+                check_keys_in(&entry.value, false)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The error for a key that stands before in its map.
+pub(crate) fn given_twice(entry: &Entry, entries: &[Entry]) -> Error {
+    let before = entries.iter().find(|other| other.key == entry.key).map_or(0, |other| other.value.place.line);
+    let problem = format!("mapping key \"{}\" already defined at line {before}", entry.key);
+    let go = format!("yaml: unmarshal errors:\n  line {}: {problem}", entry.value.place.line);
+    Error::value(mark(&entry.value), problem, go)
 }
 
 pub(crate) fn mark(node: &Node) -> Mark {
@@ -129,7 +172,7 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
     let value_tag = scalar.tag;
     Ok(match value_tag {
         Tag::Str | Tag::Merge => Json::Str(text.into()),
-        Tag::Null => Json::Null,
+        Tag::Null if text.is_empty() || resolve::resolve(dialect, text) == Resolved::Null => Json::Null,
         Tag::Timestamp => match dialect {
             // yaml.v2 hands timestamps on as their text.
             Dialect::Sigs => Json::Str(text.into()),
@@ -143,7 +186,7 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
             };
             Json::Str(String::from_utf8_lossy(&bytes).into_owned().into())
         }
-        Tag::Bool | Tag::Int | Tag::Float => match resolve::resolve(dialect, text) {
+        Tag::Null | Tag::Bool | Tag::Int | Tag::Float => match resolve::resolve(dialect, text) {
             Resolved::Bool(value) if value_tag == Tag::Bool => Json::Bool(value),
             Resolved::Int(value) if value_tag != Tag::Bool => Json::Number(value.into()),
             Resolved::UInt(value) if value_tag != Tag::Bool => Json::Number(value.into()),

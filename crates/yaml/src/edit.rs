@@ -5,6 +5,7 @@
 //! ```
 
 use crate::{
+    compose::Keys,
     Dialect, Limits, Tag,
     emit::is_plain_in,
     error::Error,
@@ -62,7 +63,7 @@ impl Spot {
 
 /// Every scalar of a text, in its order.
 pub fn spots(text: &str, limits: Limits) -> Result<Vec<Spot>, Error> {
-    let mut composer = crate::composer(text, Dialect::Kyaml, limits, 0, true)?;
+    let mut composer = crate::composer(text, Dialect::Kyaml, limits, 0, Keys::Refused)?;
     composer.record();
     while composer.document()?.is_some() {}
     let mut spots = composer.recorded();

@@ -207,10 +207,13 @@ impl<'a> Emitter<'a> {
             Data::Map(map) => {
                 let mut entries: Vec<&crate::Entry> = map.entries.iter().collect();
                 sort_keys(&mut entries, |entry| &entry.key);
+                if let Some(pair) = entries.windows(2).find(|pair| pair[0].key == pair[1].key) {
+                    return Err(decode::given_twice(pair[1], &map.entries));
+                }
                 let indent = self.deepen();
                 for entry in entries {
-                    if entry.tag != Tag::Str {
-                        return Err(decode::not_a_string_key(&entry.key, &entry.value));
+                    if !decode::key_stays(entry, place == Place::Root)? {
+                        continue;
                     }
                     check_json(&entry.key, &entry.value)?;
                     self.key(&entry.key);
@@ -645,6 +648,11 @@ fn analyze(text: &str) -> Analysis {
         block: !(trailing_space || broken),
         ascii_simple: ascii,
     }
+}
+
+/// Whether a string can stand without quotes in a document of kyaml, outside of brackets and on one line.
+pub fn is_plain(text: &str) -> bool {
+    !text.contains('\n') && is_plain_in(text, false) && resolve::tag_of(Dialect::Kyaml, text) == Tag::Str
 }
 
 /// Whether text can stand without quotes, inside brackets or outside of them.

@@ -24,14 +24,15 @@ mod order;
 mod resolve;
 mod scan;
 
-pub use decode::{Json, from_json, scalar_json_view, scalar_view};
-pub use emit::{Writer, emit, emit_into, emit_node};
+pub use decode::{Json, check_keys, from_json, scalar_json_view, scalar_view};
+pub use emit::{Writer, emit, emit_into, emit_node, is_plain};
 pub use error::{Error, GoPlace};
 pub use node::{Data, Entry, Map, Node, Notes, Place, Scalar, Tag};
 pub use order::{merge_sort, sort_keys};
 pub use resolve::{format_float, plain_tag};
 pub use scan::Style;
 
+use compose::Keys;
 use serde_json::Value;
 
 /// Which of Go's readings.
@@ -82,7 +83,7 @@ pub fn to_json(text: &str, dialect: Dialect) -> Result<Value, Error> {
 
 /// Like [`to_json`], but a key given twice is an error in either dialect.
 pub fn to_json_strict(text: &str, dialect: Dialect) -> Result<Value, Error> {
-    match composer(text, dialect, Limits::default(), 0, true)?.document()? {
+    match composer(text, dialect, Limits::default(), 0, Keys::Refused)?.document()? {
         Some((node, _)) => decode::json(&node, dialect),
         None => Ok(Value::Null),
     }
@@ -95,7 +96,7 @@ pub fn documents(text: &str, dialect: Dialect) -> Result<Vec<Document>, Error> {
 
 /// All documents of a text whose nodes remember the source.
 pub fn documents_from(text: &str, dialect: Dialect, limits: Limits, source: u32) -> Result<Vec<Document>, Error> {
-    let mut composer = composer(text, dialect, limits, source, dialect == Dialect::Kyaml)?;
+    let mut composer = composer(text, dialect, limits, source, keys_of(dialect))?;
     let mut documents = Vec::new();
     while let Some((root, mark)) = composer.document()? {
         documents.push(Document { root, line: mark.line + 1, dialect });
@@ -105,19 +106,20 @@ pub fn documents_from(text: &str, dialect: Dialect, limits: Limits, source: u32)
 
 /// The first document of a text; `None` for an empty one. What follows it is not looked at.
 pub fn first(text: &str, dialect: Dialect) -> Result<Option<Document>, Error> {
-    let mut composer = composer(text, dialect, Limits::default(), 0, dialect == Dialect::Kyaml)?;
+    let mut composer = composer(text, dialect, Limits::default(), 0, keys_of(dialect))?;
     Ok(composer.document()?.map(|(root, mark)| Document { root, line: mark.line + 1, dialect }))
 }
 
 /// The first document of a text as a node; `None` for an empty text.
 pub fn node(text: &str, dialect: Dialect, limits: Limits, source: u32) -> Result<Option<Node>, Error> {
-    let mut composer = composer(text, dialect, limits, source, dialect == Dialect::Kyaml)?;
+    let mut composer = composer(text, dialect, limits, source, keys_of(dialect))?;
     Ok(composer.document()?.map(|(node, _)| node))
 }
 
-/// The first document of a text that begins at a line of a larger one.
-pub fn first_document(text: &str, dialect: Dialect, limits: Limits, source: u32, first_line: u32) -> Result<Option<Node>, Error> {
-    let mut composer = composer(text, dialect, limits, source, dialect == Dialect::Kyaml)?;
+/// The first document of a text that begins at a line of a larger one, as kyaml has it before anyone looks at it: a key may stand there twice,
+/// and is an error in whatever is made of the node.
+pub fn first_document(text: &str, limits: Limits, source: u32, first_line: u32) -> Result<Option<Node>, Error> {
+    let mut composer = composer(text, Dialect::Kyaml, limits, source, Keys::Kept)?;
     composer.begin_at_line(first_line.saturating_sub(1) as usize);
     Ok(composer.document()?.map(|(node, _)| node))
 }
@@ -132,10 +134,14 @@ pub fn text(bytes: &[u8]) -> Result<&str, Error> {
     std::str::from_utf8(bytes).map_err(|error| Error::NotUtf8 { at: error.valid_up_to() })
 }
 
-fn composer(text: &str, dialect: Dialect, limits: Limits, source: u32, strict_keys: bool) -> Result<compose::Composer<'_>, Error> {
+fn keys_of(dialect: Dialect) -> Keys {
+    if dialect == Dialect::Kyaml { Keys::Refused } else { Keys::LastWins }
+}
+
+fn composer(text: &str, dialect: Dialect, limits: Limits, source: u32, keys: Keys) -> Result<compose::Composer<'_>, Error> {
     if text.len() > limits.bytes {
         return Err(Error::TooLarge { max: limits.bytes });
     }
     scan::check_characters(text)?;
-    Ok(compose::Composer::new(text, dialect, limits, source, strict_keys))
+    Ok(compose::Composer::new(text, dialect, limits, source, keys))
 }

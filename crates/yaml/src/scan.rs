@@ -135,6 +135,14 @@ impl<'a> Scanner<'a> {
         self.tokens.pop_front().ok_or(Error::Internal)
     }
 
+    /// Reads on until so many tokens wait, or the text ends: yaml.v3 reads two ahead of the one it asks for, and fails where they do.
+    pub fn look_ahead(&mut self, tokens: usize) -> Result<()> {
+        while self.tokens.len() < tokens && !self.ended {
+            self.fetch()?;
+        }
+        Ok(())
+    }
+
     fn fill(&mut self) -> Result<()> {
         loop {
             if !self.tokens.is_empty() {
