@@ -53,9 +53,7 @@ fn nodes(context: &Context<'_>, text: &str, file: &str, first_line: u32) -> Resu
         }
         validate(&node).map_err(|error| locate(context, &node, error))?;
         context.budget.objects(kept.len() + queue.len())?;
-        if field_text(&node, "kind").ends_with("List")
-            && node.get("items").is_some()
-        {
+        if field_text(&node, "kind").ends_with("List") && node.get("items").is_some() {
             // A list in a list in a list: each level costs one round.
             unrolled += 1;
             context.budget.objects(unrolled)?;

@@ -29,7 +29,9 @@ pub(crate) fn merge(
     budget: &Budget,
 ) -> Result<Option<Node>> {
     let walker = Walker { schema, options, budget };
-    walker.walk(Some(dest), Some(patch), Position { schema: at, known: at.is_some(), itself: false }).map(|node| node.filter(|node| !node.is_null()))
+    walker
+        .walk(Some(dest), Some(patch), Position { schema: at, known: at.is_some(), itself: false })
+        .map(|node| node.filter(|node| !node.is_null()))
 }
 
 /// [`merge`] for texts, with the built-in schema of the object's type.

@@ -5,8 +5,8 @@
 //! ```
 
 use crate::{
-    compose::Keys,
     Dialect, Limits, Tag,
+    compose::Keys,
     emit::is_plain_in,
     error::Error,
     resolve,
