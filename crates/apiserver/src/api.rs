@@ -17,6 +17,8 @@ pub struct Api {
     pub access: Access,
     pub queues: Arc<Queues>,
     pub policies: crate::policy::Policies,
+    /// What watchers of one view are told is written once.
+    pub excerpts: crate::rest::excerpt::Excerpts,
     /// One for each watch that may be open.
     pub watches: Arc<Semaphore>,
     /// Wakes when the server stops: open watches end.
@@ -41,6 +43,7 @@ impl Api {
             queues,
             watches: Arc::new(Semaphore::new(WATCHES_MAX)),
             policies: crate::policy::Policies::default(),
+            excerpts: crate::rest::excerpt::Excerpts::default(),
             stopping,
             address,
             ca_pem,

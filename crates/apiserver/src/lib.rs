@@ -3,7 +3,7 @@
 //! ```text
 //!             Server::start(Options) ──► Running { address, kubeconfig, shutdown }
 //!                                │
-//!   connection (TLS, HTTP/1.1, HTTP/2) ── server
+//!   connection (TLS, HTTP/1.1, HTTP/2) ── server, turns
 //!        │ request                        protocol: path, query, forms, selectors, protobuf, Status
 //!        ▼
 //!   handler ── access (token, impersonation, RBAC)
@@ -37,6 +37,7 @@ mod server;
 mod store;
 mod strategy;
 mod table;
+mod turns;
 mod yaml_text;
 
 pub use certificates::Error as CertificateError;

@@ -88,14 +88,16 @@ const FORGET_AFTER: usize = 2_000;
 /// As the network lets in.
 const BODY_MAX: usize = 3 << 20;
 
-fn fresh() -> (Arc<Api>, watch::Sender<bool>) {
+/// A server without a network and without anybody at work.
+pub(crate) fn fresh(queues: Queues) -> (Arc<Api>, watch::Sender<bool>) {
     let store = Store::open(None, SNAPSHOT_AFTER).expect("memory can be opened");
     let tokens = Tokens::generate_key().and_then(|key| Tokens::new(&key)).expect("a key can be made");
-    let queues = Arc::new(Queues::new(false, true));
+    let queues = Arc::new(queues);
     let (stop, stopping) = watch::channel(false);
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], 6443));
-    let api = Arc::new(Api::new(store, Access::new("token".to_owned(), tokens), queues, stopping, address, String::new()));
+    let api = Arc::new(Api::new(store, Access::new("token".to_owned(), tokens), Arc::clone(&queues), stopping, address, String::new()));
     controllers::resume(&api);
+    api.store.observe(Box::new(move |table, event| queues.observe(table, event)));
     bootstrap::ensure(&api);
     (api, stop)
 }
@@ -103,7 +105,7 @@ fn fresh() -> (Arc<Api>, watch::Sender<bool>) {
 impl Default for Probe {
     fn default() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-        let (api, stop) = fresh();
+        let (api, stop) = fresh(Queues::new(false, true));
         let mut probe = Self { runtime, api, _stop: stop, sent: 0 };
         probe.furnish();
         probe
@@ -138,7 +140,7 @@ impl Probe {
         }
         self.sent += 1;
         if self.sent.is_multiple_of(FORGET_AFTER) {
-            (self.api, self._stop) = fresh();
+            (self.api, self._stop) = fresh(Queues::new(false, true));
             self.furnish();
         }
         let code = self.ask(method, path, &query, form, body);

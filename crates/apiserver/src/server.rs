@@ -5,6 +5,7 @@ use crate::controllers::workloads::{self, Controllers, Nodes};
 use crate::controllers::{self, Queues};
 use crate::handler;
 use crate::store::{LogError, SNAPSHOT_AFTER, Store};
+use crate::turns;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -298,8 +299,12 @@ async fn accept(
             let _ = stream.set_nodelay(true);
             let Ok(Ok(stream)) = tokio::time::timeout(handshake, tls.accept(stream)).await else { return };
             let service = hyper::service::service_fn(move |request| handler::handle(Arc::clone(&api), request, 2 * client_timeout));
-            let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-            if let Err(error) = graceful.watch(connection).await {
+            // One HTTP/2 connection carries many streams; over HTTP/1.1 there is nobody to wait for.
+            let patient = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let served = turns::serve(stream, patient, move |stream| {
+                graceful.watch(builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned())
+            });
+            if let Err(error) = served.await {
                 tracing::trace!(error = %error, "a connection ended");
             }
         });

@@ -97,8 +97,11 @@ fn matters(table: &str, event: &Event) -> bool {
             };
             counts(before) != counts(&event.record)
         }
-        // What a quota's own status says is nobody's business until its limits change.
-        (Change::Modified, QUOTAS, Some(before)) => before.value()["spec"] != event.record.value()["spec"],
+        // Whoever writes into the status of a quota has no say in what is used: it is counted anew, as when its limits change.
+        (Change::Modified, QUOTAS, Some(before)) => {
+            let (before, after) = (before.value(), event.record.value());
+            before["spec"] != after["spec"] || before["status"] != after["status"]
+        }
         (Change::Modified, table, _) => matches!(table, "services" | "persistentvolumeclaims"),
         _ => true,
     }
@@ -108,6 +111,8 @@ fn matters(table: &str, event: &Event) -> bool {
 pub struct Charge<'a> {
     api: &'a Api,
     namespace: String,
+    /// What was there before may have counted elsewhere.
+    replaces: bool,
     kept: bool,
     _held: Held<'a>,
 }
@@ -121,7 +126,7 @@ impl Charge<'_> {
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        if !self.kept || self.replaces {
             settle_all(self.api, &self.namespace);
         }
     }
@@ -164,7 +169,7 @@ pub fn charge<'a>(
     if concerned.is_empty() || dry_run {
         return Ok(None);
     }
-    let charge = Charge { api, namespace: namespace.to_owned(), kept: false, _held: held };
+    let charge = Charge { api, namespace: namespace.to_owned(), replaces: old.is_some(), kept: false, _held: held };
     let registry = api.registry();
     for Concerned { record, requested } in concerned {
         let Some(quotas) = registry.of_table(QUOTAS) else { continue };

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Which objects a list, watch or collection is about.
+#[derive(PartialEq)]
 pub struct Filter {
     /// Keys of the objects begin with it.
     pub prefix: String,
@@ -43,6 +44,11 @@ impl Filter {
         };
         let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         Ok(Self { prefix, labels, fields })
+    }
+
+    #[cfg(test)]
+    pub fn of_labels(selector: &str) -> Self {
+        Self { prefix: String::new(), labels: LabelSelector::parse(selector).expect("it is well-formed"), fields: FieldSelector::default() }
     }
 
     pub fn is_empty(&self) -> bool {

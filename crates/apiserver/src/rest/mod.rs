@@ -3,7 +3,7 @@
 //! ```text
 //! Context (who asks, for what, in which form)
 //!   ├── read    get, list          ──► view (conversion, projection, table) ──► Reply
-//!   ├── watch   history, bookmarks ──► view, event by event
+//!   ├── watch   history, bookmarks ──► view, event by event ──► excerpt (shared by watchers of one view)
 //!   ├── write   create, update, patch, apply ──► strategy, engine ──► store
 //!   ├── delete  policies, preconditions, collections
 //!   └── sub     scale, eviction, token, reviews …
@@ -11,6 +11,7 @@
 
 pub mod body;
 pub mod delete;
+pub mod excerpt;
 pub mod list;
 pub mod read;
 pub mod sub;

@@ -1,10 +1,11 @@
+use super::excerpt::{Excerpt, View};
 use super::list::{Filter, check_options};
 use super::read::check_revision;
 use super::{Context, Reply, view};
 use crate::api::Api;
-use crate::protocol::negotiate::{Accepted, Encoding, Shape};
+use crate::protocol::negotiate::{Encoding, Shape};
 use crate::protocol::status::{Result, Status};
-use crate::registry::{Registry, Resource};
+use crate::registry::Registry;
 use crate::store::{Change, Event, Record};
 use crate::table;
 use bytes::Bytes;
@@ -21,16 +22,16 @@ use tokio::time::Instant;
 const BOOKMARK_EVERY: Duration = Duration::from_secs(50);
 /// A watcher is given so many changes at once.
 const BATCH: usize = 128;
+/// Lines are sent together up to about this length.
+const LINES: usize = 32 * 1024;
 const SHORTEST_DEFAULT_TIMEOUT: u64 = 1800;
 
 /// One watcher: it holds no buffer of its own, only how far it has come in the history that all watchers share.
 struct Watcher {
     api: Arc<Api>,
-    resource: Arc<Resource>,
+    view: View,
     /// Where the resource stands; it is looked up anew when definitions have changed.
     registry: Arc<Registry>,
-    filter: Filter,
-    accepted: Accepted,
     include: table::Include,
     /// A table's columns are told once.
     columns_told: bool,
@@ -80,10 +81,8 @@ pub async fn watch(context: &Context) -> Result<Reply> {
     };
     let watcher = Watcher {
         api: Arc::clone(api),
-        resource: Arc::clone(resource),
+        view: View { resource: Arc::clone(resource), accepted: context.accepted, filter: Arc::new(filter) },
         registry: api.registry(),
-        filter,
-        accepted: context.accepted,
         include: table::Include::of(context)?,
         columns_told: false,
         revision,
@@ -116,8 +115,14 @@ impl Watcher {
             if self.done {
                 return None;
             }
-            if let Some(record) = self.initial.next() {
-                return Some(self.line("ADDED", &record));
+            if self.initial.len() > 0 {
+                let mut lines = Vec::new();
+                while lines.len() < LINES
+                    && let Some(record) = self.initial.next()
+                {
+                    self.line("ADDED", &record, &mut lines);
+                }
+                return Some(Bytes::from(lines));
             }
             if self.announce_end {
                 self.announce_end = false;
@@ -155,43 +160,61 @@ impl Watcher {
         if Arc::ptr_eq(&registry, &self.registry) {
             return;
         }
-        match registry.find(&self.resource.group, &self.resource.version, &self.resource.name) {
-            Some(resource) => self.resource = Arc::clone(resource),
+        let resource = &self.view.resource;
+        match registry.find(&resource.group, &resource.version, &resource.name) {
+            Some(resource) => self.view.resource = Arc::clone(resource),
             None => self.done = true,
         }
         self.registry = registry;
     }
 
+    /// Goes on in the history until there is something to tell, or nothing more to read.
     fn read_history(&mut self) {
-        if self.resource.custom.is_some() {
+        if self.view.resource.custom.is_some() {
             self.look_up();
         }
-        loop {
-            match self.api.store.since(&self.resource.table, self.revision, BATCH) {
-                Ok((events, upto)) => {
-                    for event in &events {
-                        self.push(event);
-                    }
-                    let caught_up = events.len() < BATCH;
-                    self.revision = upto;
-                    if caught_up || !self.ready.is_empty() {
-                        return;
-                    }
-                }
+        // Rows of a table depend on which row was the first.
+        let shares = self.view.accepted.shape != Shape::Table;
+        while self.ready.is_empty() {
+            if shares && let Some((upto, lines)) = self.api.excerpts.find(&self.view, self.revision) {
+                self.revision = upto;
+                self.ready.extend((!lines.is_empty()).then_some(lines));
+                continue;
+            }
+            let changes = match self.api.store.since(&self.view.resource.table, self.revision, BATCH) {
+                Ok(changes) => changes,
                 Err(too_old) => {
                     let status = Status::expired(format!("too old resource version: {} ({})", self.revision, too_old.oldest));
                     let line = self.encode(&json!({"type": "ERROR", "object": status.to_value()}));
-                    self.ready.push_back(line);
+                    self.ready.push_back(Bytes::from(line));
                     self.done = true;
                     return;
                 }
+            };
+            let Some(first) = changes.events.first().map(|event| event.record.revision) else {
+                self.revision = changes.upto;
+                return;
+            };
+            let (mut lines, mut upto) = (Vec::new(), changes.upto);
+            for event in &changes.events {
+                self.write(event, &mut lines);
+                if lines.len() >= LINES {
+                    upto = event.record.revision;
+                    break;
+                }
             }
+            let lines = Bytes::from(lines);
+            if shares && changes.watchers > 1 {
+                self.api.excerpts.keep(Excerpt { view: self.view.clone(), after: changes.after, first, upto, lines: lines.clone() });
+            }
+            self.revision = upto;
+            self.ready.extend((!lines.is_empty()).then_some(lines));
         }
     }
 
     /// A change as this watcher sees it: an object that begins to match was added, one that no longer does was deleted.
-    fn push(&mut self, event: &Event) {
-        let matches = |record: &Record| self.filter.matches(&self.resource, record);
+    fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        let matches = |record: &Record| self.view.filter.matches(&self.view.resource, record);
         let now = event.change != Change::Deleted && matches(&event.record);
         let before = event.before.as_ref().is_some_and(|record| matches(record));
         let kind = match (before, now) {
@@ -200,47 +223,48 @@ impl Watcher {
             (true, false) => "DELETED",
             (false, false) => return,
         };
-        let line = if kind == "DELETED" && event.change != Change::Deleted {
+        if kind == "DELETED" && event.change != Change::Deleted {
             // It is shown as it was when it still matched, at the revision of the change.
-            match &event.before {
-                Some(before) => self.line_of_value(kind, &with_revision(view::value(&self.resource, before), event.record.revision)),
-                None => return,
-            }
+            let Some(before) = &event.before else { return };
+            let shown = with_revision(view::value(&self.view.resource, before), event.record.revision);
+            out.extend_from_slice(&self.line_of_value(kind, &shown));
         } else {
-            self.line(kind, &event.record)
-        };
-        self.ready.push_back(line);
+            self.line(kind, &event.record, out);
+        }
     }
 
-    fn line(&mut self, kind: &str, record: &Record) -> Bytes {
-        if self.accepted.shape == Shape::Whole && self.accepted.encoding != Encoding::Protobuf {
-            let object = view::bytes(&self.resource, record);
-            let mut out = Vec::with_capacity(object.len() + 32);
+    fn line(&mut self, kind: &str, record: &Record, out: &mut Vec<u8>) {
+        let accepted = self.view.accepted;
+        if accepted.shape == Shape::Whole && accepted.encoding != Encoding::Protobuf {
+            let object = view::bytes(&self.view.resource, record);
+            out.reserve(object.len() + 40);
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(kind.as_bytes());
             out.extend_from_slice(b"\",\"object\":");
             out.extend_from_slice(&object);
             out.extend_from_slice(b"}\n");
-            return Bytes::from(out);
+            return;
         }
-        self.line_of_value(kind, &view::value(&self.resource, record))
+        let value = view::value(&self.view.resource, record);
+        out.extend_from_slice(&self.line_of_value(kind, &value));
     }
 
-    fn line_of_value(&mut self, kind: &str, value: &Value) -> Bytes {
-        let object = match self.accepted.shape {
+    fn line_of_value(&mut self, kind: &str, value: &Value) -> Vec<u8> {
+        let (accepted, resource) = (self.view.accepted, &self.view.resource);
+        let object = match accepted.shape {
             Shape::Whole => value.clone(),
-            Shape::Metadata | Shape::MetadataList => view::metadata_only(self.accepted.api_version, value),
+            Shape::Metadata | Shape::MetadataList => view::metadata_only(accepted.api_version, value),
             Shape::Table => {
                 let meta = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
                 let first = !std::mem::replace(&mut self.columns_told, true);
-                table::table(&self.resource, &[value], meta, self.include, self.accepted.api_version, first)
+                table::table(resource, &[value], meta, self.include, accepted.api_version, first)
             }
         };
         self.encode(&json!({"type": kind, "object": object}))
     }
 
-    fn encode(&self, event: &Value) -> Bytes {
-        match self.accepted.encoding {
+    fn encode(&self, event: &Value) -> Vec<u8> {
+        match self.view.accepted.encoding {
             Encoding::Protobuf => {
                 let kind = event["type"].as_str().unwrap_or("");
                 let written = crate::protocol::protobuf::encode_event(kind, &event["object"]);
@@ -249,9 +273,9 @@ impl Watcher {
                     let status = Status::internal("an object cannot be written as protobuf").to_value();
                     crate::protocol::protobuf::encode_event("ERROR", &status)
                 });
-                Bytes::from(told.unwrap_or_default())
+                told.unwrap_or_default()
             }
-            Encoding::Json | Encoding::Pretty | Encoding::Yaml => Bytes::from(format!("{event}\n")),
+            Encoding::Json | Encoding::Pretty | Encoding::Yaml => format!("{event}\n").into_bytes(),
         }
     }
 
@@ -260,8 +284,9 @@ impl Watcher {
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
-        let object = json!({"kind": self.resource.kind, "apiVersion": self.resource.api_version(), "metadata": metadata});
-        self.line_of_value("BOOKMARK", &object)
+        let resource = &self.view.resource;
+        let object = json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata});
+        Bytes::from(self.line_of_value("BOOKMARK", &object))
     }
 }
 

@@ -12,7 +12,7 @@ mod table;
 
 pub use log::{Error as LogError, SNAPSHOT_AFTER};
 pub use record::{Draft, Record, Uid};
-pub use table::{Change, Event, Table, TooOld};
+pub use table::{Change, Changes, Event, Table, TooOld};
 
 use log::Log;
 use std::collections::{HashMap, HashSet};
@@ -166,15 +166,13 @@ impl Store {
         Ok(Page { revision, items })
     }
 
-    /// Changes of a table after `revision`, and the revision up to which they are complete.
-    pub fn since(&self, table: &str, revision: u64, max: usize) -> Result<(Vec<Event>, u64), TooOld> {
+    /// Up to `max` changes of a table after `revision`.
+    pub fn since(&self, table: &str, revision: u64, max: usize) -> Result<Changes, TooOld> {
         let inner = self.read();
-        let events = match inner.tables.get(table) {
-            Some(table) => table.since(revision, max)?,
-            None => Vec::new(),
-        };
-        let upto = if events.len() == max { events.last().map_or(revision, |e| e.record.revision) } else { inner.revision };
-        Ok((events, upto))
+        match inner.tables.get(table) {
+            Some(table) => table.since(revision, max, inner.revision),
+            None => Ok(Changes { after: revision, events: Vec::new(), upto: inner.revision, watchers: 0 }),
+        }
     }
 
     /// Wakes whenever the table changes.
@@ -399,9 +397,9 @@ mod tests {
         // The first watch, and the first object, come after the list.
         let _latest = store.subscribe("t");
         store.put("t", "a", Expect::Absent, draft("a", 1)).unwrap();
-        let (events, upto) = store.since("t", seen, 10).unwrap();
-        assert_eq!((events.len(), upto), (1, store.revision()));
-        assert!(store.since("untouched", seen, 10).unwrap().0.is_empty());
+        let changes = store.since("t", seen, 10).unwrap();
+        assert_eq!((changes.events.len(), changes.upto, changes.watchers), (1, store.revision(), 1));
+        assert!(store.since("untouched", seen, 10).unwrap().events.is_empty());
     }
 
     #[test]
@@ -425,7 +423,8 @@ mod tests {
             record = store.put("t", "a", Expect::Revision(record.revision), next).unwrap();
         }
         assert!(store.since("t", start, 100).is_err());
-        let (events, upto) = store.since("t", record.revision - 3, 100).unwrap();
-        assert_eq!((events.len(), upto), (3, record.revision));
+        let changes = store.since("t", record.revision - 3, 100).unwrap();
+        assert_eq!((changes.after, changes.events.len(), changes.upto), (record.revision - 3, 3, record.revision));
+        assert_eq!(store.since("t", record.revision - 3, 2).unwrap().upto, record.revision - 1);
     }
 }

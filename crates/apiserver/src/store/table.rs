@@ -36,6 +36,17 @@ pub struct Table {
 const REPLACED_BYTES_MAX: usize = 16 << 20;
 const EVENTS_MAX: usize = 65_536;
 
+/// A piece of a table's history.
+pub struct Changes {
+    /// Where the piece begins: nothing happened between this revision and its first change.
+    pub after: u64,
+    pub events: Vec<Event>,
+    /// The piece is complete up to this revision.
+    pub upto: u64,
+    /// How many watch the table.
+    pub watchers: usize,
+}
+
 /// The window into the past no longer holds what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooOld {
@@ -72,13 +83,16 @@ impl Table {
         self.latest.send_replace(revision);
     }
 
-    /// Up to `max` changes after `revision`, oldest first.
-    pub fn since(&self, revision: u64, max: usize) -> Result<Vec<Event>, TooOld> {
+    /// Up to `max` changes after `revision`, oldest first; `now` is the revision of the store.
+    pub fn since(&self, revision: u64, max: usize, now: u64) -> Result<Changes, TooOld> {
         if revision < self.complete_after {
             return Err(TooOld { oldest: self.complete_after });
         }
         let from = self.history.partition_point(|event| event.record.revision <= revision);
-        Ok(self.history.range(from..).take(max).cloned().collect())
+        let events: Vec<Event> = self.history.range(from..).take(max).cloned().collect();
+        let after = from.checked_sub(1).and_then(|before| self.history.get(before)).map_or(self.complete_after, |event| event.record.revision);
+        let upto = if events.len() == max { events.last().map_or(revision, |event| event.record.revision) } else { now };
+        Ok(Changes { after, events, upto, watchers: self.latest.receiver_count() })
     }
 
     /// The objects below `prefix` as they were at `revision`, from `start` (exclusive), at most `limit` and one more.

@@ -95,18 +95,14 @@ fn release(workloads: &Workloads, key: &str) -> Result<()> {
     Ok(())
 }
 
-/// A pod that no Job counts any more is nobody's to hold. Returns whether one that is to go is still held: its Job may go too, of which
-/// the pod hears nothing.
-pub fn release_orphan(workloads: &Workloads, record: &Record) -> Result<bool> {
+/// A pod that no Job counts any more is nobody's to hold. A Job that goes asks for its pods to be looked at.
+pub fn release_orphan(workloads: &Workloads, record: &Record) -> Result<()> {
     if !record.facts.has_finalizer(TRACKING) {
-        return Ok(false);
+        return Ok(());
     }
     let controller = record.facts.owners.iter().find(|owner| owner.controls).and_then(|owner| workloads.api.store.place_of(owner.uid));
     let counts = controller.and_then(|place| workloads.api.store.get(&place.table, &place.key)).is_some_and(|job| !job.facts.deleting);
-    if !counts {
-        release(workloads, &record.key)?;
-    }
-    Ok(counts && record.facts.deleting)
+    if counts { Ok(()) } else { release(workloads, &record.key) }
 }
 
 fn index_of(pod: &Value) -> Option<i64> {

@@ -94,6 +94,8 @@ pub enum Item {
     Object(Place),
     /// The object of which something that it controls has changed.
     Owner(Uid),
+    /// A Job that goes, or is gone: its pods are nobody's to hold.
+    Freed(Uid),
 }
 
 /// What a change asks to be looked at; called while the store is locked.
@@ -102,6 +104,13 @@ pub fn asks_for(table: &Arc<str>, event: &Event, mut ask: impl FnMut(Item)) {
         return;
     }
     ask(Item::Object(Place { table: Arc::clone(table), key: Arc::clone(&event.record.key) }));
+    let goes = match &event.before {
+        Some(before) if event.change == Change::Modified => event.record.facts.deleting && !before.facts.deleting,
+        _ => event.change == Change::Deleted,
+    };
+    if let Some(uid) = event.record.facts.uid.filter(|_| goes && &**table == JOBS) {
+        ask(Item::Freed(uid));
+    }
     let mut owners = |record: &Record| {
         record.facts.owners.iter().filter(|owner| owner.controls).for_each(|owner| ask(Item::Owner(owner.uid)));
     };
@@ -167,16 +176,7 @@ const RETRY_REFUSED_AFTER: Duration = Duration::from_secs(1);
 /// Works until the server stops.
 pub async fn run(api: Arc<Api>, controllers: Controllers, nodes: Nodes) {
     let mut stopping = api.stopping.clone();
-    let mut workloads = Workloads {
-        api: Arc::clone(&api),
-        controllers,
-        nodes,
-        index: Index::default(),
-        timers: Timers::default(),
-        pods_due: HashMap::new(),
-        volumes: HashMap::new(),
-        next_address: 0,
-    };
+    let mut workloads = Workloads::new(Arc::clone(&api), controllers, nodes);
     if nodes != Nodes::None {
         nodes::ensure_node(&workloads);
     }
@@ -184,14 +184,7 @@ pub async fn run(api: Arc<Api>, controllers: Controllers, nodes: Nodes) {
     loop {
         let wake = workloads.timers.next().map_or(next_sweep, |at| at.min(next_sweep));
         tokio::select! {
-            item = api.queues.workloads.next() => match item {
-                Item::Object(place) => workloads.look_at(&place),
-                Item::Owner(uid) => {
-                    if let Some(place) = api.store.place_of(uid) {
-                        api.queues.workloads.push(Item::Object(place));
-                    }
-                }
-            },
+            item = api.queues.workloads.next() => workloads.take(item),
             () = tokio::time::sleep_until(wake) => {
                 let now = Instant::now();
                 while let Some(place) = workloads.timers.take_due(now) {
@@ -210,6 +203,35 @@ pub async fn run(api: Arc<Api>, controllers: Controllers, nodes: Nodes) {
 }
 
 impl Workloads {
+    fn new(api: Arc<Api>, controllers: Controllers, nodes: Nodes) -> Self {
+        Self {
+            api,
+            controllers,
+            nodes,
+            index: Index::default(),
+            timers: Timers::default(),
+            pods_due: HashMap::new(),
+            volumes: HashMap::new(),
+            next_address: 0,
+        }
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Object(place) => self.look_at(&place),
+            Item::Owner(uid) => {
+                if let Some(place) = self.api.store.place_of(uid) {
+                    self.api.queues.workloads.push(Item::Object(place));
+                }
+            }
+            Item::Freed(uid) => {
+                for place in self.api.store.dependents_of(uid).into_iter().filter(|place| &*place.table == PODS) {
+                    self.api.queues.workloads.push(Item::Object(place));
+                }
+            }
+        }
+    }
+
     fn look_at(&mut self, place: &Place) {
         let record = self.api.store.get(&place.table, &place.key);
         let done = self.sync(place, record.as_ref());
@@ -243,10 +265,8 @@ impl Workloads {
             (PODS, record) => {
                 let touched = self.index.update(place, record);
                 self.ask_selecting(place, &touched);
-                if let Some(record) = record
-                    && job::release_orphan(self, record)?
-                {
-                    self.again(place, RETRY_REFUSED_AFTER);
+                if let Some(record) = record {
+                    job::release_orphan(self, record)?;
                 }
                 if self.nodes == Nodes::None { Ok(()) } else { nodes::sync(self, place, record) }
             }
@@ -315,6 +335,36 @@ fn forget_old_events(api: &Api) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::Queues;
+    use crate::store::{Draft, Expect};
+
+    #[test]
+    fn a_pod_that_its_job_holds_goes_with_the_job() {
+        let (api, _stop) = crate::probe::fresh(Queues::new(true, false));
+        let mut workloads = Workloads::new(Arc::clone(&api), Controllers::ALL, Nodes::None);
+        let uid = Uid::random().to_string();
+        let registry = api.registry();
+        let store = |table: &str, object: serde_json::Value| {
+            let key = format!("default/{}", crate::api::text(&object, "/metadata/name"));
+            api.store.put(registry.of_table(table).map_or(table, |r| &r.table), &key, Expect::Absent, Draft::new(&object)).unwrap()
+        };
+        let job = store(JOBS, serde_json::json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "held", "namespace": "default", "uid": uid},
+            "spec": {"managedBy": "example.com/another"}}));
+        store(PODS, serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "held-1", "namespace": "default", "uid": Uid::random().to_string(),
+            "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["batch.kubernetes.io/job-tracking"],
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "held", "uid": uid, "controller": true}]}}));
+        let work = |workloads: &mut Workloads| {
+            while let Some(item) = api.queues.workloads.pop() {
+                workloads.take(item);
+            }
+        };
+        work(&mut workloads);
+        assert!(api.store.get(PODS, "default/held-1").is_some(), "as long as the Job is there, it has a say");
+        api.store.remove(JOBS, "default/held", job.revision, Draft::new(&job.value())).unwrap();
+        work(&mut workloads);
+        assert!(api.store.get(PODS, "default/held-1").is_none(), "nobody holds the pod any more");
+        assert_eq!(workloads.timers.next(), None, "nothing is asked again and again");
+    }
 
     #[tokio::test]
     async fn a_place_has_one_timer_the_earliest() {
