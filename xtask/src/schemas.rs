@@ -2,7 +2,7 @@
 //!
 //! The folder holds what `kubectl get --raw` prints for: `/openapi/v2` (`openapi-v2.json`), `/openapi/v3`
 //! (`openapi-v3/index.json`) and each document that it lists (`openapi-v3/apis_apps_v1.json`, ...), and the aggregated
-//! discovery of `/api` and `/apis` (`discovery-api.json`, `discovery-apis.json`).
+//! discovery of `/api` and `/apis` (`discovery-api.json`, `discovery-apis.json`). Descriptions are left out.
 
 use std::error::Error;
 use std::path::Path;
@@ -45,7 +45,21 @@ fn run(folder: &str) -> Result<String, Box<dyn Error>> {
 
 fn read(path: &Path) -> Result<Value, Box<dyn Error>> {
     let text = std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    Ok(serde_json::from_slice(&text).map_err(|error| format!("cannot parse {}: {error}", path.display()))?)
+    let mut document = serde_json::from_slice(&text).map_err(|error| format!("cannot parse {}: {error}", path.display()))?;
+    leave_out_descriptions(&mut document);
+    Ok(document)
+}
+
+/// A property may be called so as well, and is no text then.
+fn leave_out_descriptions(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, value| key != "description" || !value.is_string());
+            map.values_mut().for_each(leave_out_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_descriptions),
+        _ => {}
+    }
 }
 
 fn compact(document: &Value) -> Result<Vec<u8>, Box<dyn Error>> {

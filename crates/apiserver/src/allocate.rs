@@ -85,6 +85,25 @@ pub fn for_update(api: &Api, resource: &Resource, object: &mut Value, old: &Valu
     allocate(api, object, Some(old))
 }
 
+/// There is one family of addresses here. Only a Service without an address and without pods of its own may speak of another.
+fn second_family(service: &Value) -> Vec<Cause> {
+    let selects = service.pointer("/spec/selector").and_then(Value::as_object).is_some_and(|selector| !selector.is_empty());
+    if text(service, "/spec/clusterIP") == "None" && !selects {
+        return Vec::new();
+    }
+    let families = service.pointer("/spec/ipFamilies").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let mut causes: Vec<Cause> = families
+        .filter(|(_, family)| **family == "IPv6")
+        .map(|(at, family)| Cause::invalid(format!("spec.ipFamilies[{at}]"), family, "not configured on this cluster"))
+        .collect();
+    let policy = text(service, "/spec/ipFamilyPolicy");
+    if policy == "RequireDualStack" {
+        let why = "this cluster is not configured for dual-stack services";
+        causes.push(Cause::invalid("spec.ipFamilyPolicy", &Value::from(policy), why));
+    }
+    causes
+}
+
 fn allocate(api: &Api, object: &mut Value, old: Option<&Value>) -> Result<Reserved> {
     let mut reserved = Reserved::default();
     let kind = match text(object, "/spec/type") {
@@ -98,6 +117,10 @@ fn allocate(api: &Api, object: &mut Value, old: Option<&Value>) -> Result<Reserv
     let mut used = api.queues.services.lock();
     if kind == "ExternalName" {
         return Ok(reserved);
+    }
+    let causes = second_family(object);
+    if !causes.is_empty() {
+        return Err(Status::invalid("", "Service", &name, causes));
     }
     let wanted = text(object, "/spec/clusterIP").to_owned();
     let address = match wanted.as_str() {
@@ -130,8 +153,15 @@ fn allocate(api: &Api, object: &mut Value, old: Option<&Value>) -> Result<Reserv
     let spec = child(object, "spec");
     if !cluster_ip.is_empty() {
         spec.insert("clusterIPs".to_owned(), json!([cluster_ip]));
-        spec.entry("ipFamilies").or_insert_with(|| json!(["IPv4"]));
-        spec.entry("ipFamilyPolicy").or_insert_with(|| json!("SingleStack"));
+        // Of a Service without an address and without pods of its own, nothing is known of families: it may have either.
+        let selects = spec.get("selector").and_then(Value::as_object).is_some_and(|selector| !selector.is_empty());
+        let (families, policy) = match cluster_ip.as_str() {
+            "None" if !selects => (json!(["IPv4", "IPv6"]), "RequireDualStack"),
+            _ => (json!(["IPv4"]), "SingleStack"),
+        };
+        let single = spec.get("ipFamilyPolicy").is_some_and(|policy| policy == "SingleStack");
+        spec.entry("ipFamilies").or_insert_with(|| if single { json!(["IPv4"]) } else { families });
+        spec.entry("ipFamilyPolicy").or_insert_with(|| json!(policy));
         spec.entry("internalTrafficPolicy").or_insert_with(|| json!("Cluster"));
     }
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {

@@ -11,7 +11,7 @@ use merge::managed;
 use merge::schema::{TypeHandle, TypeSource};
 use merge::structural::{CustomKind, CustomTypes};
 use object::GroupVersionKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The schema of one version of a custom resource, and those of its other versions: ownership is kept per version.
@@ -119,28 +119,49 @@ impl Writer<'_> {
             now: self.now,
             reset: &reset,
         };
-        let mut new = managed::update(live, new, &request, &Types(self.resource));
         if self.subresource == "scale"
-            && let Ok(mut entries) = managed::decode(new.pointer("/metadata/managedFields"))
+            && let Some(live) = live
         {
-            let path = self.resource.replicas_path();
-            let count = |object: &Value| path.iter().try_fold(object, |at, key| at.get(key.as_str())).and_then(Value::as_i64);
-            if count(&new) == Some(0) && live.is_none_or(|live| count(live) != Some(0)) {
-                // A scale of nothing leaves the count out, and what is left out is nobody's.
-                let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                let replicas = managed::Set::of_fields(&[&path]);
-                entries.retain(|_, entry| {
-                    entry.set = entry.set.difference(&replicas);
-                    !entry.set.is_empty()
-                });
+            return self.scaled(live, new, &request);
+        }
+        managed::update(live, new, &request, &Types(self.resource))
+    }
+
+    /// Ownership of a write through the scale: it is that of a scale, brought back.
+    fn scaled(&self, live: &Value, mut new: Value, request: &managed::Request<'_>) -> Value {
+        let path = self.resource.replicas_path();
+        let api_version = self.resource.api_version();
+        let elements: Vec<managed::PathElement> = path.iter().map(|key| managed::PathElement::field(key)).collect();
+        let versions: Vec<String> = match &self.resource.custom {
+            Some(custom) => custom.structural.siblings.api_versions().collect(),
+            None => vec![api_version.clone()],
+        };
+        let replicas: Vec<_> = versions.iter().map(|version| (version.as_str(), Some(elements.clone()))).collect();
+        let translation = managed::Scale { api_version: &api_version, replicas: &replicas };
+        let owners = live.pointer("/metadata/managedFields");
+        let Ok(before) = translation.to_scale(owners) else { return new };
+        let scale = |object: &Value| {
+            let count = path.iter().try_fold(object, |at, key| at.get(key.as_str())).and_then(Value::as_i64).unwrap_or(0);
+            // As Go writes it: a count of nothing is left out.
+            let spec = if count == 0 { json!({}) } else { json!({"replicas": count}) };
+            let mut metadata = json!({"uid": object["metadata"]["uid"]});
+            if before.as_array().is_some_and(|list| !list.is_empty()) {
+                metadata["managedFields"] = before.clone();
             }
-            // Translated back from the scale, an entry has lost its time.
-            for (manager, entry) in &mut entries {
-                if manager.subresource == "scale" {
-                    entry.time = None;
-                }
+            json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec})
+        };
+        let gvk = GroupVersionKind::from_api_version("autoscaling/v1", "Scale");
+        let request = managed::Request { gvk: &gvk, ..request.clone() };
+        let after = managed::update(Some(&scale(live)), scale(&new), &request, &merge::builtin::Builtin);
+        let Some(metadata) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return new };
+        match translation.to_parent(owners, after.pointer("/metadata/managedFields")) {
+            Ok(Value::Array(owners)) if owners.is_empty() => {
+                metadata.shift_remove("managedFields");
             }
-            new["metadata"]["managedFields"] = managed::encode(&entries);
+            Ok(owners) => {
+                metadata.insert("managedFields".to_owned(), owners);
+            }
+            Err(error) => tracing::debug!(error = %error, "the owners of a scale cannot be brought back"),
         }
         new
     }
@@ -187,7 +208,11 @@ pub fn read(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
         Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", resource.kind, resource.version, resource.kind))
     };
     match &resource.custom {
-        Some(custom) => custom.structural.kind.read(object).map(|pruned| pruned.unknown).map_err(|error| refuse(&error)),
+        Some(custom) => {
+            let unknown = custom.structural.kind.read(object).map(|pruned| pruned.unknown).map_err(|error| refuse(&error))?;
+            drop_empty_metadata(object);
+            Ok(unknown)
+        }
         None => {
             let gvk = resource.gvk();
             let unknown = merge::builtin::read(object, &gvk).map_err(|error| refuse(&error))?;
@@ -197,6 +222,31 @@ pub fn read(resource: &Resource, object: &mut Value) -> Result<Vec<String>> {
             }
             Ok(unknown)
         }
+    }
+}
+
+/// Metadata is read into a Go struct and written again, which leaves nothing empty in it.
+fn drop_empty_metadata(object: &mut Value) {
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    metadata.retain(|key, value| match value {
+        Value::Null => false,
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty() || key == "managedFields",
+        Value::String(text) => !text.is_empty(),
+        _ => true,
+    });
+}
+
+/// Reads what an apply made of a stored object and a configuration. Of a custom resource, a null stays where the last field of an
+/// object was taken away, as in a real server: whether it may be there is for the schema to say.
+pub fn read_merged(resource: &Resource, object: &mut Value) -> Result<()> {
+    match &resource.custom {
+        Some(custom) => {
+            custom.structural.kind.fill_merged(object);
+            drop_empty_metadata(object);
+            Ok(())
+        }
+        None => read(resource, object).map(|_| ()),
     }
 }
 
@@ -229,9 +279,9 @@ pub fn merge_configuration(resource: &Resource, object: &Value, mut wanted: Valu
 }
 
 /// What a real server adds while it converts, so that the writer owns it.
-pub fn convert(resource: &Resource, object: &mut Value, old: Option<&Value>) {
+pub fn convert(resource: &Resource, object: &mut Value) {
     if resource.is("apps", "daemonsets") {
-        merge::builtin::admit(object, old, &resource.gvk());
+        merge::builtin::read_template_generation(object);
     }
 }
 

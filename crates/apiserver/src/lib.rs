@@ -27,6 +27,7 @@ mod certificates;
 mod controllers;
 mod engine;
 mod handler;
+mod limits;
 mod policy;
 pub mod probe;
 mod protocol;

@@ -152,7 +152,7 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
         ("batch", "cronjobs") => object["status"] = json!({}),
         ("", "events") => event_times(object),
-        ("rbac.authorization.k8s.io", _) => null_for_empty(resource, object),
+        ("rbac.authorization.k8s.io" | "discovery.k8s.io", _) | ("", "limitranges") => null_for_empty(resource, object),
         ("admissionregistration.k8s.io", "validatingadmissionpolicies") => object["status"] = json!({}),
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             crate::registry::crd::default(object);
@@ -173,12 +173,18 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
 
 /// As Go writes an empty list that it always writes.
 fn null_for_empty(resource: &Resource, object: &mut Value) {
-    let field = match resource.name.as_str() {
-        "roles" | "clusterroles" => "rules",
+    let fields: &[&str] = match resource.name.as_str() {
+        "roles" | "clusterroles" => &["/rules"],
+        "endpointslices" => &["/endpoints", "/ports"],
+        "limitranges" => &["/spec/limits"],
         _ => return,
     };
-    if object.get(field).is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
-        object[field] = Value::Null;
+    for field in fields {
+        if let Some(list) = object.pointer_mut(field)
+            && list.as_array().is_some_and(Vec::is_empty)
+        {
+            *list = Value::Null;
+        }
     }
 }
 
@@ -254,10 +260,10 @@ pub fn prepare_update(resource: &Resource, subresource: &str, object: &mut Value
             }
         }
         ("", "events") => event_times(object),
-        ("rbac.authorization.k8s.io", _) => null_for_empty(resource, object),
+        ("rbac.authorization.k8s.io" | "discovery.k8s.io", _) | ("", "limitranges") => null_for_empty(resource, object),
         // What admission gave a pod is kept by an update that does not name it.
         ("", "pods") => {
-            for field in ["priority", "preemptionPolicy", "tolerations"] {
+            for field in ["priority", "preemptionPolicy"] {
                 if object.pointer(&format!("/spec/{field}")).is_none()
                     && let Some(given) = old.pointer(&format!("/spec/{field}"))
                 {
@@ -359,8 +365,15 @@ fn drop_of_old_type(object: &mut Value, old: &Value) {
     if balanced(old) && !balanced(object) {
         gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"]);
     }
+    let reachable = |service: &Value| {
+        let addresses = service.pointer("/spec/externalIPs").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        exposed(service) || (text(service, "/spec/type") == "ClusterIP" && addresses)
+    };
+    if reachable(old) && !reachable(object) {
+        gone.push("externalTrafficPolicy");
+    }
     if exposed(old) && !exposed(object) {
-        gone.extend(["externalTrafficPolicy", "healthCheckNodePort"]);
+        gone.push("healthCheckNodePort");
         let before = old.pointer("/spec/ports").and_then(Value::as_array).cloned().unwrap_or_default();
         for port in object.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
             let same = before.iter().any(|b| b.get("nodePort").is_some() && b.get("nodePort") == port.get("nodePort"));

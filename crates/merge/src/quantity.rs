@@ -71,6 +71,11 @@ impl Quantity {
         Some(Self { nano: if negative { -nano } else { nano }, notation })
     }
 
+    /// How many times another amount goes into this one.
+    pub fn over(self, other: Self) -> f64 {
+        self.nano as f64 / other.nano as f64
+    }
+
     pub fn is_negative(&self) -> bool {
         self.nano < 0
     }

@@ -1,5 +1,6 @@
 use crate::access::User;
 use crate::api::{Api, text};
+use crate::limits;
 use crate::policy::{self, Attempt};
 use crate::protocol::status::{Result, Status};
 use crate::registry::Resource;
@@ -24,6 +25,9 @@ fn attempt<'a>(context: &'a Context, object: &'a Value, old: Option<&'a Value>) 
 
 /// What changes a write before anything is filled in or checked.
 pub fn mutate(context: &Context, object: &mut Value, old: Option<&Value>) -> Result<()> {
+    if old.is_none() {
+        limits::fill(&context.api, &context.resource, object);
+    }
     if !policy::mutates(&context.api) {
         return Ok(());
     }
@@ -52,6 +56,12 @@ pub fn admit(context: &Context, object: &mut Value, old: Option<&Value>) -> Resu
         warn_of_finalizers(context, object, old);
     }
     crate::access::escalation::check(&context.api, &context.user, &context.resource, object, old)?;
+    if context.target.subresource.is_empty() {
+        if context.resource.custom.is_none() {
+            merge::validation::warnings(&context.resource.gvk(), object, old).into_iter().for_each(|warning| context.warn(warning));
+        }
+        limits::check(&context.api, &context.resource, object, old)?;
+    }
     policy::validate(&attempt(context, object, old)?, &|warning| context.warn(warning))
 }
 

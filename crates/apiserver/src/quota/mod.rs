@@ -11,6 +11,8 @@
 mod scopes;
 mod usage;
 
+pub use usage::of_containers;
+
 use crate::api::{Api, text};
 use crate::protocol::selector::LabelSelector;
 use crate::protocol::status::{Result, Status};
@@ -275,7 +277,8 @@ fn settle_all(api: &Api, namespace: &str) {
     }
 }
 
-fn amounts(object: &Value, pointer: &str) -> Amounts {
+/// Amounts in an object.
+pub fn amounts(object: &Value, pointer: &str) -> Amounts {
     let entries = object.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(name, amount)| Some((name.clone(), Quantity::of(amount)?))).collect()
 }

@@ -136,8 +136,19 @@ fn pod(object: &Value, out: &mut Amounts) {
     }
 }
 
-/// What the containers of a pod request, or are limited to, together: those that run side by side, or the largest that runs before them.
+/// What a pod requests, or is limited to, with what running it takes beyond its containers.
 fn of_pod(pod: &Value, which: &str) -> Amounts {
+    let mut together = of_containers(pod, which);
+    for (name, amount) in super::amounts(pod, "/spec/overhead") {
+        if which == "requests" || together.get(&name).is_some_and(|there| !there.is_zero()) {
+            add(&mut together, &name, amount);
+        }
+    }
+    together
+}
+
+/// What the containers of a pod request, or are limited to, together: those that run side by side, or the largest that runs before them.
+pub fn of_containers(pod: &Value, which: &str) -> Amounts {
     let containers = |kind: &str| pod.pointer(&format!("/spec/{kind}")).and_then(Value::as_array).into_iter().flatten();
     let mut together = Amounts::new();
     for container in containers("containers") {
@@ -159,11 +170,6 @@ fn of_pod(pod: &Value, which: &str) -> Amounts {
     // What is said of the pod as a whole counts instead.
     let whole = pod.pointer("/spec/resources").map(|resources| super::amounts(resources, &format!("/{which}"))).unwrap_or_default();
     together.extend(whole);
-    for (name, amount) in super::amounts(pod, "/spec/overhead") {
-        if which == "requests" || together.get(&name).is_some_and(|there| !there.is_zero()) {
-            add(&mut together, &name, amount);
-        }
-    }
     together
 }
 

@@ -348,7 +348,12 @@ fn scale(context: &Context) -> Result<Reply> {
     let (resource, target, api) = (&context.resource, &context.target, &context.api);
     let namespace = namespace_of(resource, &target.namespace);
     let record = api.get(resource, namespace, &target.name)?;
-    let current = scale_of(context, &view::value(resource, &record))?;
+    let mut object = view::value(resource, &record);
+    if target.verb != "get" {
+        // Who sets the count need not find one there.
+        set_replicas(&mut object, &resource.replicas_path(), None);
+    }
+    let current = scale_of(context, &object)?;
     let mut wanted = match target.verb {
         "get" => return view::encoded(context.accepted, 200, &current),
         "update" => body::decode(context)?.value,
@@ -387,16 +392,7 @@ fn scale(context: &Context) -> Result<Reply> {
     let manager = context.manager()?.to_owned();
     let change = |old: &Value| {
         let mut new = old.clone();
-        let mut at = &mut new;
-        let Some((last, parents)) = path.split_last() else { return Ok(new) };
-        for key in parents {
-            child(at, key);
-            at = &mut at[key.as_str()];
-        }
-        if !at.is_object() {
-            *at = json!({});
-        }
-        at[last.as_str()] = json!(replicas);
+        set_replicas(&mut new, &path, Some(replicas));
         if !revision.is_empty() {
             new["metadata"]["resourceVersion"] = Value::from(revision.as_str());
         }
@@ -405,6 +401,24 @@ fn scale(context: &Context) -> Result<Reply> {
     let stored = write::replace(context, "scale", &manager, context.dry_run()?, false, &change)?;
     let answer = scale_of(context, &view::value(resource, &stored))?;
     view::encoded(context.accepted, 200, &answer)
+}
+
+/// Sets the number of replicas, or one of zero where there is none.
+fn set_replicas(object: &mut Value, path: &[String], replicas: Option<i64>) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut at = object;
+    for key in parents {
+        child(at, key);
+        at = &mut at[key.as_str()];
+    }
+    if !at.is_object() {
+        *at = json!({});
+    }
+    match replicas {
+        Some(replicas) => at[last.as_str()] = json!(replicas),
+        None if at.get(last).is_some_and(Value::is_i64) => {}
+        None => at[last.as_str()] = json!(0),
+    }
 }
 
 fn scale_of(context: &Context, object: &Value) -> Result<Value> {

@@ -16,7 +16,7 @@ use crate::protocol::status::{Cause, Result, Status};
 use crate::quota;
 use crate::registry::Resource;
 use crate::store::{Draft, Expect, Record, Refused, Uid};
-use crate::{allocate, controllers, strategy};
+use crate::{allocate, controllers, limits, strategy};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ fn insert(context: &Context, mut object: Value, manager: &str, applied: Option<&
     };
     if applied.is_none() {
         // Ownership is of what the client sent, before the server adds to it.
-        engine::convert(resource, &mut object, None);
+        engine::convert(resource, &mut object);
         for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             child(&mut object, "metadata").shift_remove(field);
         }
@@ -440,7 +440,7 @@ fn attempt(
     }
     if !owned {
         let at = now();
-        engine::convert(resource, &mut new, Some(old));
+        engine::convert(resource, &mut new);
         let writer = Writer { resource, subresource, manager, now: &at };
         new = writer.update(Some(old), new);
     }
@@ -449,8 +449,10 @@ fn attempt(
     if let Some(revision) = old.pointer("/metadata/resourceVersion") {
         child(&mut new, "metadata").insert("resourceVersion".to_owned(), revision.clone());
     }
+    if subresource.is_empty() {
+        engine::admit(resource, &mut new, Some(old));
+    }
     strategy::prepare_update(resource, subresource, &mut new, old);
-    engine::admit(resource, &mut new, Some(old));
     let reserved = allocate::for_update(&context.api, resource, &mut new, old)?;
     let mut causes = kind_problem(resource, &new);
     causes.extend(engine::validate(resource, subresource, &new, Some(old)));
@@ -577,7 +579,11 @@ pub fn patch(context: &Context) -> Result<Reply> {
         let mut new = old.clone();
         patcher(resource, &mut new, &patch)?;
         check_patched(context, &mut new, old)?;
-        *pruned.borrow_mut() = engine::read(resource, &mut new)?;
+        let patched = (resource.custom.is_none() && kind != "application/strategic-merge-patch+json").then(|| new.to_string());
+        *pruned.borrow_mut() = engine::read(resource, &mut new).map_err(|status| match patched {
+            Some(patched) => unreadable_patch(resource, patched, &status),
+            None => status,
+        })?;
         let unknown = pruned.borrow().iter().map(|field| format!("unknown field \"{field}\"")).collect::<Vec<_>>();
         if validation == FieldValidation::Strict {
             let mut all = problems.clone();
@@ -592,6 +598,13 @@ pub fn patch(context: &Context) -> Result<Reply> {
         validation.judge(context, problems)?;
     }
     view::object(context, 200, &record)
+}
+
+/// What a patch made of an object cannot be read as one of its kind. The answer shows the patched object.
+fn unreadable_patch(resource: &Resource, patched: String, status: &Status) -> Status {
+    let prefix = format!("{} in version {:?} cannot be handled as a {}: ", resource.kind, resource.version, resource.kind);
+    let why = status.message.strip_prefix(&prefix).unwrap_or(&status.message);
+    Status::invalid("", "", "", vec![Cause::invalid("patch", &Value::from(patched), why)])
 }
 
 /// A patch may not make another object of it.
@@ -676,7 +689,7 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
             }
             context.api.access.check(&context.api, &context.user, &crate::access::Attributes { verb: "create", ..context.attributes() })?;
             let mut object = writer.apply(None, &config, force)?;
-            engine::read(resource, &mut object)?;
+            engine::read_merged(resource, &mut object)?;
             check_namespace(context, &mut object)?;
             match insert(context, object, &manager, Some(""), dry_run) {
                 Ok((record, _)) => {
@@ -689,7 +702,7 @@ fn apply(context: &Context, dry_run: bool, validation: FieldValidation) -> Resul
         }
         let change = |old: &Value| {
             let mut new = writer.apply(Some(old), &config, force)?;
-            engine::read(resource, &mut new)?;
+            engine::read_merged(resource, &mut new)?;
             let metadata = child(&mut new, "metadata");
             if config_version.is_empty() {
                 // Applying is deciding anew on whatever is there.
@@ -767,6 +780,7 @@ pub fn create_own(api: &crate::api::Api, resource: &Resource, mut object: Value)
         }
         metadata.insert("uid".to_owned(), Value::from(Uid::random().to_string()));
         metadata.insert("creationTimestamp".to_owned(), Value::from(at.as_str()));
+        limits::fill(api, resource, &mut candidate);
         strategy::prepare_create(resource, &mut candidate);
         engine::admit(resource, &mut candidate, None);
         let name = text(&candidate, "/metadata/name").to_owned();
@@ -774,6 +788,7 @@ pub fn create_own(api: &crate::api::Api, resource: &Resource, mut object: Value)
         if !causes.is_empty() {
             return Err(Status::invalid(&resource.group, &resource.kind, &name, dedup(causes)));
         }
+        limits::check(api, resource, &candidate, None)?;
         let charge = quota::charge(api, resource, "", &candidate, None, false)?;
         match api.store.put(&resource.table, &resource.key(&namespace, &name), Expect::Absent, Draft::new(&candidate)) {
             Ok(record) => {

@@ -90,7 +90,8 @@ impl Table {
         }
         let from = self.history.partition_point(|event| event.record.revision <= revision);
         let events: Vec<Event> = self.history.range(from..).take(max).cloned().collect();
-        let after = from.checked_sub(1).and_then(|before| self.history.get(before)).map_or(self.complete_after, |event| event.record.revision);
+        let after =
+            from.checked_sub(1).and_then(|before| self.history.get(before)).map_or(self.complete_after, |event| event.record.revision);
         let upto = if events.len() == max { events.last().map_or(revision, |event| event.record.revision) } else { now };
         Ok(Changes { after, events, upto, watchers: self.latest.receiver_count() })
     }

@@ -140,10 +140,10 @@ fn pod_spec(map: &mut Json) {
         }
     }
     // The old name of the field is kept in step.
-    if has(map, "serviceAccountName") && !has(map, "serviceAccount") {
+    if !text(map, "serviceAccountName").is_empty() {
         let name = map.get("serviceAccountName").cloned().unwrap_or(Value::Null);
         map.insert("serviceAccount".to_owned(), name);
-    } else if has(map, "serviceAccount") && !has(map, "serviceAccountName") {
+    } else if has(map, "serviceAccount") {
         let name = map.get("serviceAccount").cloned().unwrap_or(Value::Null);
         map.insert("serviceAccountName".to_owned(), name);
     }
@@ -170,6 +170,8 @@ fn service_spec(map: &mut Json) {
     let reachable = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
     if text(map, "sessionAffinity") == "ClientIP" {
         set(map, "sessionAffinityConfig", json!({"clientIP": {"timeoutSeconds": 10800}}));
+    } else {
+        map.shift_remove("sessionAffinityConfig");
     }
     let external = reachable || (kind == "ClusterIP" && has(map, "externalIPs"));
     if external {
@@ -212,8 +214,10 @@ fn limit_range_item(map: &mut Json) {
 }
 
 fn update_strategy(map: &mut Json, name: &str) {
+    let named = !text(map, "type").is_empty();
     set(map, "type", json!("RollingUpdate"));
-    if text(map, "type") != "RollingUpdate" {
+    // Whoever names the type of a stateful set's may leave out how.
+    if text(map, "type") != "RollingUpdate" || (named && name == "apps.v1.StatefulSetUpdateStrategy") {
         return;
     }
     set(map, "rollingUpdate", json!({}));
@@ -273,6 +277,7 @@ fn pod(object: &mut Json) {
 pub fn admit(object: &mut Value, old: Option<&Value>, gvk: &GroupVersionKind) {
     match (gvk.group.as_str(), gvk.kind.as_str(), old) {
         ("", "Pod", None) => admit_pod(object),
+        ("", "Pod", Some(_)) => tolerate_lost_nodes(object),
         ("", "PersistentVolumeClaim", None) => add_finalizer(object, "kubernetes.io/pvc-protection"),
         ("", "PersistentVolume", None) => add_finalizer(object, "kubernetes.io/pv-protection"),
         ("batch", "Job", None) => select_by_uid(object),
@@ -286,6 +291,12 @@ fn admit_pod(object: &mut Value) {
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     set(spec, "priority", json!(0));
     set(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+    tolerate_lost_nodes(object);
+}
+
+/// A pod stays for a while on a node that cannot be reached.
+fn tolerate_lost_nodes(object: &mut Value) {
+    let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else { return };
     let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
     let Some(tolerations) = tolerations.as_array_mut() else { return };
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
@@ -339,24 +350,35 @@ fn add_finalizer(object: &mut Value, finalizer: &str) {
 }
 
 /// Daemon sets count the changes of their template in an annotation.
-fn count_templates(object: &mut Value, old: Option<&Value>) {
-    const ANNOTATION: &str = "deprecated.daemonset.template.generation";
-    let count = |object: &Value| -> i64 {
-        let text =
-            object.get("metadata").and_then(|metadata| metadata.get("annotations")).and_then(|annotations| annotations.get(ANNOTATION));
-        text.and_then(Value::as_str).and_then(|text| text.parse().ok()).unwrap_or(0)
-    };
-    let template = |object: &Value| object.pointer("/spec/template").cloned();
-    let number = match old {
-        None => 1,
-        Some(old) if template(old) == template(object) => count(old),
-        Some(old) => count(old) + 1,
-    };
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(object: &Value) -> i64 {
+    let annotations = object.get("metadata").and_then(|metadata| metadata.get("annotations"));
+    let text = annotations.and_then(|annotations| annotations.get(TEMPLATE_GENERATION));
+    text.and_then(Value::as_str).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn set_template_generation(object: &mut Value, number: i64) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
     if let Some(annotations) = annotations.as_object_mut() {
-        annotations.insert(ANNOTATION.to_owned(), json!(number.to_string()));
+        annotations.insert(TEMPLATE_GENERATION.to_owned(), json!(number.to_string()));
     }
+}
+
+/// What the annotation says is a field of its own inside of a real server, so every object has it as soon as it was read.
+pub fn read_template_generation(object: &mut Value) {
+    let number = template_generation(object);
+    set_template_generation(object, number);
+}
+
+fn count_templates(object: &mut Value, old: Option<&Value>) {
+    let template = |object: &Value| object.pointer("/spec/template").cloned();
+    let number = match old {
+        None => 1,
+        Some(old) => template_generation(old) + i64::from(template(old) != template(object)),
+    };
+    set_template_generation(object, number);
 }
 
 fn secret(object: &mut Json) {

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::{Pack, PackError, Schema, TypeHandle, TypeId, TypeSource};
 
-pub use defaults::{admit, apply_defaults};
+pub use defaults::{admit, apply_defaults, read_template_generation};
 pub use discovery::{Group, Resource, Subresource, Version};
 pub use read::{ReadError, read, read_as};
 
@@ -71,7 +71,7 @@ impl TypeSource for Builtin {
 /// Adds what Go writes of a struct that holds nothing: its structs, and the zero values of fields without `omitempty`.
 fn fill_structs(schema: &Schema, id: TypeId, out: &mut Map<String, Value>, depth: usize) {
     let fields = schema.get(id).map.as_ref().map(|map| map.fields.as_slice()).unwrap_or_default();
-    for field in fields.iter().filter(|_| depth < STRUCTS_DEPTH_MAX) {
+    for (at, field) in fields.iter().enumerate().filter(|_| depth < STRUCTS_DEPTH_MAX) {
         let zero = match &field.default {
             Some(Value::Object(empty)) if empty.is_empty() => {
                 let mut below = Map::new();
@@ -80,6 +80,12 @@ fn fill_structs(schema: &Schema, id: TypeId, out: &mut Map<String, Value>, depth
             }
             Some(default) if field.required => default.clone(),
             None if field.required => Value::Null,
+            None if read::is_always_written(id, at) => match schema.get(field.ty).scalar {
+                Some(crate::schema::Scalar::String) => Value::from(""),
+                Some(crate::schema::Scalar::Numeric) => Value::from(0),
+                Some(crate::schema::Scalar::Boolean) => Value::from(false),
+                _ => Value::Null,
+            },
             _ => continue,
         };
         out.insert((*field.name).to_owned(), zero);

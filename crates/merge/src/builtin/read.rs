@@ -72,6 +72,11 @@ fn go_flags() -> &'static HashMap<TypeId, Vec<Flags>> {
     })
 }
 
+/// Whether Go writes a field even when it holds nothing, although it is optional.
+pub(super) fn is_always_written(id: TypeId, at: usize) -> bool {
+    go_flags().get(&id).and_then(|flags| flags.get(at)).is_some_and(|flags| flags.always)
+}
+
 struct Reader<'s> {
     schema: &'s Schema,
     flags: &'s HashMap<TypeId, Vec<Flags>>,

@@ -59,15 +59,16 @@ impl fmt::Display for Conflicts {
     }
 }
 
-/// The order in which apimachinery names managers is that of their JSON.
+/// The order in which apimachinery names managers is that of their JSON, in which nothing empty is written.
 fn identifier(manager: &Manager) -> String {
-    format!(
-        r#"{{"manager":"{}","operation":"{}","apiVersion":"{}","subresource":"{}"}}"#,
-        manager.name,
-        manager.operation.as_str(),
-        manager.api_version,
-        manager.subresource
-    )
+    let fields = [
+        ("manager", manager.name.as_str()),
+        ("operation", manager.operation.as_str()),
+        ("apiVersion", manager.api_version.as_str()),
+        ("subresource", manager.subresource.as_str()),
+    ];
+    let written = fields.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("\"{name}\":{}", gofmt::quote(value)));
+    format!("{{{}}}", written.collect::<Vec<_>>().join(","))
 }
 
 fn manager_text(manager: &Manager) -> String {

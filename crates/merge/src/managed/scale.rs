@@ -72,8 +72,9 @@ impl Scale<'_> {
             if entry.set.has(&Self::in_scale()) {
                 let mut set = Set::new();
                 set.insert(path);
-                // An update through scale is told apart by the version that it was made in.
-                out.insert(manager, Entry { set, api_version: self.api_version.to_owned(), ..entry });
+                // An update through scale is told apart by the version that it was made in, and its time is not brought back.
+                let time = parents.get(&manager).and_then(|entry| entry.time.clone());
+                out.insert(manager, Entry { set, api_version: self.api_version.to_owned(), time, ..entry });
             }
         }
         Ok(encode(&out))

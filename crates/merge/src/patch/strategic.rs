@@ -131,7 +131,10 @@ impl Merger<'_> {
     ) -> Result<Option<Value>, Error> {
         match (current, patch) {
             (Value::Object(current), Value::Object(patch)) => {
-                let (ty, _) = self.lookup(ty, key)?;
+                let (ty, meta) = self.lookup(ty, key)?;
+                if meta.replace {
+                    return Ok(Some(Value::Object(patch)));
+                }
                 self.merge_map(current, patch, ty, depth + 1).map(|map| Some(Value::Object(map)))
             }
             (Value::Array(current), Value::Array(patch)) => {

@@ -209,6 +209,7 @@ fn patch_of(definition: &Value) -> Patch {
     Patch {
         merge: strategy.split(',').any(|part| part == "merge"),
         retain_keys: strategy.split(',').any(|part| part == "retainKeys"),
+        replace: strategy.split(',').any(|part| part == "replace"),
         merge_key: definition.get("x-kubernetes-patch-merge-key").and_then(Value::as_str).map(Into::into),
     }
 }

@@ -112,6 +112,8 @@ pub struct Field {
 pub struct Patch {
     pub merge: bool,
     pub retain_keys: bool,
+    /// A map that a patch takes the place of.
+    pub replace: bool,
     pub merge_key: Option<Box<str>>,
 }
 

@@ -171,7 +171,7 @@ fn encode_type(out: &mut Vec<u8>, strings: &mut Strings, ty: &Type) {
         for field in &map.fields {
             put(out, strings.add(&field.name));
             put(out, field.ty.0 as usize);
-            let flags = [field.required, field.patch.merge, field.patch.retain_keys];
+            let flags = [field.required, field.patch.merge, field.patch.retain_keys, field.patch.replace];
             put(out, flags.iter().enumerate().fold(0, |bits, (at, on)| bits | usize::from(*on) << at));
             put(out, optional(field.patch.merge_key.as_deref().map(|key| strings.add(key))));
             put(out, optional(field.default.as_ref().map(|value| strings.add(&value.to_string()))));
@@ -248,7 +248,7 @@ fn decode_map(reader: &mut Reader<'_>, strings: &[Box<str>]) -> Result<Map, Erro
         let merge_key = reader.optional()?.map(|at| lookup(strings, at)).transpose()?.map(Into::into);
         let default = reader.optional()?.map(|at| lookup(strings, at)).transpose()?;
         let default: Option<Value> = default.map(|text| serde_json::from_str(text).map_err(|_| damaged())).transpose()?;
-        let patch = Patch { merge: flags & 2 != 0, retain_keys: flags & 4 != 0, merge_key };
+        let patch = Patch { merge: flags & 2 != 0, retain_keys: flags & 4 != 0, replace: flags & 8 != 0, merge_key };
         fields.push(Field { name, ty, required: flags & 1 != 0, default, patch });
     }
     Ok(Map { atomic, fields, element })

@@ -13,6 +13,11 @@ pub fn apply_defaults(value: &mut Value, node: &Node) {
     fill(value, node, 0);
 }
 
+/// Adds what is absent and has a default, and lets nulls stay where they are.
+pub fn fill_defaults(value: &mut Value, node: &Node) {
+    fill(value, node, 0);
+}
+
 fn wrong_null(value: &Value, node: &Node) -> bool {
     value.is_null() && !node.nullable
 }

@@ -55,6 +55,11 @@ impl CustomKind {
         super::apply_defaults(object, &self.node);
     }
 
+    /// Adds defaults to what an apply has merged. A null that it left behind stays.
+    pub fn fill_merged(&self, object: &mut Value) {
+        super::fill_defaults(object, &self.node);
+    }
+
     /// What is wrong with a new object, or with an update of an old one; its metadata aside.
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut errors = match old {
@@ -137,6 +142,11 @@ impl CustomTypes {
 
     pub fn remove(&mut self, gvk: &GroupVersionKind) {
         self.kinds.remove(gvk);
+    }
+
+    /// The versions of the custom kinds.
+    pub fn api_versions(&self) -> impl Iterator<Item = String> {
+        self.kinds.keys().map(GroupVersionKind::api_version)
     }
 
     pub fn get(&self, gvk: &GroupVersionKind) -> Option<&Arc<CustomKind>> {

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::ListKind;
 
-pub use default::apply_defaults;
+pub use default::{apply_defaults, fill_defaults};
 pub use definition::{Context as DefinitionContext, schema_problems};
 pub use formats::is_go_duration;
 pub use kind::{CustomKind, CustomTypes};

@@ -19,44 +19,75 @@ pub(super) fn job(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
     if !selector.is_set() || !meta::selects(&selector, &labels) {
         errors.invalid(&labels, "`selector` does not match template `labels`");
     }
-    if old.is_none() && selector.is_set() && !spec.get("manualSelector").is_true() {
-        let uid = object.get("metadata").get("uid").value;
-        let made = serde_json::json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
-        if !equal(selector.value, &made) {
-            errors.push(field::invalid_struct(&selector.path, &meta::selector_value(&selector), "`selector` not auto-generated"));
-        }
+    if !spec.get("manualSelector").is_true() && selector.is_set() {
+        generated(errors, object, &selector, &labels);
     }
-    if let Some(old) = old {
-        let old = old.get("spec");
-        let indexed = spec.get("completionMode").text() == "Indexed" && equal(spec.get("completions").value, spec.get("parallelism").value);
-        if !indexed {
-            meta::immutable(errors, &spec.get("completions"), &old.get("completions"));
-        }
-        for name in ["selector", "template", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
-            // A suspended job that never ran may still be sent elsewhere.
-            if name == "template" && equal(&unscheduled(&spec, &old), &unscheduled(&old, &old)) {
-                continue;
-            }
-            meta::immutable(errors, &spec.get(name), &old.get(name));
-        }
+    let Some(old) = old else { return };
+    let old = old.get("spec");
+    let indexed = spec.get("completionMode").text() == "Indexed" && equal(spec.get("completions").value, spec.get("parallelism").value);
+    if !indexed {
+        meta::immutable(errors, &spec.get("completions"), &old.get("completions"));
+    }
+    meta::immutable(errors, &spec.get("selector"), &old.get("selector"));
+    template_kept(errors, &spec.get("template"), &old);
+    for name in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+        meta::immutable(errors, &spec.get(name), &old.get(name));
     }
 }
 
-/// The template without what may change while the job is suspended.
-fn unscheduled(spec: &At<'_>, old: &At<'_>) -> Value {
-    let mut template = spec.get("template").value.clone();
-    if old.get("suspend").is_true() {
-        for (at, fields) in
-            [("/metadata", &["labels", "annotations"][..]), ("/spec", &["nodeSelector", "affinity", "tolerations", "schedulingGates"])]
-        {
-            if let Some(map) = template.pointer_mut(at).and_then(Value::as_object_mut) {
-                fields.iter().for_each(|field| {
-                    map.shift_remove(*field);
-                });
+/// A Job that brings no selector of its own is found by labels that it is given.
+fn generated(errors: &mut Errors, object: &At<'_>, selector: &At<'_>, labels: &At<'_>) {
+    let metadata = object.get("metadata");
+    let (uid, name) = (metadata.get("uid"), metadata.get("name"));
+    for (label, of) in [
+        ("controller-uid", &uid),
+        ("job-name", &name),
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+    ] {
+        let there = labels.entry(label);
+        if !there.is_set() {
+            errors.required(&there, &format!("must be '{}'", of.text()));
+        } else if there.text() != of.text() {
+            errors.invalid(&there, &format!("must be '{}'", of.text()));
+        }
+    }
+    let made = serde_json::json!({
+        "controller-uid": uid.value, "job-name": name.value,
+        "batch.kubernetes.io/controller-uid": uid.value, "batch.kubernetes.io/job-name": name.value,
+    });
+    if !meta::selects(selector, &At::new(&made, "")) {
+        errors.push(field::invalid_struct(&selector.path, &meta::selector_value(selector), "`selector` not auto-generated"));
+    }
+}
+
+/// The template may not change, but for what a suspended Job asks for, and where it runs.
+fn template_kept(errors: &mut Errors, template: &At<'_>, old: &At<'_>) {
+    let before = old.get("template");
+    if !old.get("suspend").is_true() {
+        return meta::immutable(errors, template, &before);
+    }
+    let (spec, before) = (template.get("spec"), before.get("spec"));
+    if !equal(&unscheduled(&spec), &unscheduled(&before)) {
+        errors.push(field::invalid(&spec.path, spec.value, "field is immutable"));
+    }
+}
+
+/// What of a pod's spec may not even change while its Job is suspended.
+fn unscheduled(spec: &At<'_>) -> Value {
+    let mut out = spec.value.clone();
+    let Some(map) = out.as_object_mut() else { return out };
+    for field in ["nodeSelector", "affinity", "tolerations", "schedulingGates"] {
+        map.shift_remove(field);
+    }
+    for kind in ["containers", "initContainers"] {
+        for container in map.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(container) = container.as_object_mut() {
+                container.shift_remove("resources");
             }
         }
     }
-    template
+    out
 }
 
 fn job_spec(errors: &mut Errors, spec: &At<'_>) {

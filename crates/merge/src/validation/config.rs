@@ -167,7 +167,7 @@ fn is_counted(name: &str) -> bool {
     ) || name.starts_with("count/")
 }
 
-pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>) {
+pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
     let spec = object.get("spec");
     for (name, amount) in spec.get("hard").entries() {
         let told = |message: &str| field::invalid(&amount.path, &Value::from(name), message);
@@ -198,10 +198,30 @@ pub(super) fn resource_quota(errors: &mut Errors, object: &At<'_>) {
     if scopes.items().any(|scope| !SCOPES.contains(&scope.text())) {
         errors.invalid(&scopes, "unsupported scope");
     }
+    let names = |scopes: &At<'_>| scopes.items().map(|scope| scope.text().to_owned()).collect::<std::collections::BTreeSet<_>>();
+    if old.is_some_and(|old| names(&old.get("spec").get("scopes")) != names(&scopes)) {
+        errors.invalid(&scopes, "field is immutable");
+    }
 }
 
 pub(super) fn limit_range(errors: &mut Errors, object: &At<'_>) {
+    let mut types: Vec<&str> = Vec::new();
     for limit in object.get("spec").get("limits").items() {
+        let kind = limit.get("type");
+        errors.all(&kind, names::qualified(kind.text()));
+        if types.contains(&kind.text()) {
+            errors.duplicate(&kind);
+        }
+        types.push(kind.text());
+        if kind.text() == "Pod" {
+            for name in ["default", "defaultRequest"].iter().filter(|name| limit.get(name).len() > 0) {
+                errors.forbidden(&limit.get(name), "may not be specified when `type` is 'Pod'");
+            }
+        }
+        let storage = |name: &str| limit.get(name).get("storage").is_set();
+        if kind.text() == "PersistentVolumeClaim" && !storage("min") && !storage("max") {
+            errors.required(&limit.get("limits"), "either minimum or maximum storage value is required, but neither was provided");
+        }
         let (min, max, request, default) = (limit.get("min"), limit.get("max"), limit.get("defaultRequest"), limit.get("default"));
         let mut names_of: Vec<&str> =
             [&min, &max, &request, &default].iter().flat_map(|at| at.entries().map(|(name, _)| name).collect::<Vec<_>>()).collect();

@@ -22,7 +22,12 @@ const ADDRESSES_MAX: usize = 100;
 pub(super) fn endpoint_slice(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
     let kind = object.get("addressType");
     match old {
-        Some(old) if old.get("addressType").text() != kind.text() => return errors.invalid(&kind, "field is immutable"),
+        Some(old) if old.get("addressType").text() != kind.text() => {
+            if kind.text().is_empty() {
+                errors.required(&kind, "");
+            }
+            return errors.invalid_text(&kind, "field is immutable");
+        }
         _ if kind.text().is_empty() => return errors.required(&kind, ""),
         _ => errors.one_of(&kind, &["FQDN", "IPv4", "IPv6"]),
     }

@@ -19,10 +19,12 @@ mod meta;
 pub mod names;
 mod network;
 mod pod;
+mod pod_update;
 mod scaling;
 mod scheduling;
 mod storage;
 mod volumes;
+mod warnings;
 mod workloads;
 
 use object::GroupVersionKind;
@@ -30,10 +32,10 @@ use serde_json::Value;
 
 use crate::builtin;
 use crate::field::{self, FieldError};
-use crate::managed::equal;
 use crate::schema::{Schema, TypeId};
 
 use at::{At, Errors};
+pub use warnings::warnings;
 
 /// Errors listed in one answer.
 const ERRORS_MAX: usize = 200;
@@ -84,7 +86,7 @@ fn validate_metadata_of(errors: &mut Errors, gvk: &GroupVersionKind, namespaced:
 /// The rules of a kind; says whether there are any.
 fn of_kind(errors: &mut Errors, gvk: &GroupVersionKind, object: &At<'_>, old: Option<&At<'_>>) -> bool {
     match (gvk.group.as_str(), gvk.kind.as_str()) {
-        ("", "Pod") => pod_object(errors, object, old),
+        ("", "Pod") => pod_update::pod(errors, object, old),
         ("", "PodTemplate") => pod::template(errors, &object.get("template")),
         ("", "ReplicationController") => workloads::replication_controller(errors, object),
         ("", "ConfigMap") => config::config_map(errors, object, old),
@@ -92,7 +94,7 @@ fn of_kind(errors: &mut Errors, gvk: &GroupVersionKind, object: &At<'_>, old: Op
         ("", "Service") => network::service(errors, object, old),
         ("", "PersistentVolumeClaim") => storage::claim(errors, object, old),
         ("", "PersistentVolume") => storage::volume(errors, object, old),
-        ("", "ResourceQuota") => config::resource_quota(errors, object),
+        ("", "ResourceQuota") => config::resource_quota(errors, object, old),
         ("", "LimitRange") => config::limit_range(errors, object),
         ("", "ServiceAccount" | "Namespace" | "Event" | "Endpoints" | "Node") => {}
         ("apps", "Deployment") => workloads::deployment(errors, object, old),
@@ -117,40 +119,6 @@ fn of_kind(errors: &mut Errors, gvk: &GroupVersionKind, object: &At<'_>, old: Op
         _ => return false,
     }
     true
-}
-
-fn pod_object(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
-    let spec = object.get("spec");
-    pod::spec(errors, &spec, &[]);
-    let Some(old) = old else { return };
-    let old = old.get("spec");
-    for name in ["initContainers", "containers"] {
-        if spec.get(name).len() != old.get(name).len() {
-            return errors.forbidden(&spec.get(name), "pod updates may not add or remove containers");
-        }
-    }
-    let fixed = |spec: &At<'_>| {
-        let mut out = spec.value.clone();
-        for name in ["initContainers", "containers"] {
-            for container in out.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten() {
-                if let Some(container) = container.as_object_mut() {
-                    container.shift_remove("image");
-                }
-            }
-        }
-        if let Some(out) = out.as_object_mut() {
-            for name in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates"] {
-                out.shift_remove(name);
-            }
-        }
-        out
-    };
-    if !equal(&fixed(&spec), &fixed(&old)) {
-        errors.forbidden(
-            &spec,
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-        );
-    }
 }
 
 /// Texts that the schema gives a choice of.

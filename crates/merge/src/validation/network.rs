@@ -38,6 +38,7 @@ pub(super) fn service(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>
     } else {
         errors.one_of(&affinity, &["ClientIP", "None"]);
     }
+    errors.one_of(&spec.get("ipFamilyPolicy"), &["PreferDualStack", "RequireDualStack", "SingleStack"]);
     let timeout = spec.get("sessionAffinityConfig").get("clientIP").get("timeoutSeconds");
     if timeout.int().is_some_and(|seconds| !(1..=86400).contains(&seconds)) {
         errors.invalid(&timeout, "must be greater than 0 and less than 86400");

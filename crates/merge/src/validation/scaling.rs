@@ -86,9 +86,11 @@ fn metric(errors: &mut Errors, at: &At<'_>) {
     let target = source.get("target");
     let (kind, usage, value, average) =
         (target.get("type"), target.get("averageUtilization"), target.get("value"), target.get("averageValue"));
-    errors.one_of(&kind, &["AverageValue", "Utilization", "Value"]);
     if kind.text().is_empty() {
         errors.required(&kind, "must specify a metric target type");
+        errors.invalid_text(&kind, "must be either Utilization, Value, or AverageValue");
+    } else {
+        errors.one_of(&kind, &["AverageValue", "Utilization", "Value"]);
     }
     if usage.int().is_some_and(|usage| usage < 1) {
         errors.invalid(&usage, "must be greater than 0");
@@ -99,7 +101,9 @@ fn metric(errors: &mut Errors, at: &At<'_>) {
         }
     }
     if source.path.ends_with("esource") {
-        errors.required_text(&source.get("name"));
+        if source.get("name").text().is_empty() {
+            errors.required(&source.get("name"), "must specify a resource name");
+        }
         if !usage.is_set() && !average.is_set() {
             errors.required(&usage, "must set either a target raw value or a target utilization");
         }

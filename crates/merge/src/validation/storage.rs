@@ -36,12 +36,16 @@ pub(super) fn claim(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) 
     if !equal(&fixed(&spec, first), &fixed(&old.get("spec"), first)) {
         errors
             .forbidden(&spec, "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims");
-        return;
     }
-    let size = |object: &At<'_>| Quantity::of(object.get("resources").get("requests").get("storage").value);
-    if size(&spec) < size(&old.get("spec")) {
+    let size = |object: &At<'_>| Quantity::of(object.get("resources").get("requests").get("storage").value).unwrap_or(Quantity::ZERO);
+    let given = Quantity::of(old.get("status").get("capacity").get("storage").value).unwrap_or(Quantity::ZERO);
+    if size(&spec) < size(&old.get("spec")) && size(&spec) <= given {
         let at = spec.get("resources").get("requests").get("storage");
         errors.push(field::forbidden(&at.path, "field can not be less than status.capacity"));
+    }
+    let mode = |spec: &At<'_>| spec.get("volumeMode").text().to_owned();
+    if mode(&spec) != mode(&old.get("spec")) {
+        errors.push(field::invalid("volumeMode", spec.get("volumeMode").value, "field is immutable"));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::quantity::Quantity;
 pub(super) fn volumes<'v>(errors: &mut Errors, list: &At<'v>) -> Vec<&'v str> {
     let mut seen: Vec<&str> = Vec::new();
     for at in list.items() {
-        let name = at.get("name");
+        let (name, before) = (at.get("name"), errors.0.len());
         source(errors, &at);
         if name.text().is_empty() {
             errors.required(&name, "");
@@ -18,7 +18,10 @@ pub(super) fn volumes<'v>(errors: &mut Errors, list: &At<'v>) -> Vec<&'v str> {
                 errors.duplicate(&name);
             }
         }
-        seen.push(name.text());
+        // What is wrong with a volume is told again where it is mounted.
+        if errors.0.len() == before {
+            seen.push(name.text());
+        }
     }
     seen
 }

@@ -183,21 +183,6 @@ const STATEFUL_FIELDS: [&str; 8] = [
 
 pub(super) fn stateful_set(errors: &mut Errors, object: &At<'_>, old: Option<&At<'_>>) {
     let spec = object.get("spec");
-    if let Some(old) = old {
-        let fixed = |spec: &At<'_>| {
-            let mut out = spec.value.as_object().cloned().unwrap_or_default();
-            STATEFUL_FIELDS.iter().for_each(|field| {
-                out.shift_remove(*field);
-            });
-            Value::Object(out)
-        };
-        if !equal(&fixed(&spec), &fixed(&old.get("spec"))) {
-            errors.forbidden(
-                &spec,
-                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
-            );
-        }
-    }
     match spec.get("podManagementPolicy").text() {
         "OrderedReady" | "Parallel" => {}
         "" => errors.required(&spec.get("podManagementPolicy"), ""),
@@ -248,6 +233,21 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &At<'_>, old: Option<&At
     }
     if template.get("spec").get("activeDeadlineSeconds").is_set() {
         errors.forbidden(&template.get("spec").get("activeDeadlineSeconds"), "activeDeadlineSeconds in StatefulSet is not Supported");
+    }
+    if let Some(old) = old {
+        let fixed = |spec: &At<'_>| {
+            let mut out = spec.value.as_object().cloned().unwrap_or_default();
+            STATEFUL_FIELDS.iter().for_each(|field| {
+                out.shift_remove(*field);
+            });
+            Value::Object(out)
+        };
+        if !equal(&fixed(&spec), &fixed(&old.get("spec"))) {
+            errors.forbidden(
+                &spec,
+                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+            );
+        }
     }
 }
 

@@ -348,11 +348,17 @@ mod tests {
             let key = format!("default/{}", crate::api::text(&object, "/metadata/name"));
             api.store.put(registry.of_table(table).map_or(table, |r| &r.table), &key, Expect::Absent, Draft::new(&object)).unwrap()
         };
-        let job = store(JOBS, serde_json::json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "held", "namespace": "default", "uid": uid},
-            "spec": {"managedBy": "example.com/another"}}));
-        store(PODS, serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "held-1", "namespace": "default", "uid": Uid::random().to_string(),
+        let job = store(
+            JOBS,
+            serde_json::json!({"kind": "Job", "apiVersion": "batch/v1", "metadata": {"name": "held", "namespace": "default", "uid": uid},
+            "spec": {"managedBy": "example.com/another"}}),
+        );
+        store(
+            PODS,
+            serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "held-1", "namespace": "default", "uid": Uid::random().to_string(),
             "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["batch.kubernetes.io/job-tracking"],
-            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "held", "uid": uid, "controller": true}]}}));
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": "held", "uid": uid, "controller": true}]}}),
+        );
         let work = |workloads: &mut Workloads| {
             while let Some(item) = api.queues.workloads.pop() {
                 workloads.take(item);
