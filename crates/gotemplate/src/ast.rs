@@ -13,7 +13,7 @@ pub(crate) struct Source {
     /// The name under which it was parsed, as errors show it.
     pub name: Arc<str>,
     pub text: Bytes,
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
 }
 
 impl Source {
@@ -193,7 +193,11 @@ impl Parts {
 #[derive(Clone, Copy)]
 pub(crate) enum Node {
     Text { start: u32, end: u32 },
-    Action(Place<Pipe>),
+    /// A pipeline, and how far behind it this action stands that is written the same.
+    Action {
+        pipe: Place<Pipe>,
+        shift: u32,
+    },
     If(Place<Branch>),
     With(Place<Branch>),
     Range(Place<Branch>),
@@ -203,7 +207,9 @@ pub(crate) enum Node {
 }
 
 pub(crate) struct Branch {
-    pub pipe: Pipe,
+    pub pipe: Place<Pipe>,
+    /// How far behind the pipeline this branch stands, whose own is written the same.
+    pub shift: u32,
     pub body: Row<Node>,
     pub otherwise: Option<Row<Node>>,
 }

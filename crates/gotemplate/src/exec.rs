@@ -82,6 +82,8 @@ struct State<'t> {
     template: &'t Template,
     base: usize,
     at: At<'t>,
+    /// How far behind that node the one stands that is written the same and is meant.
+    shift: u32,
 }
 
 impl<'t> State<'t> {
@@ -331,7 +333,7 @@ impl<'a> Run<'a> {
         let base = self.variables.len();
         self.variables.resize(base + template.slots, Variable::UNSET);
         self.variables[base].value = dot.clone();
-        let mut state = State { template, base, at: At::Nothing };
+        let mut state = State { template, base, at: At::Nothing, shift: 0 };
         let done = nested(|| self.walk(&mut state, dot, false, template.body));
         self.variables.truncate(base);
         self.depth -= 1;
@@ -346,7 +348,8 @@ impl<'a> Run<'a> {
                     self.text(state, start as usize, end as usize)?;
                     Flow::Next
                 }
-                Node::Action(pipe) => {
+                Node::Action { pipe, shift } => {
+                    state.shift = shift;
                     self.action(state, dot, interface, &tree[pipe])?;
                     Flow::Next
                 }
@@ -401,7 +404,7 @@ impl<'a> Run<'a> {
         let Some(trace) = &mut self.trace else { return Ok(()) };
         // A template that wrote straight to the output has left its own marks.
         if trace.marks.len() == marks && self.out.len() > start {
-            let origin = Origin { template: source.name.clone(), line: line_of(&source.text, pipe.position as usize), value };
+            let origin = Origin { template: source.name.clone(), line: line_of(&source.text, (pipe.position + state.shift) as usize), value };
             trace.action(&self.out, start, lines, origin, trace::shows_yaml(source, pipe));
         }
         // What a variable holds may be printed later.
@@ -446,7 +449,8 @@ impl<'a> Run<'a> {
     }
 
     fn if_or_with<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, branch: &'t Branch, with: bool) -> Result<Flow> {
-        let value = self.pipeline(state, dot, interface, &branch.pipe)?;
+        state.shift = branch.shift;
+        let value = self.pipeline(state, dot, interface, &state.tree()[branch.pipe])?;
         if value.truth() {
             return if with { self.walk(state, &value, false, branch.body) } else { self.walk(state, dot, interface, branch.body) };
         }
@@ -457,7 +461,8 @@ impl<'a> Run<'a> {
     }
 
     fn range<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, branch: &'t Branch) -> Result<Flow> {
-        let value = self.pipeline(state, dot, interface, &branch.pipe)?;
+        state.shift = branch.shift;
+        let value = self.pipeline(state, dot, interface, &state.tree()[branch.pipe])?;
         let ran = match value.kind() {
             Kind::Invalid => false,
             Kind::Slice => {
@@ -487,7 +492,7 @@ impl<'a> Run<'a> {
                 any
             }
             Kind::Int | Kind::Int64 | Kind::Uint8 | Kind::Uint64 => {
-                if branch.pipe.variables.len() > 1 {
+                if state.tree()[branch.pipe].variables.len() > 1 {
                     let text = self.text_of(&value)?;
                     return Err(self.error(state, format!("can't use {text} to iterate over more than one variable")));
                 }
@@ -530,7 +535,7 @@ impl<'a> Run<'a> {
         interface: bool,
     ) -> Result<Flow> {
         self.charge(1)?;
-        match &state.tree()[branch.pipe.variables] {
+        match &state.tree()[state.tree()[branch.pipe].variables] {
             [] => {}
             [only] => self.set(state, only, item.clone(), interface)?,
             [first, second, ..] => {
@@ -550,7 +555,7 @@ impl<'a> Run<'a> {
     }
 
     fn call_template<'t>(&mut self, state: &mut State<'t>, dot: &Value, interface: bool, call: &'t Call) -> Result<()> {
-        state.at = At::Call(call);
+        (state.at, state.shift) = (At::Call(call), 0);
         let Some(template) = self.find(&call.name) else {
             return Err(self.error(state, format!("template {} not defined", quote(call.name.as_bytes()))));
         };
@@ -1015,7 +1020,7 @@ fn context(state: &State<'_>) -> (String, Location) {
         At::Command(command) => (command.position, command.shown(text)),
         At::Call(call) => (call.position, call.shown(text)),
     };
-    let before = &template.source.text[..position as usize];
+    let before = &template.source.text[..(position + state.shift) as usize];
     let line = 1 + before.iter().filter(|b| **b == b'\n').count();
     let column = before.iter().rev().take_while(|b| **b != b'\n').count();
     let location = Location { template: template.source.name.to_string(), line, column };

@@ -109,15 +109,26 @@ pub(crate) struct Lexer<'a> {
 }
 
 const LEFT: &str = "{{";
-const RIGHT: &str = "}}";
+pub(crate) const RIGHT: &str = "}}";
 
-fn is_space(c: u8) -> bool {
+pub(crate) fn is_space(c: u8) -> bool {
     matches!(c, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 fn is_alphanumeric(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
+
+/// The characters of words, as far as they are ASCII.
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut c = 0;
+    while c < 128 {
+        word[c] = (c as u8).is_ascii_alphanumeric() || c == b'_' as usize;
+        c += 1;
+    }
+    word
+};
 
 fn has_left_trim(rest: &[u8]) -> bool {
     matches!(rest, [b'-', space, ..] if is_space(*space))
@@ -140,6 +151,19 @@ impl<'a> Lexer<'a> {
 
     pub fn problem(&self) -> &str {
         &self.problem
+    }
+
+    /// Where the next token begins.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Goes past the rest of an action whose tokens are known; its right delimiter, with the white space that it trims, begins at `end`.
+    pub fn skip_action(&mut self, end: usize) -> Token {
+        self.position = end;
+        self.ignore();
+        let (_, trims) = self.at_right_delimiter();
+        self.right_delimiter(trims)
     }
 
     pub fn next(&mut self) -> Token {
@@ -182,6 +206,9 @@ impl<'a> Lexer<'a> {
 
     /// Skips what lies between `start` and `position`, counting its lines.
     fn ignore(&mut self) {
+        if self.start == self.position {
+            return;
+        }
         self.line += count_lines(&self.source.as_bytes()[self.start..self.position]);
         self.start = self.position;
         self.start_line = self.line;
@@ -360,13 +387,15 @@ impl<'a> Lexer<'a> {
 
     /// Goes past letters, digits and underscores.
     fn skip_word(&mut self) {
-        while let Some(c) = self.byte() {
-            if c.is_ascii_alphanumeric() || c == b'_' {
-                self.position += 1;
-            } else if let Some(c) = self.peek().filter(|c| !c.is_ascii() && is_alphanumeric(*c)) {
-                self.position += c.len_utf8();
-            } else {
-                return;
+        loop {
+            self.position += self.rest().iter().take_while(|c| WORD[usize::from(**c)]).count();
+            match self.byte() {
+                Some(0x80..) => {}
+                _ => return,
+            }
+            match self.peek().filter(|c| is_alphanumeric(*c)) {
+                Some(c) => self.position += c.len_utf8(),
+                None => return,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Go's text/template language: parsed once, run many times, with Go's typing rules and error texts.
 //!
 //! ```text
-//! text --lex--> tokens --parse--> ast --Set::parse--> Set (compiled, shared between threads)
+//! text --lex--> tokens --parse (recall: what a file repeats)--> ast --Set::parse--> Set (compiled, shared between threads)
 //!                                                      |
 //! Value (shared maps, Go kinds) ---------------------> Run (budgets, output, extensions) --> bytes | Failure
 //!                                                      |
@@ -21,6 +21,7 @@ mod lex;
 mod names;
 pub mod number;
 mod parse;
+mod recall;
 mod set;
 mod trace;
 mod value;
@@ -28,7 +29,7 @@ mod value;
 pub use error::{Failure, Layer, Limit, Location};
 pub use exec::{Limits, MissingKey, Run};
 pub use function::{Function, Functions, Type};
-pub use parse::ParseError;
+pub use parse::{ParseError, Syntax, Workshop};
 pub use set::Set;
 pub use trace::Origin;
 pub use value::{Kind, List, Map, MapKind, Method, Object, Str, Value};

@@ -14,6 +14,21 @@ impl Default for Names {
 }
 
 impl Names {
+    /// The names behind the dots of `.a.b`.
+    pub fn split(fields: &str) -> impl Iterator<Item = &str> {
+        let mut rest = fields.get(1..).unwrap_or_default();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            // Names are short: a look at each byte is quicker than a search.
+            let length = rest.bytes().position(|c| c == b'.').unwrap_or(rest.len());
+            let name = &rest[..length];
+            rest = rest.get(length + 1..).unwrap_or_default();
+            Some(name)
+        })
+    }
+
     pub fn get(&mut self, text: &str) -> Arc<str> {
         if text.len() > LONGEST {
             return text.into();

@@ -2,10 +2,11 @@
 
 use crate::{
     Functions, Str,
-    ast::{Branch, Call, Command, Fields, Node, Number, Parts, Pipe, Place, Row, Source, Template, Variable, Word, WordKind, is_empty},
-    lex::{Kind, Lexer, Token},
+    ast::{Branch, Call, Command, Fields, Node, Number, Parts, Pipe, Place, Row, Source, Template, Tree, Variable, Word, WordKind, is_empty},
+    lex::{Kind, Lexer, Token, is_space},
     names::{Names, mixed},
     number,
+    recall::{self, Action, Actions, AllUsed, Used},
 };
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -27,38 +28,77 @@ const MAX_SIZE: usize = 1 << 30;
 
 /// What a parser works with, kept from one text to the next: names, memory, and what is being put together.
 #[derive(Default)]
-pub(crate) struct Workshop {
+pub struct Workshop {
     names: Names,
     parts: Parts,
     /// From the outside in; what is complete is taken from the end.
     nodes: Vec<Node>,
     commands: Vec<Command>,
     words: Vec<Word>,
+    actions: Actions,
 }
 
-/// Parses one text into the templates it defines; the file's own template comes last. The text is kept; bytes in it that are no UTF-8 are
-/// replaced.
-pub(crate) fn parse(name: &str, text: &Bytes, functions: &Functions, workshop: &mut Workshop) -> Result<Vec<Template>> {
-    if text.len() > MAX_SIZE {
-        return Err(ParseError { template: name.to_owned(), line: 1, message: format!("text of {} bytes is too long", text.len()) });
+/// What a text says, whatever name it has. Shared by the templates that are made of it.
+pub struct Syntax {
+    text: Bytes,
+    tree: Arc<Tree>,
+    defined: Vec<Found>,
+    body: Row<Node>,
+    slots: usize,
+    lines: usize,
+}
+
+impl Syntax {
+    /// Parses a text. The text is kept, not copied; bytes in it that are no UTF-8 are replaced. The name is for errors alone.
+    pub fn read(name: &str, text: &Bytes, functions: &Functions, workshop: &mut Workshop) -> Result<Self> {
+        if text.len() > MAX_SIZE {
+            return Err(ParseError { template: name.to_owned(), line: 1, message: format!("text of {} bytes is too long", text.len()) });
+        }
+        let kept = match std::str::from_utf8(text) {
+            Ok(_) => text.clone(),
+            Err(_) => Bytes::from(String::from_utf8_lossy(text).into_owned()),
+        };
+        // A text that was refused may have left something.
+        workshop.parts.clear();
+        workshop.nodes.clear();
+        workshop.commands.clear();
+        workshop.words.clear();
+        workshop.actions.begin();
+        let text = std::str::from_utf8(&kept).unwrap_or_default();
+        let File { defined, body, slots, lines } = Parser::new(name, text, functions, workshop).file()?;
+        Ok(Self { text: kept, tree: Arc::new(workshop.parts.take()), defined, body, slots, lines })
     }
-    let kept = match std::str::from_utf8(text) {
-        Ok(_) => text.clone(),
-        Err(_) => Bytes::from(String::from_utf8_lossy(text).into_owned()),
-    };
-    // A text that was refused may have left something.
-    workshop.parts.clear();
-    workshop.nodes.clear();
-    workshop.commands.clear();
-    workshop.words.clear();
-    let text = std::str::from_utf8(&kept).unwrap_or_default();
-    let found = Parser::new(name, text, functions, workshop).file()?;
-    let source = Arc::new(Source { name: name.into(), text: kept, tree: workshop.parts.take() });
-    let template = |found: Found| Template { name: found.name, source: source.clone(), body: found.body, slots: found.slots };
-    Ok(found.into_iter().map(template).collect())
+
+    /// The templates of the text under this name; the text's own comes last.
+    pub(crate) fn templates(&self, name: &str) -> Result<Vec<Template>> {
+        let source = Arc::new(Source { name: name.into(), text: self.text.clone(), tree: self.tree.clone() });
+        let template = |name: &Arc<str>, body: Row<Node>, slots: usize| Template { name: name.clone(), source: source.clone(), body, slots };
+        let own = template(&source.name, self.body, self.slots);
+        let mut templates: Vec<Template> = self.defined.iter().map(|found| template(&found.name, found.body, found.slots)).collect();
+        match templates.iter_mut().find(|known| *known.name == *name) {
+            None => templates.push(own),
+            Some(old) if old.is_empty() => *old = own,
+            Some(_) if own.is_empty() => {}
+            Some(_) => return Err(ParseError { template: name.to_owned(), line: self.lines, message: defined_twice(name) }),
+        }
+        Ok(templates)
+    }
 }
 
-/// A template of the text that is being parsed.
+fn defined_twice(name: &str) -> String {
+    format!("template: multiple definition of template {}", number::quote(name.as_bytes()))
+}
+
+/// A whole file, as the parser found it.
+struct File {
+    defined: Vec<Found>,
+    body: Row<Node>,
+    slots: usize,
+    /// The line of its end, where errors about the whole are placed.
+    lines: usize,
+}
+
+/// A template that the text defines.
 struct Found {
     name: Arc<str>,
     body: Row<Node>,
@@ -83,9 +123,21 @@ struct Parser<'a> {
     pending: Vec<Arc<str>>,
     /// Fields that were read, by a hash of how they are written: most come again.
     paths: [Path; PATHS],
+    /// The action that is being read, as far as it may be one to recall, and the variables in it.
+    begun: Option<Begun>,
+    used: AllUsed,
+    /// Where the last pipeline that an action held was closed.
+    closed: u32,
 }
 
-const PATHS: usize = 64;
+#[derive(Clone, Copy)]
+struct Begun {
+    start: usize,
+    end: usize,
+    depth: usize,
+}
+
+const PATHS: usize = 128;
 
 /// Where a text such as `.Values.image` stood, and the names in it.
 #[derive(Clone, Copy, Default)]
@@ -173,14 +225,18 @@ impl<'a> Parser<'a> {
             templates: Vec::new(),
             pending: Vec::new(),
             paths: [Path::default(); PATHS],
+            begun: None,
+            used: AllUsed::new(),
+            closed: 0,
         }
     }
 
-    fn file(mut self) -> Result<Vec<Found>> {
+    fn file(mut self) -> Result<File> {
         loop {
             match self.peek().kind {
                 Kind::Eof => break,
-                Kind::LeftDelim => {
+                // Without a look at the token, so that the action can still be recalled whole.
+                Kind::LeftDelim if self.text[self.lexer.position()..].trim_start().starts_with("define") => {
                     let delimiter = self.next();
                     let token = self.next_non_space();
                     if token.kind == Kind::Define {
@@ -200,8 +256,7 @@ impl<'a> Parser<'a> {
         }
         let slots = self.scope.most;
         let body = self.finished_nodes(0);
-        self.add(self.name.into(), body, slots)?;
-        Ok(self.templates)
+        Ok(File { defined: self.templates, body, slots, lines: self.line })
     }
 
     fn finished_nodes(&mut self, mark: usize) -> Row<Node> {
@@ -286,10 +341,7 @@ impl<'a> Parser<'a> {
             None => self.templates.push(template),
             Some(old) if blank(old.body) => *old = template,
             Some(_) if blank(template.body) => {}
-            Some(_) => {
-                let quoted = number::quote(template.name.as_bytes());
-                return Err(self.error(format!("template: multiple definition of template {quoted}")));
-            }
+            Some(_) => return Err(self.error(defined_twice(&template.name))),
         }
         Ok(())
     }
@@ -355,6 +407,21 @@ impl<'a> Parser<'a> {
     }
 
     fn action(&mut self) -> Result<Item> {
+        let start = self.lexer.position();
+        self.begun = recall::end_of(self.text, start).filter(|_| self.pushed.is_empty()).map(|end| Begun { start, end, depth: self.depth });
+        self.used.clear();
+        if let Some(begun) = self.begun
+            && let Some((kind, pipe)) = self.recall(begun)
+        {
+            return match (kind, pipe) {
+                (Kind::End, _) => Ok(Item::End),
+                (Kind::Else, _) | (_, None) => Ok(Item::Else),
+                (Kind::If, pipe) => self.control(Kind::If, pipe).map(|branch| Item::Node(Node::If(branch))),
+                (Kind::Range, pipe) => self.control(Kind::Range, pipe).map(|branch| Item::Node(Node::Range(branch))),
+                (Kind::With, pipe) => self.control(Kind::With, pipe).map(|branch| Item::Node(Node::With(branch))),
+                (_, Some((pipe, shift))) => Ok(Item::Node(Node::Action { pipe, shift })),
+            };
+        }
         let token = self.next_non_space();
         match token.kind {
             Kind::Block => self.block(),
@@ -363,22 +430,62 @@ impl<'a> Parser<'a> {
             Kind::Else => {
                 // In "{{else if …" and "{{else with …" the keyword stays pending for the caller.
                 let after = self.peek_non_space();
-                if !matches!(after.kind, Kind::If | Kind::With) {
-                    self.expect(Kind::RightDelim, "else")?;
+                if matches!(after.kind, Kind::If | Kind::With) {
+                    self.begun = None;
+                } else {
+                    self.closed = self.expect(Kind::RightDelim, "else")?.start;
+                    self.keep(Kind::Else, None);
                 }
                 Ok(Item::Else)
             }
-            Kind::End => self.expect(Kind::RightDelim, "end").map(|_| Item::End),
-            Kind::If => self.control(Kind::If).map(|branch| Item::Node(Node::If(branch))),
-            Kind::Range => self.control(Kind::Range).map(|branch| Item::Node(Node::Range(branch))),
-            Kind::With => self.control(Kind::With).map(|branch| Item::Node(Node::With(branch))),
+            Kind::End => {
+                self.closed = self.expect(Kind::RightDelim, "end")?.start;
+                self.keep(Kind::End, None);
+                Ok(Item::End)
+            }
+            Kind::If => self.control(Kind::If, None).map(|branch| Item::Node(Node::If(branch))),
+            Kind::Range => self.control(Kind::Range, None).map(|branch| Item::Node(Node::Range(branch))),
+            Kind::With => self.control(Kind::With, None).map(|branch| Item::Node(Node::With(branch))),
             Kind::Template => self.template(),
             _ => {
                 self.push_back(token);
-                let pipe = self.pipeline("command", Kind::RightDelim)?;
-                Ok(Item::Node(Node::Action(self.workshop.parts.add(pipe))))
+                let pipe = self.kept_pipeline("command", Kind::RightDelim)?;
+                Ok(Item::Node(Node::Action { pipe, shift: 0 }))
             }
         }
+    }
+
+    /// What an action is that was read before, word for word, and how far back. The lexer goes past it.
+    fn recall(&mut self, begun: Begun) -> Option<(Kind, Option<(Place<Pipe>, u32)>)> {
+        let known = self.workshop.actions.find(self.text, begun.start, begun.end)?;
+        let same = |used: &Used| self.scope.find(&self.text[used.start as usize..used.end as usize]) == Some(used.slot);
+        if begun.depth > known.depth || !known.used.iter().all(same) {
+            return None;
+        }
+        let shift = begun.start - known.start as usize;
+        let (kind, pipe, inner_end) = (known.kind, known.pipe, known.inner_end as usize + shift);
+        self.line = self.lexer.skip_action(inner_end).line as usize;
+        Some((kind, pipe.map(|pipe| (pipe, shift as u32))))
+    }
+
+    /// Keeps the action that was read just now, for when it comes again.
+    fn keep(&mut self, kind: Kind, pipe: Option<Place<Pipe>>) {
+        let Some(Begun { start, end, depth }) = self.begun.take().filter(|begun| begun.end == self.closed as usize) else { return };
+        let trims = matches!(self.text.as_bytes()[start..end], [.., space, b'-'] if is_space(space));
+        let inner_end = if trims { end - 2 } else { end } as u32;
+        let used = std::mem::take(&mut self.used);
+        self.workshop.actions.keep(self.text, Action { start: start as u32, end: end as u32, inner_end, kind, pipe, used, depth });
+    }
+
+    /// The pipeline of an action, and the action kept if it can be recalled: one that declares something cannot.
+    fn kept_pipeline(&mut self, context: &str, kind: Kind) -> Result<Place<Pipe>> {
+        let pipe = self.pipeline(context, Kind::RightDelim)?;
+        let declares = !pipe.variables.is_empty();
+        let pipe = self.workshop.parts.add(pipe);
+        if !declares {
+            self.keep(kind, Some(pipe));
+        }
+        Ok(pipe)
     }
 
     fn jump(&mut self, word: &str, node: Node) -> Result<Item> {
@@ -392,21 +499,25 @@ impl<'a> Parser<'a> {
         Ok(Item::Node(node))
     }
 
-    fn control(&mut self, kind: Kind) -> Result<Place<Branch>> {
+    /// A branch, whose pipeline may be known, with how far back it stands.
+    fn control(&mut self, kind: Kind, known: Option<(Place<Pipe>, u32)>) -> Result<Place<Branch>> {
         self.deeper()?;
-        let branch = stacker::maybe_grow(RED_ZONE, STACK, || self.control_inner(kind));
+        let branch = stacker::maybe_grow(RED_ZONE, STACK, || self.control_inner(kind, known));
         self.depth -= 1;
         branch
     }
 
-    fn control_inner(&mut self, kind: Kind) -> Result<Place<Branch>> {
+    fn control_inner(&mut self, kind: Kind, known: Option<(Place<Pipe>, u32)>) -> Result<Place<Branch>> {
         let context = match kind {
             Kind::If => "if",
             Kind::Range => "range",
             _ => "with",
         };
         let mark = self.scope.mark();
-        let pipe = self.pipeline(context, Kind::RightDelim)?;
+        let (pipe, shift) = match known {
+            Some(known) => known,
+            None => (self.kept_pipeline(context, kind)?, 0),
+        };
         self.range_depth += usize::from(kind == Kind::Range);
         let declared = self.scope.mark();
         let (body, next) = self.item_list()?;
@@ -417,7 +528,7 @@ impl<'a> Parser<'a> {
             let chained = self.peek();
             if kind != Kind::Range && chained.kind == kind {
                 self.next();
-                let branch = self.control(kind)?;
+                let branch = self.control(kind, None)?;
                 let node = if kind == Kind::If { Node::If(branch) } else { Node::With(branch) };
                 otherwise = Some(self.workshop.parts.add_row([node]));
             } else {
@@ -429,7 +540,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.scope.pop(mark);
-        Ok(self.workshop.parts.add(Branch { pipe, body, otherwise }))
+        Ok(self.workshop.parts.add(Branch { pipe, shift, body, otherwise }))
     }
 
     fn block(&mut self) -> Result<Item> {
@@ -473,6 +584,7 @@ impl<'a> Parser<'a> {
             let token = self.next_non_space();
             match token.kind {
                 kind if kind == end => {
+                    self.closed = token.start;
                     self.check_pipeline(mark, context)?;
                     let commands = self.workshop.parts.add_row(self.workshop.commands.drain(mark..));
                     self.pending.truncate(pending);
@@ -634,7 +746,7 @@ impl<'a> Parser<'a> {
         let path = &mut self.paths[mixed(text.as_bytes()) as usize % PATHS];
         if self.text[path.start as usize..path.end as usize] != *text {
             let Workshop { names, parts, .. } = &mut *self.workshop;
-            let fields = parts.add_row(text.split('.').skip(1).map(|name| names.get(name)));
+            let fields = parts.add_row(Names::split(text).map(|name| names.get(name)));
             *path = Path { start: first.start, end, fields };
         }
         (path.fields, second)
@@ -659,6 +771,7 @@ impl<'a> Parser<'a> {
                 let Some(slot) = self.scope.find(text).or_else(declaring) else {
                     return Err(self.error(format!("undefined variable {}", number::quote(text.as_bytes()))));
                 };
+                self.used.push(Used { start: token.start, end: token.end, slot });
                 let name = self.workshop.names.get(text);
                 WordKind::Variable { name: self.workshop.parts.add(name), slot, fields: Fields::default() }
             }

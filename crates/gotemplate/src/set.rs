@@ -1,7 +1,7 @@
 use crate::{
     Functions, ParseError,
-    ast::{Row, Source, Template, Tree},
-    parse::{Workshop, parse},
+    ast::{Row, Source, Template},
+    parse::{Syntax, Workshop},
 };
 use bytes::Bytes;
 use std::{collections::HashMap, sync::Arc};
@@ -13,55 +13,24 @@ pub(crate) type Templates = HashMap<Arc<str>, Arc<Template>>;
 pub struct Set {
     pub(crate) functions: Arc<Functions>,
     pub(crate) templates: Templates,
-    workshop: Workshop,
 }
 
 impl Set {
     pub fn new(functions: Arc<Functions>) -> Self {
-        Self { functions, templates: Templates::new(), workshop: Workshop::default() }
+        Self { functions, templates: Templates::new() }
     }
 
     /// Parses a text under a name and adds what it defines. A definition replaces an earlier one of the same name,
     /// unless it is nothing but white space.
     pub fn parse(&mut self, name: &str, text: &str) -> Result<(), ParseError> {
-        self.parse_one(name, &Bytes::copy_from_slice(text.as_bytes()))
+        let syntax = Syntax::read(name, &Bytes::copy_from_slice(text.as_bytes()), &self.functions, &mut Workshop::default())?;
+        self.add(name, &syntax)
     }
 
-    fn parse_one(&mut self, name: &str, text: &Bytes) -> Result<(), ParseError> {
-        for template in parse(name, text, &self.functions, &mut self.workshop)? {
+    /// Adds what a text that was parsed before defines, under a name, as [`Set::parse`] does.
+    pub fn add(&mut self, name: &str, syntax: &Syntax) -> Result<(), ParseError> {
+        for template in syntax.templates(name)? {
             install(&mut self.templates, template, None);
-        }
-        Ok(())
-    }
-
-    /// Parses texts, each under its name, as [`Set::parse`] one after the other does; much text on two threads. The texts are kept, not
-    /// copied.
-    pub fn parse_all(&mut self, files: &[(&str, &Bytes)]) -> Result<(), ParseError> {
-        let bytes: usize = files.iter().map(|(_, text)| text.len()).sum();
-        if bytes < PARALLEL {
-            return files.iter().try_for_each(|(name, text)| self.parse_one(name, text));
-        }
-        let mut half = 0;
-        let in_first = |(_, text): &&(&str, &Bytes)| {
-            half += text.len();
-            half <= bytes / 2
-        };
-        let first = files.iter().take_while(in_first).count();
-        let (first, second) = files.split_at(first);
-        let functions = &*self.functions;
-        let parse_each = |files: &[(&str, &Bytes)], workshop: &mut Workshop| -> Vec<Result<Vec<Template>, ParseError>> {
-            files.iter().map(|(name, text)| parse(name, text, functions, workshop)).collect()
-        };
-        let workshop = &mut self.workshop;
-        let (first, second) = std::thread::scope(|scope| {
-            let second = scope.spawn(|| parse_each(second, &mut Workshop::default()));
-            (parse_each(first, workshop), second.join())
-        });
-        let second = second.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        for templates in first.into_iter().chain(second) {
-            for template in templates? {
-                install(&mut self.templates, template, None);
-            }
         }
         Ok(())
     }
@@ -75,9 +44,6 @@ impl Set {
         self.templates.keys().map(|name| &**name)
     }
 }
-
-/// Bytes of templates from which on a second thread is worth its start.
-const PARALLEL: usize = 256 << 10;
 
 /// Adds a template; an empty one never replaces what can already be seen, here or in `below`.
 pub(crate) fn install(templates: &mut Templates, template: Template, below: Option<&dyn Fn(&str) -> bool>) {
@@ -98,7 +64,7 @@ impl Snippet {
     pub fn parse(name: &str, text: &str, functions: &Functions, workshop: &mut Workshop) -> Result<Self, ParseError> {
         let mut defined = Templates::new();
         let mut body = None;
-        for template in parse(name, &Bytes::copy_from_slice(text.as_bytes()), functions, workshop)? {
+        for template in Syntax::read(name, &Bytes::copy_from_slice(text.as_bytes()), functions, workshop)?.templates(name)? {
             let template = Arc::new(template);
             if *template.name == *name {
                 body = Some(template);
@@ -107,7 +73,7 @@ impl Snippet {
             }
         }
         let body = body.unwrap_or_else(|| {
-            let source = Arc::new(Source { name: name.into(), text: Bytes::new(), tree: Tree::default() });
+            let source = Arc::new(Source { name: name.into(), text: Bytes::new(), tree: Arc::default() });
             Arc::new(Template { name: name.into(), source, body: Row::default(), slots: 1 })
         });
         Ok(Self { body, defined: Arc::new(defined) })

@@ -202,3 +202,33 @@ fn damaged_templates_never_panic() {
         assert_eq!(first, run_with(&text, limits), "{text}");
     }
 }
+
+#[test]
+fn an_action_that_comes_again_means_what_its_place_says() {
+    let cases = [
+        // The place of an error is that of the action that failed, not of the first that is written the same.
+        (
+            "{{ if .missing }}{{ .null.x }}{{ end }}\n  {{ .null.x }}",
+            "ERR template: t:2:10: executing \"t\" at <.null.x>: nil pointer evaluating interface {}.x",
+        ),
+        (
+            "{{ range .list }}{{ end }}{{ if .missing }}{{ range .s }}{{ end }}{{ end }}\n\n{{- range .s }}{{ end }}",
+            "ERR template: t:3:10: executing \"t\" at <.s>: range can't iterate over hello",
+        ),
+        // Variables are those that can be seen where it stands.
+        ("{{ $x := 1 }}{{ $x }}{{ if true }}{{ $x := 2 }}{{ $x }}{{ end }}{{ $x }}", "121"),
+        ("{{ range $x := 2 }}{{ $x }}{{ end }}{{ range $y, $x := .list }}{{ if $x }}{{ $x }}{{ end }}{{ end }}", "01ab"),
+        ("{{ with $x := 1 }}{{ $x }}{{ end }}{{ $x }}", "ERR template: t:1: undefined variable \"$x\""),
+        ("{{ define \"d\" }}{{ $.s }}{{ end }}{{ $.s }}{{ template \"d\" . }}", "hellohello"),
+        // A delimiter inside of a text does not end it.
+        ("{{ print \"}}\" 1 }}{{ print \"}}\" 2 }}{{ print \"}}\" 1 }}", "}}1}}2}}1"),
+        // What is trimmed away is trimmed away each time.
+        ("a {{- .s -}} b {{- .s -}} c {{ .s -}} d {{ .s -}} e", "ahellobhelloc hellod helloe"),
+        ("{{ if .missing }}1{{ else if .t }}2{{ else }}3{{ end }}{{ if .t }}4{{ else if .t }}5{{ else }}6{{ end }}", "24"),
+        ("{{ if .t }}a{{ else }}b{{ end }}{{ if .t }}c{{ else }}d{{ end }}{{ end }}", "ERR template: t:1: unexpected {{end}}"),
+        ("{{ if .t }}{{ if .t }}{{ end }}", "ERR template: t:1: unexpected EOF"),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(show(text), wanted, "{text}");
+    }
+}

@@ -2,6 +2,8 @@
 
 use crate::{
     Capabilities, Profile,
+    ahead::Ahead,
+    chart::File,
     data::{Data, Table},
     dependencies::Part,
     error::Error,
@@ -10,8 +12,7 @@ use crate::{
     metadata::{Dependency, Maintainer, Metadata},
     render::Release,
 };
-use bytes::Bytes;
-use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, Origin, ParseError, Run, Set, Value};
+use gotemplate::{Failure, Layer, Limits, Map, MapKind, MissingKey, Origin, ParseError, Run, Set, Syntax, Value, Workshop};
 use serde_json::Value as Json;
 use sprig::Environment;
 use std::{cmp::Reverse, rc::Rc, sync::Arc};
@@ -20,7 +21,7 @@ use std::{cmp::Reverse, rc::Rc, sync::Arc};
 struct Template<'c> {
     name: String,
     base: String,
-    text: &'c Bytes,
+    file: &'c File,
     /// Which part's values it sees.
     dot: usize,
 }
@@ -59,6 +60,7 @@ pub(crate) fn render(
     values: &Table,
     context: &Context<'_>,
     cache: Option<&std::sync::Mutex<Option<Arc<Compiled>>>>,
+    ahead: Option<&Ahead>,
 ) -> Result<Vec<Written>, Error> {
     let mut dots = Dots { all: Vec::new(), release: context.release.to_value(), capabilities: context.capabilities.to_value() };
     let values = to_value(&Data::Table(values.clone()));
@@ -69,7 +71,7 @@ pub(crate) fn render(
     // Deepest first, and among those of one depth the last by name: so parents win over what they include.
     templates.sort_by_cached_key(|template| Reverse((template.name.matches('/').count(), template.name.clone())));
     templates.dedup_by(|a, b| a.name == b.name);
-    let compiled = compile(&templates, context.profile, cache)?;
+    let compiled = compile(&templates, context.profile, cache, ahead)?;
     let missing = if context.strict { MissingKey::Error } else { MissingKey::Zero };
     let mut run = Run::new(&compiled.set, context.limits, missing).with(context.environment.clone()).with(context.host.clone());
     if let Some(interrupt) = context.interrupt {
@@ -110,21 +112,46 @@ fn compile(
     templates: &[Template<'_>],
     profile: Profile,
     cache: Option<&std::sync::Mutex<Option<Arc<Compiled>>>>,
+    ahead: Option<&Ahead>,
 ) -> Result<Arc<Compiled>, Error> {
-    let key: Vec<(String, usize)> = templates.iter().map(|template| (template.name.clone(), template.text.as_ptr() as usize)).collect();
+    let key: Vec<(String, usize)> = templates.iter().map(|template| (template.name.clone(), template.file.identity())).collect();
     if let Some(held) = cache.and_then(|cache| cache.lock().ok()?.clone())
         && held.key == key
     {
         return Ok(held);
     }
-    let mut set = Set::new(functions(profile));
-    let files: Vec<(&str, &Bytes)> = templates.iter().map(|template| (template.name.as_str(), template.text)).collect();
-    set.parse_all(&files).map_err(|error| parse_error(&error))?;
+    let set = match ahead {
+        Some(ahead) => parse(templates, profile, Some(ahead))?,
+        // The second thread begins at the other end.
+        None => match Ahead::of_templates(templates.iter().rev().map(|template| template.file), profile) {
+            None => parse(templates, profile, None)?,
+            Some(ahead) => std::thread::scope(|scope| {
+                scope.spawn(|| ahead.work());
+                parse(templates, profile, Some(&ahead))
+            })?,
+        },
+    };
     let compiled = Arc::new(Compiled { set, key });
     if let Some(Ok(mut held)) = cache.map(std::sync::Mutex::lock) {
         *held = Some(compiled.clone());
     }
     Ok(compiled)
+}
+
+fn parse(templates: &[Template<'_>], profile: Profile, ahead: Option<&Ahead>) -> Result<Set, Error> {
+    let functions = functions(profile);
+    let mut set = Set::new(functions.clone());
+    let mut workshop = Workshop::default();
+    let mut add = |template: &Template<'_>| match ahead.and_then(|ahead| ahead.get(template.file, &functions, &mut workshop)) {
+        Some(syntax) => set.add(&template.name, syntax),
+        None => set.add(&template.name, &Syntax::read(&template.name, template.file.data(), &functions, &mut workshop)?),
+    };
+    let added = templates.iter().try_for_each(|template| add(template));
+    if let Some(ahead) = ahead {
+        ahead.finish();
+    }
+    added.map_err(|error| parse_error(&error))?;
+    Ok(set)
 }
 
 /// The maps that templates see as dot, a map for each part.
@@ -164,7 +191,7 @@ impl Dots {
             if library && !file.name.rsplit('/').next().is_some_and(|base| base.starts_with('_')) {
                 continue;
             }
-            templates.push(Template { name: format!("{path}/{}", file.name), base: base.clone(), text: file.data(), dot: at });
+            templates.push(Template { name: format!("{path}/{}", file.name), base: base.clone(), file, dot: at });
         }
         Value::Map(dot)
     }

@@ -10,8 +10,9 @@
 //! ```
 //!
 //! One call, [`render`], goes from a chart and values to manifests, hooks and notes. A [`Chart`] never changes and may be shared by
-//! threads; with a [`Cache`] its templates are compiled once. Time, randomness and lookups are passed in.
+//! threads; with a [`Cache`] its templates are compiled once, and [`Ahead`] of it a second thread can begin to parse them. Time, randomness and lookups are passed in.
 
+mod ahead;
 mod capabilities;
 mod chart;
 mod data;
@@ -38,6 +39,7 @@ mod strvals;
 mod toml;
 mod values;
 
+pub use ahead::Ahead;
 pub use capabilities::{Capabilities, KubeVersion, Profile};
 pub use chart::{Archive, Chart, File as ChartFile, Limits as ChartLimits, unpack as unpack_archive};
 pub use data::{Data, Table};

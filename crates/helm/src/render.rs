@@ -2,6 +2,7 @@
 
 use crate::{
     Capabilities, Profile,
+    ahead::Ahead,
     chart::{self, Chart},
     data::Table,
     dependencies::{Part, fits},
@@ -50,6 +51,8 @@ pub struct Options<'a> {
     pub post_render: Option<PostRender<'a>>,
     /// Compiled templates, kept by the caller for as long as it keeps the chart.
     pub cache: Option<&'a Cache>,
+    /// Templates that another thread has begun with.
+    pub ahead: Option<&'a Ahead>,
 }
 
 impl Options<'_> {
@@ -69,6 +72,7 @@ impl Options<'_> {
             interrupt: None,
             post_render: None,
             cache: None,
+            ahead: None,
         }
     }
 }
@@ -217,7 +221,7 @@ fn prepare_and_run(chart: &Arc<Chart>, values: &Table, options: &Options<'_>, wa
         interrupt: options.interrupt,
         provenance: options.provenance,
     };
-    let rendered = engine::render(&part, &all, &context, options.cache.map(|cache| &cache.compiled))?;
+    let rendered = engine::render(&part, &all, &context, options.cache.map(|cache| &cache.compiled), options.ahead)?;
     let (mut files, mut origins) = (BTreeMap::new(), Origins::new());
     for written in rendered {
         if options.provenance {

@@ -54,16 +54,17 @@ pub fn read_table(text: &str) -> Result<Table, String> {
 /// Cuts a text at lines that start with `---`, as the YAML reader of Kubernetes does.
 fn split_documents(text: &str) -> Vec<&str> {
     let mut documents = Vec::new();
-    let (mut start, mut at) = (0, 0);
-    for line in text.split_inclusive('\n') {
-        let end = at + line.len();
-        if line.starts_with("---") && line[3..].trim().is_empty() {
-            if start < at {
-                documents.push(&text[start..at]);
-            }
-            start = end;
+    let mut start = 0;
+    for at in memchr::memmem::find_iter(text.as_bytes(), b"---") {
+        let line = &text[at..];
+        let line = &line[..memchr::memchr(b'\n', line.as_bytes()).map_or(line.len(), |end| end + 1)];
+        if at < start || at > 0 && text.as_bytes()[at - 1] != b'\n' || !line[3..].trim().is_empty() {
+            continue;
         }
-        at = end;
+        if start < at {
+            documents.push(&text[start..at]);
+        }
+        start = at + line.len();
     }
     documents.push(&text[start..]);
     documents

@@ -196,21 +196,23 @@ fn schemas_that_lead_back_to_themselves_end() {
 // SEC-35.
 #[test]
 fn schemas_that_are_years_of_work_are_refused() {
-    let definitions = |count: usize, body: &dyn Fn(String) -> String| {
+    let definitions = |count: usize, last: &str, body: &dyn Fn(String) -> String| {
         let each: Vec<String> =
             (0..count).map(|n| format!("\"d{n}\": {}", body(format!("{{\"$ref\": \"#/$defs/d{}\"}}", n + 1)))).collect();
-        format!("{{\"$ref\": \"#/$defs/d0\", \"$defs\": {{{}, \"d{count}\": {{}}}}}}", each.join(","))
+        format!("{{\"$ref\": \"#/$defs/d0\", \"$defs\": {{{}, \"d{count}\": {last}}}}}", each.join(","))
     };
     for keyword in ["allOf", "anyOf", "oneOf"] {
-        let doubling = definitions(40, &|next| format!("{{\"{keyword}\": [{next}, {next}]}}"));
+        let doubling = definitions(40, "{\"type\": \"array\"}", &|next| format!("{{\"{keyword}\": [{next}, {next}]}}"));
         assert!(refused(&doubling, "a: 1").contains("takes more than"), "{keyword}");
     }
     let through_values = r##"{"additionalProperties": {"allOf": [{"$ref": "#"}, {"$ref": "#"}, {"$ref": "#"}]}}"##;
     let deep = format!("{}1{}", "{a: ".repeat(25), "}".repeat(25));
     assert!(refused(through_values, &format!("a: {deep}")).contains("takes more than"));
-    let chain = definitions(20_000, &|next| format!("{{\"allOf\": [{next}]}}"));
+    let wide: Vec<String> = (0..30_000).map(|n| format!("\"p{n}\": {{}}")).collect();
+    assert!(refused(&format!("{{\"type\": \"array\", \"properties\": {{{}}}}}", wide.join(",")), "a: 1").contains("parts"));
+    let chain = definitions(2_000, "{}", &|next| format!("{{\"allOf\": [{next}]}}"));
     assert!(refused(&chain, "a: 1").contains("levels deep"));
-    assert!(checked(&definitions(40, &|next| format!("{{\"allOf\": [{next}]}}")), "a: 1").is_ok());
+    assert!(checked(&definitions(40, "{}", &|next| format!("{{\"allOf\": [{next}]}}")), "a: 1").is_ok());
     let allowed: Vec<String> = (0..50_000).map(|n| n.to_string()).collect();
     let lists = format!("{{\"properties\": {{\"a\": {{\"items\": {{\"enum\": [{}]}}}}}}}}", allowed.join(","));
     assert!(checked(&lists, "a: [1, 2, 3]").is_ok());

@@ -483,6 +483,22 @@ fn hyphen_range(text: &str) -> Option<(&str, &str, &str)> {
     Some((&text[..low], &high_text[..high], high_text[high..].trim_start_matches(is_space)))
 }
 
+/// The tag with the highest version of a range; `version` reads a tag. Of tags of the same version the first counts.
+pub fn newest<'t>(
+    tags: impl IntoIterator<Item = &'t str>,
+    range: &Constraint,
+    version: impl Fn(&str) -> Option<Version>,
+) -> Option<&'t str> {
+    let mut best: Option<(Version, &str)> = None;
+    for tag in tags {
+        let Some(version) = version(tag).filter(|version| range.matches(version)) else { continue };
+        if best.as_ref().is_none_or(|(known, _)| version > *known) {
+            best = Some((version, tag));
+        }
+    }
+    best.map(|(_, tag)| tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,5 @@
 use crate::error::Error;
+use memchr::{memchr2, memchr2_iter};
 use std::{borrow::Cow, cell::Cell, collections::VecDeque};
 
 /// A place in the text; line and column count from zero.
@@ -202,10 +203,6 @@ impl<'a> Scanner<'a> {
         self.at_end() || self.break_len(0) > 0
     }
 
-    fn skip_char(&mut self) {
-        self.at += char_len(self.byte(0)).max(1);
-    }
-
     fn skip_line(&mut self) {
         self.at += self.break_len(0);
         self.line += 1;
@@ -224,9 +221,13 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_to_line_end(&mut self) {
-        while !self.is_breakz() {
-            self.skip_char();
+        let rest = &self.bytes[self.at..];
+        let mut length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+        if !self.ascii {
+            // Line breaks that are no ASCII are as good as never there.
+            length = memchr2_iter(0xC2, 0xE2, &rest[..length]).find(|at| break_len(rest, *at) > 0).unwrap_or(length);
         }
+        self.at += length;
     }
 
     fn at_document_indicator(&self) -> bool {
@@ -937,7 +938,7 @@ impl<'a> Scanner<'a> {
             breaks.clear();
             leading_blank = trailing_blank;
             let start = self.at;
-            self.skip_to_line_break();
+            self.skip_to_line_end();
             text.push_str(&self.text[start..self.at]);
             self.read_line(&mut leading_break);
             self.scan_block_breaks(&mut indent, &mut breaks, mark)?;
@@ -953,16 +954,6 @@ impl<'a> Scanner<'a> {
             mark,
             end: if self.at_end() { self.at } else { self.line_start },
         })
-    }
-
-    fn skip_to_line_break(&mut self) {
-        while let Some(&c) = self.bytes.get(self.at) {
-            match c {
-                b'\n' | b'\r' => return,
-                0xC2 | 0xE2 if self.break_len(0) > 0 => return,
-                _ => self.at += 1,
-            }
-        }
     }
 
     fn scan_block_breaks(&mut self, indent: &mut usize, breaks: &mut String, mark: Mark) -> Result<()> {

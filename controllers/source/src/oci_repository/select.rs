@@ -2,7 +2,7 @@
 
 use oci::{Descriptor, Manifest, media_type};
 use regex::Regex;
-use types::semver::{Constraint, Version};
+use types::semver::{self, Constraint, Version};
 
 /// Why there is nothing to choose. The texts are Flux's: users know them from conditions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,15 +28,9 @@ pub fn newest<'a>(tags: &'a [String], range: &str, filter: &str, is_chart: bool)
         "" => None,
         filter => Some(Regex::new(filter).map_err(|e| Error::Filter { filter: filter.to_owned(), why: e.to_string() })?),
     };
-    let mut best: Option<(Version, &str)> = None;
-    for tag in tags.iter().filter(|tag| filter.as_ref().is_none_or(|filter| filter.is_match(tag))) {
-        let text = if is_chart { tag.replace('_', "+") } else { tag.clone() };
-        let Ok(version) = Version::parse_tag(&text) else { continue };
-        if constraint.matches(&version) && best.as_ref().is_none_or(|(known, _)| version > *known) {
-            best = Some((version, tag));
-        }
-    }
-    best.map(|(_, tag)| tag).ok_or_else(|| Error::NoMatch(range.to_owned()))
+    let passing = tags.iter().map(String::as_str).filter(|tag| filter.as_ref().is_none_or(|filter| filter.is_match(tag)));
+    let version = |tag: &str| Version::parse_tag(&if is_chart { tag.replace('_', "+") } else { tag.to_owned() }).ok();
+    semver::newest(passing, &constraint, version).ok_or_else(|| Error::NoMatch(range.to_owned()))
 }
 
 /// The first layer, or the first of a media type.

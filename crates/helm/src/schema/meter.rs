@@ -7,13 +7,15 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 
 /// Parts of a schema that are held against parts of the values, words of lists of allowed values included. A second or two.
-pub(crate) const MOST: u64 = 20_000_000;
+const MOST: u64 = 20_000_000;
 /// Different pairs of a part and a value.
 const MOST_PAIRS: usize = 2_000_000;
 /// Parts inside each other or behind each other's references: the validator's recursion.
 const DEEPEST: usize = 100;
 /// Parts with a name of their own.
 const MOST_NAMES: usize = 1_000;
+/// Parts of a schema: the validator compares each with all others.
+const MOST_PARTS: usize = 20_000;
 /// Regular expressions in a schema, and the memory that one may take. Each is compiled.
 const MOST_PATTERNS: usize = 5_000;
 const LARGEST_PATTERN: usize = 2 << 20;
@@ -26,6 +28,8 @@ pub(crate) enum Error {
     Depth,
     #[error("the schema has more than {MOST_NAMES} parts with a name")]
     Names,
+    #[error("the schema has more than {MOST_PARTS} parts")]
+    Parts,
     #[error("the schema has more than {MOST_PATTERNS} regular expressions")]
     Patterns,
     #[error("a regular expression of the schema is too large")]
@@ -53,14 +57,23 @@ pub(crate) fn check_patterns(schema: &Value) -> Result<(), Error> {
 
 /// Whether checking is worth its time.
 pub(crate) fn check(schema: &Value, values: &Value) -> Result<(), Error> {
-    let mut named = Vec::new();
+    let (mut named, mut parts, mut refers) = (Vec::new(), 0, false);
     collect(schema, &mut |map| {
+        parts += 1;
+        refers |= ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|key| map.contains_key(*key));
         if ["$id", "id", "$anchor", "$dynamicAnchor"].iter().any(|key| map.get(*key).is_some_and(Value::is_string)) {
             named.push(map);
         }
     });
     if named.len() > MOST_NAMES {
         return Err(Error::Names);
+    }
+    if parts > MOST_PARTS {
+        return Err(Error::Parts);
+    }
+    // A small schema without references has no way to be much work.
+    if !refers && size(schema).saturating_mul(size(values)) <= MOST as usize {
+        return Ok(());
     }
     let mut meter = Meter { root: schema, named, known: HashMap::new() };
     meter.cost(schema, values, 0).map(|_| ())
@@ -79,19 +92,12 @@ fn collect<'s>(value: &'s Value, take: &mut dyn FnMut(&'s Map<String, Value>)) {
 }
 
 /// How many values a document holds.
-pub(crate) fn size(value: &Value) -> usize {
+fn size(value: &Value) -> usize {
     1 + match value {
         Value::Array(items) => items.iter().map(size).sum(),
         Value::Object(map) => map.values().map(size).sum(),
         _ => 0,
     }
-}
-
-/// Whether a schema refers to anything.
-pub(crate) fn refers(schema: &Value) -> bool {
-    let mut found = false;
-    collect(schema, &mut |map| found |= ["$ref", "$dynamicRef", "$recursiveRef"].iter().any(|key| map.contains_key(*key)));
-    found
 }
 
 struct Meter<'s> {

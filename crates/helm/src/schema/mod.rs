@@ -1,22 +1,32 @@
 //! values.schema.json: what a chart says its values must look like.
 
+mod glance;
 mod meter;
 
 use crate::data::{Data, Table};
 use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use bytes::Bytes;
+use glance::{Fit, Plain};
 use serde_json::Value;
-use std::{error::Error as StdError, fmt::Write};
+use std::{error::Error as StdError, fmt::Write, sync::OnceLock};
 
-/// A compiled schema.
+/// A schema, ready to check values.
 pub(crate) struct Compiled {
+    written: Written,
+    full: OnceLock<Result<Full, String>>,
+}
+
+/// A schema as it was written.
+enum Written {
+    /// A look at it and at values may be enough.
+    Plain(Plain),
+    Other(Value),
+}
+
+/// A schema that was compiled for the validator.
+struct Full {
     schemas: Schemas,
     index: SchemaIndex,
-    /// The schema as it was written, to see how much work it is.
-    source: Bytes,
-    /// The same, read, where it refers to parts of itself.
-    written: Option<Value>,
-    size: usize,
 }
 
 impl std::fmt::Debug for Compiled {
@@ -46,46 +56,52 @@ const PLACE: &str = "file:///values.schema.json";
 
 impl Compiled {
     pub fn new(schema: &Bytes) -> Result<Self, String> {
-        if schema.len() > MAX_SIZE {
-            return Err(format!("schema is larger than {MAX_SIZE} bytes"));
-        }
-        let value: Value = serde_json::from_slice(schema).map_err(|error| {
-            // In the words of Go's package, where it sees the same fault.
-            sprig::json::decode(&String::from_utf8_lossy(schema)).err().unwrap_or_else(|| error.to_string())
-        })?;
+        let written = Plain::new(read(schema)?).map_or_else(Written::Other, Written::Plain);
+        Ok(Self { written, full: OnceLock::new() })
+    }
+
+    /// Checks values. The error lists what does not fit, a line each.
+    pub fn check(&self, values: &Table) -> Result<(), String> {
+        let schema = match &self.written {
+            Written::Plain(plain) if plain.fits(values) == Fit::Yes => return Ok(()),
+            Written::Plain(plain) => &plain.schema,
+            Written::Other(schema) => schema,
+        };
+        let value = Data::Table(values.clone()).to_json();
         if depth(&value) > MAX_DEPTH {
-            return Err("schema is nested too deeply".to_owned());
+            return Err("values are nested too deeply\n".to_owned());
         }
-        meter::check_patterns(&value).map_err(|error| error.to_string())?;
+        // Before anything else is made of the schema, which may be much work already.
+        meter::check(schema, &value).map_err(|error| format!("{error}\n"))?;
+        let full = self.full.get_or_init(|| Full::new(schema)).as_ref().map_err(Clone::clone)?;
+        full.schemas.validate(&value, full.index).map_err(|error| {
+            let mut out = String::new();
+            show(&mut out, &error, 0);
+            out
+        })
+    }
+}
+
+fn read(schema: &Bytes) -> Result<Value, String> {
+    if schema.len() > MAX_SIZE {
+        return Err(format!("schema is larger than {MAX_SIZE} bytes"));
+    }
+    let value: Value = serde_json::from_slice(schema).map_err(|error| {
+        // In the words of Go's package, where it sees the same fault.
+        sprig::json::decode(&String::from_utf8_lossy(schema)).err().unwrap_or_else(|| error.to_string())
+    })?;
+    if depth(&value) > MAX_DEPTH { Err("schema is nested too deeply".to_owned()) } else { Ok(value) }
+}
+
+impl Full {
+    fn new(value: &Value) -> Result<Self, String> {
+        meter::check_patterns(value).map_err(|error| error.to_string())?;
         let mut schemas = Schemas::new();
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(NoLoader));
         compiler.add_resource(PLACE, value.clone()).map_err(|error| error.to_string())?;
         let index = compiler.compile(PLACE, &mut schemas).map_err(|error| explain(&error))?;
-        Ok(Self { schemas, index, source: schema.clone(), size: meter::size(&value), written: meter::refers(&value).then_some(value) })
-    }
-
-    /// Makes sure that checking ends. A small schema without references has no way to be much work.
-    fn meter(&self, values: &Value) -> Result<(), meter::Error> {
-        match &self.written {
-            Some(written) => meter::check(written, values),
-            None if self.size.saturating_mul(meter::size(values)) <= meter::MOST as usize => Ok(()),
-            None => meter::check(&serde_json::from_slice(&self.source).unwrap_or_default(), values),
-        }
-    }
-
-    /// Checks values. The error lists what does not fit, a line each.
-    pub fn check(&self, values: &Table) -> Result<(), String> {
-        let value = Data::Table(values.clone()).to_json();
-        if depth(&value) > MAX_DEPTH {
-            return Err("values are nested too deeply\n".to_owned());
-        }
-        self.meter(&value).map_err(|error| format!("{error}\n"))?;
-        self.schemas.validate(&value, self.index).map_err(|error| {
-            let mut out = String::new();
-            show(&mut out, &error, 0);
-            out
-        })
+        Ok(Self { schemas, index })
     }
 }
 

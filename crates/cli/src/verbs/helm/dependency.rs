@@ -18,10 +18,9 @@ use types::semver::{Constraint, Version};
 
 pub fn command() -> Command {
     let leaf = |name: &'static str, about: &'static str| {
-        flags::leaf(name, about).args(remote::flags()).args([
-            flags::switch("skip-refresh", "accepted for compatibility; every index is fetched anew").hide(true),
-            flags::switch("verify", "accepted for compatibility").hide(true),
-        ])
+        flags::leaf(name, about)
+            .args(remote::flags())
+            .arg(flags::switch("skip-refresh", "accepted for compatibility; every index is fetched anew").hide(true))
     };
     flags::group("dependency", "Manage a chart's dependencies")
         .visible_aliases(["dep", "dependencies"])

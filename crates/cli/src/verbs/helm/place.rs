@@ -3,30 +3,47 @@
 use super::remote::{self, Remote};
 use crate::shell::{Failure, Flags as _, Outcome, files};
 use clap::ArgMatches;
-use helm::{Chart, ChartFile, ChartLimits, Error, IgnoreRules};
+use helm::{Ahead, Chart, ChartFile, ChartLimits, Error, IgnoreRules, Profile};
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 use tree::MemoryTree;
 
 /// What is read of a chart's directory later, when it is asked for, and could not be read then.
 #[derive(Clone, Default)]
-pub struct Later(Arc<Mutex<Option<String>>>);
+pub struct Later {
+    failed: Arc<Mutex<Option<String>>>,
+    /// Its templates, which a second thread has begun with.
+    ahead: Arc<OnceLock<Ahead>>,
+}
 
 impl Later {
     /// Fails where something that was asked for could not be read.
     pub fn check(&self) -> Outcome {
-        match self.0.lock().ok().and_then(|failed| failed.clone()) {
+        match self.failed.lock().ok().and_then(|failed| failed.clone()) {
             Some(why) => Err(Failure::new(why)),
             None => Ok(()),
         }
     }
 
+    pub fn ahead(&self) -> Option<&Ahead> {
+        self.ahead.get()
+    }
+
+    /// Begins to parse templates on another thread.
+    fn begin(&self, files: &[ChartFile]) {
+        let Some(ahead) = Ahead::of(files, Profile::V4_3) else { return };
+        if self.ahead.set(ahead).is_ok() {
+            let ahead = self.ahead.clone();
+            std::thread::spawn(move || ahead.get().map(Ahead::work));
+        }
+    }
+
     fn read(&self, path: &Path) -> Vec<u8> {
         fs::read(path).unwrap_or_else(|error| {
-            if let Ok(mut failed) = self.0.lock() {
+            if let Ok(mut failed) = self.failed.lock() {
                 failed.get_or_insert_with(|| unreadable(&path.to_string_lossy(), &error));
             }
             Vec::new()
@@ -117,6 +134,9 @@ fn load_with(path: &Path, later: Option<&Later>) -> Result<Chart, Failure> {
             files.push(file);
             Ok(size)
         })?;
+        if let Some(later) = later {
+            later.begin(&files);
+        }
         let chart = Chart::from_directory(files, limits);
         later.map_or(Ok(()), Later::check)?;
         return chart.map_err(wrong);

@@ -7,11 +7,11 @@ use crate::{
 use bytes::Bytes;
 use chartrepo::{Index, Listing, Repository, SelectError};
 use clap::{Arg, ArgMatches};
-use http_client::{Basic, Client, Options, Retry};
+use http_client::{Basic, Client, Options, Retry, Tls, TlsError};
 use oci::{Credentials, DockerConfig, Limits, Reference, Scheme, media_type};
 use serde_json::Value;
 use std::{collections::HashMap, env, fs, path::PathBuf, rc::Rc};
-use types::semver::{Constraint, Version};
+use types::semver::{self, Constraint, Version};
 
 /// Flags that say how repositories are reached.
 pub fn flags() -> impl Iterator<Item = Arg> {
@@ -25,6 +25,7 @@ pub fn flags() -> impl Iterator<Item = Arg> {
         flags::string("password", "chart repository password where to locate the requested chart"),
         flags::switch("plain-http", "use insecure HTTP connections for the chart download"),
         flags::string("keyring", "accepted for compatibility; without effect here").hide(true),
+        flags::switch("verify", "refused: signatures of charts are not checked here").hide(true),
     ]
     .into_iter()
 }
@@ -45,14 +46,83 @@ struct Known {
     url: String,
     credentials: Option<Basic>,
     pass_credentials: bool,
+    security: Security,
+}
+
+/// Files and a switch that say how connections are made secure, from flags or from Helm's configuration.
+#[derive(Clone, Default, PartialEq)]
+struct Security {
+    authorities: String,
+    certificate: String,
+    key: String,
+    skip: bool,
+}
+
+impl Security {
+    fn of_flags(matches: &ArgMatches) -> Self {
+        let text = |flag: &str| matches.text(flag).to_owned();
+        let skip = matches.is_set("insecure-skip-tls-verify");
+        Self { authorities: text("ca-file"), certificate: text("cert-file"), key: text("key-file"), skip }
+    }
+
+    /// What is not said here is taken from `other`; a certificate and its key come from one place.
+    fn or(mut self, other: &Self) -> Self {
+        if self.authorities.is_empty() {
+            self.authorities.clone_from(&other.authorities);
+        }
+        if self.certificate.is_empty() && self.key.is_empty() {
+            (self.certificate, self.key) = (other.certificate.clone(), other.key.clone());
+        }
+        Self { skip: self.skip || other.skip, ..self }
+    }
+
+    /// Reads the files, for the builders of clients.
+    fn read(&self) -> Result<impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + use<>, Failure> {
+        let read = |path: &str| files::read(path).map_err(Failure::new);
+        let wrong = |why: &str| Failure::new(format!("can't create TLS config for client: {why}"));
+        let identity = match (&*self.certificate, &*self.key) {
+            ("", "") => None,
+            ("", _) | (_, "") => return Err(wrong("a certificate and its key belong together, and only one of them is given")),
+            (certificate, key) => Some((read(certificate)?, read(key)?)),
+        };
+        let authorities = if self.authorities.is_empty() { None } else { Some(read(&self.authorities)?) };
+        let (mut tls, mut shown) = (None, None);
+        if self.skip {
+            let pem = identity.map(|(certificate, key)| reqwest::Identity::from_pem(&[&certificate[..], b"\n", &key].concat()));
+            shown = pem.transpose().map_err(|error| wrong(types::innermost(&error)))?;
+        } else if authorities.is_some() || identity.is_some() {
+            let built = || -> Result<Tls, TlsError> {
+                let mut tls = Tls::builder();
+                if let Some(pem) = &authorities {
+                    tls = tls.trust_only(pem)?;
+                }
+                if let Some((certificate, key)) = &identity {
+                    tls = tls.identity(certificate, key)?;
+                }
+                tls.build()
+            };
+            tls = Some(built().map_err(|error| wrong(&error.to_string()))?);
+        }
+        let skip = self.skip;
+        Ok(move |mut builder: reqwest::ClientBuilder| {
+            if let Some(tls) = &tls {
+                builder = tls.apply(builder);
+            }
+            if let Some(identity) = shown.clone() {
+                builder = builder.identity(identity);
+            }
+            if skip { builder.tls_danger_accept_invalid_certs(true) } else { builder }
+        })
+    }
 }
 
 /// What is asked of repositories in the course of one command.
 pub struct Remote<'m> {
     matches: &'m ArgMatches,
     runtime: tokio::runtime::Runtime,
-    http: reqwest::Client,
-    repositories: Client,
+    /// A client for each way of making connections secure that was asked for so far.
+    clients: Vec<(Security, Client)>,
+    registries: Option<reqwest::Client>,
     known: Vec<Known>,
     /// The repository that the command line names. Credentials of the command line go there, and to no repository that a chart names.
     chosen: String,
@@ -72,36 +142,34 @@ impl<'m> Remote<'m> {
     pub fn new(matches: &'m ArgMatches) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("cannot start the runtime: {error}")))?;
-        let read = |flag: &str| match matches.text(flag) {
-            "" => Ok(None),
-            path => files::read(path).map(Some).map_err(Failure::new),
-        };
-        let wrong = |error: reqwest::Error| Failure::new(format!("can't create TLS config for client: {}", types::innermost(&error)));
-        let authorities = read("ca-file")?.map(|pem| reqwest::Certificate::from_pem_bundle(&pem)).transpose().map_err(wrong)?;
-        let identity = match (read("cert-file")?, read("key-file")?) {
-            (Some(certificate), Some(key)) => Some(reqwest::Identity::from_pem(&[&certificate[..], b"\n", &key].concat()).map_err(wrong)?),
-            _ => None,
-        };
-        let skip = matches.is_set("insecure-skip-tls-verify");
-        let configured = |mut builder: reqwest::ClientBuilder| {
-            if let Some(authorities) = authorities.clone() {
-                builder = builder.tls_certs_only(authorities);
-            }
-            if let Some(identity) = identity.clone() {
-                builder = builder.identity(identity);
-            }
-            if skip { builder.tls_danger_accept_invalid_certs(true) } else { builder }
-        };
-        // One attempt, as Helm: whoever waits at the command line tries again.
-        let options = Options { retry: Retry::NEVER, ..Options::default() };
-        let repositories = Client::with(&options, configured).map_err(|error| Failure::new(error.to_string()))?;
+        let (clients, registries) = (Vec::new(), None);
+        Ok(Self { matches, runtime, clients, registries, known: known()?, chosen: String::new(), listings: HashMap::new() })
+    }
+
+    /// What asks a repository.
+    fn client(&mut self, security: Security) -> Result<Client, Failure> {
+        if let Some((_, client)) = self.clients.iter().find(|(known, _)| *known == security) {
+            return Ok(client.clone());
+        }
+        let client = Client::with(&once(), security.read()?).map_err(|error| Failure::new(error.to_string()))?;
+        self.clients.push((security, client.clone()));
+        Ok(client)
+    }
+
+    /// What asks registries.
+    fn registries(&mut self) -> Result<reqwest::Client, Failure> {
+        if let Some(client) = &self.registries {
+            return Ok(client.clone());
+        }
+        let options = once();
         let builder = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(&options.user_agent)
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.read_timeout);
-        let http = configured(builder).build().map_err(wrong)?;
-        Ok(Self { matches, runtime, http, repositories, known: known()?, chosen: String::new(), listings: HashMap::new() })
+        let built = Security::of_flags(self.matches).read()?(builder).build();
+        let client = built.map_err(|error| Failure::new(format!("can't create TLS config for client: {}", types::innermost(&error))))?;
+        Ok(self.registries.insert(client).clone())
     }
 
     /// The archive of the chart that a command line names.
@@ -146,14 +214,16 @@ impl<'m> Remote<'m> {
         self.known.iter().find(|known| known.url.trim_end_matches('/') == url.trim_end_matches('/'))
     }
 
-    fn repository(&self, url: &str) -> Result<Repository, Failure> {
+    fn repository(&mut self, url: &str) -> Result<Repository, Failure> {
+        let security = Security::of_flags(self.matches);
+        let client = self.client(self.known_at(url).map_or(security.clone(), |known| security.or(&known.security)))?;
         let known = self.known_at(url);
         let (username, password) = (self.matches.text("username"), self.matches.text("password"));
         let given =
             (!username.is_empty() && url == self.chosen).then(|| Basic { username: username.to_owned(), password: password.to_owned() });
         let credentials = given.or_else(|| known.and_then(|known| known.credentials.clone()));
         let pass = self.matches.is_set("pass-credentials") || known.is_some_and(|known| known.pass_credentials);
-        Repository::new(url, self.repositories.clone(), credentials, pass).map_err(told)
+        Repository::new(url, client, credentials, pass).map_err(told)
     }
 
     /// The address that a dependency's repository stands for: its own, or that of a name in Helm's configuration.
@@ -211,7 +281,7 @@ impl<'m> Remote<'m> {
             ("", _) => logged_in(&registry, given.repository()),
             (username, password) => Credentials::Basic { username: username.to_owned(), password: password.to_owned() },
         };
-        let client = oci::Client::new(self.http.clone(), scheme, credentials, Limits::default());
+        let client = oci::Client::new(self.registries()?, scheme, credentials, Limits::default());
         let failed = |error: oci::Error| Failure::new(error.to_string());
         self.runtime.block_on(async {
             let reference =
@@ -245,14 +315,16 @@ impl<'m> Remote<'m> {
     }
 }
 
+/// One attempt, as Helm: whoever waits at the command line tries again.
+fn once() -> Options {
+    Options { retry: Retry::NEVER, ..Options::default() }
+}
+
 /// The highest version among tags that fits a range; without a range the highest release.
 fn newest(tags: &[String], range: &str) -> Option<String> {
     let range = Constraint::parse(if range.is_empty() { "*" } else { range }).ok()?;
-    let versions = tags.iter().filter_map(|tag| {
-        let version = Version::parse_strict(&tag.replace('_', "+")).ok()?;
-        range.matches(&version).then_some((version, tag))
-    });
-    versions.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, tag)| tag.clone())
+    let version = |tag: &str| Version::parse_strict(&tag.replace('_', "+")).ok();
+    semver::newest(tags.iter().map(String::as_str), &range, version).map(str::to_owned)
 }
 
 fn told(error: chartrepo::Error) -> Failure {
@@ -289,12 +361,19 @@ fn known() -> Result<Vec<Known>, Failure> {
         .iter()
         .map(|entry| {
             let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let switch = |key: &str| entry.get(key).and_then(Value::as_bool).unwrap_or(false);
             Known {
                 name: text("name"),
                 url: text("url"),
                 credentials: Some(Basic { username: text("username"), password: text("password") })
                     .filter(|basic| !basic.username.is_empty()),
-                pass_credentials: entry.get("pass_credentials_all").and_then(Value::as_bool).unwrap_or(false),
+                pass_credentials: switch("pass_credentials_all"),
+                security: Security {
+                    authorities: text("caFile"),
+                    certificate: text("certFile"),
+                    key: text("keyFile"),
+                    skip: switch("insecure_skip_tls_verify"),
+                },
             }
         })
         .collect())
@@ -314,6 +393,24 @@ fn logged_in(registry: &str, repository: &str) -> Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_configuration() {
+        let security = |authorities: &str, certificate: &str, key: &str, skip| Security {
+            authorities: authorities.to_owned(),
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            skip,
+        };
+        let configured = security("ca", "cert", "key", true);
+        assert!(Security::default().or(&configured) == configured);
+        assert!(security("other", "", "", false).or(&configured) == security("other", "cert", "key", true));
+        // A certificate never meets the key of another.
+        assert!(security("", "mine", "", false).or(&configured) == security("ca", "mine", "", true));
+        let told = |security: Security| security.read().map(|_| ()).unwrap_err().message;
+        assert!(told(security("", "mine", "", false)).contains("belong together"));
+        assert!(told(security("/nowhere/ca.pem", "", "", false)).contains("/nowhere/ca.pem"));
+    }
 
     #[test]
     fn ranges_choose_among_tags() {

@@ -17,10 +17,7 @@ const SUBJECTS: &[(&str, &str)] = &[
 pub fn command() -> Command {
     let group = flags::group("show", "Show information of a chart").visible_alias("inspect");
     SUBJECTS.iter().fold(group, |group, (name, about)| {
-        let leaf = flags::leaf(name, about)
-            .args(remote::flags())
-            .args(remote::choice())
-            .arg(flags::switch("verify", "accepted for compatibility").hide(true));
+        let leaf = flags::leaf(name, about).args(remote::flags()).args(remote::choice());
         group.subcommand(if *name == "values" {
             leaf.arg(flags::string("jsonpath", "supply a JSONPath expression to filter the output"))
         } else {
