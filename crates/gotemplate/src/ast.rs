@@ -192,7 +192,10 @@ impl Parts {
 
 #[derive(Clone, Copy)]
 pub(crate) enum Node {
-    Text { start: u32, end: u32 },
+    Text {
+        start: u32,
+        end: u32,
+    },
     /// A pipeline, and how far behind it this action stands that is written the same.
     Action {
         pipe: Place<Pipe>,

@@ -404,7 +404,8 @@ impl<'a> Run<'a> {
         let Some(trace) = &mut self.trace else { return Ok(()) };
         // A template that wrote straight to the output has left its own marks.
         if trace.marks.len() == marks && self.out.len() > start {
-            let origin = Origin { template: source.name.clone(), line: line_of(&source.text, (pipe.position + state.shift) as usize), value };
+            let origin =
+                Origin { template: source.name.clone(), line: line_of(&source.text, (pipe.position + state.shift) as usize), value };
             trace.action(&self.out, start, lines, origin, trace::shows_yaml(source, pipe));
         }
         // What a variable holds may be printed later.

@@ -2,7 +2,9 @@
 
 use crate::{
     Functions, Str,
-    ast::{Branch, Call, Command, Fields, Node, Number, Parts, Pipe, Place, Row, Source, Template, Tree, Variable, Word, WordKind, is_empty},
+    ast::{
+        Branch, Call, Command, Fields, Node, Number, Parts, Pipe, Place, Row, Source, Template, Tree, Variable, Word, WordKind, is_empty,
+    },
     lex::{Kind, Lexer, Token, is_space},
     names::{Names, mixed},
     number,
@@ -72,7 +74,8 @@ impl Syntax {
     /// The templates of the text under this name; the text's own comes last.
     pub(crate) fn templates(&self, name: &str) -> Result<Vec<Template>> {
         let source = Arc::new(Source { name: name.into(), text: self.text.clone(), tree: self.tree.clone() });
-        let template = |name: &Arc<str>, body: Row<Node>, slots: usize| Template { name: name.clone(), source: source.clone(), body, slots };
+        let template =
+            |name: &Arc<str>, body: Row<Node>, slots: usize| Template { name: name.clone(), source: source.clone(), body, slots };
         let own = template(&source.name, self.body, self.slots);
         let mut templates: Vec<Template> = self.defined.iter().map(|found| template(&found.name, found.body, found.slots)).collect();
         match templates.iter_mut().find(|known| *known.name == *name) {

@@ -170,9 +170,9 @@ fn is_same(word: &Value, value: &Data) -> Fit {
         (Value::Null, Data::Null) => true,
         (Value::Bool(a), Data::Bool(b)) => a == b,
         (Value::String(a), Data::String(b)) => **a == **b,
-        (Value::Number(_), Data::Int(_) | Data::Float(_))
-        | (Value::Array(_), Data::List(_))
-        | (Value::Object(_), Data::Table(_)) => return Unsure,
+        (Value::Number(_), Data::Int(_) | Data::Float(_)) | (Value::Array(_), Data::List(_)) | (Value::Object(_), Data::Table(_)) => {
+            return Unsure;
+        }
         _ => false,
     })
 }
@@ -282,9 +282,7 @@ impl<'p> Look<'p> {
             parts.fold(Yes, |fit, (part, value)| if fit == No { No } else { fit.and(look.at(part, value, depth)) })
         };
         match (keyword, part) {
-            ("properties", Value::Object(parts)) => {
-                each(self, &mut parts.iter().filter_map(|(key, part)| Some((part, table.get(key)?))))
-            }
+            ("properties", Value::Object(parts)) => each(self, &mut parts.iter().filter_map(|(key, part)| Some((part, table.get(key)?)))),
             ("additionalProperties", part) => {
                 let named = map.get("properties").and_then(Value::as_object);
                 let others = table.iter().filter(|(key, _)| !named.is_some_and(|named| named.contains_key(&***key)));

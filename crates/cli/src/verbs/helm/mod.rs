@@ -15,7 +15,7 @@ mod show;
 mod template;
 mod values;
 
-use crate::shell::{Context, Failure, Outcome, flags};
+use crate::shell::{Context, Failure, Flags as _, Outcome, flags};
 use clap::{Arg, ArgMatches, Command};
 
 pub fn command() -> Command {
@@ -57,7 +57,7 @@ fn accepted(names: &'static [(&'static str, bool)]) -> impl Iterator<Item = Arg>
 
 /// What cobra says of a number of arguments that a command does not take.
 fn arguments(matches: &ArgMatches, command: &str, usage: &str, at_least: usize, at_most: usize) -> Result<Vec<String>, Failure> {
-    let given = flags::Flags::arguments(matches);
+    let given = matches.arguments();
     if given.len() >= at_least && given.len() <= at_most {
         return Ok(given);
     }

@@ -30,7 +30,9 @@ pub fn run(matches: &ArgMatches) -> Outcome {
         return Err(Failure::new("need at least one argument, the path to the chart"));
     }
     if matches.is_set("sign") {
-        return Err(Failure::new("packages are not signed here; leave --sign away and sign the archive with 'helm package --sign', or with cosign once it is in a registry"));
+        return Err(Failure::new(
+            "packages are not signed here; leave --sign away and sign the archive with 'helm package --sign', or with cosign once it is in a registry",
+        ));
     }
     for place in &places {
         let path = place::absolute(place);

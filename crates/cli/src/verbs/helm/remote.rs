@@ -89,7 +89,7 @@ impl Security {
         let (mut tls, mut shown) = (None, None);
         if self.skip {
             let pem = identity.map(|(certificate, key)| reqwest::Identity::from_pem(&[&certificate[..], b"\n", &key].concat()));
-            shown = pem.transpose().map_err(|error| wrong(types::innermost(&error)))?;
+            shown = pem.transpose().map_err(|error| wrong(&types::innermost(&error).to_string()))?;
         } else if authorities.is_some() || identity.is_some() {
             let built = || -> Result<Tls, TlsError> {
                 let mut tls = Tls::builder();

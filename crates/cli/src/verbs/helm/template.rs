@@ -96,7 +96,12 @@ pub fn run(context: &Context, matches: &ArgMatches) -> Outcome {
     let explain = matches.text("explain");
     // This process ends with its one rendering: nothing is taken apart before that.
     let cache: &'static Cache = Box::leak(Box::default());
-    let options = Options { provenance: !explain.is_empty(), cache: Some(cache), ahead: later.ahead(), ..options::options(release, capabilities, matches) };
+    let options = Options {
+        provenance: !explain.is_empty(),
+        cache: Some(cache),
+        ahead: later.ahead(),
+        ..options::options(release, capabilities, matches)
+    };
     let rendered = match helm::render(&chart, &values, &options) {
         Ok(rendered) => rendered,
         Err(error) => return Err(explained(&error, &chart, &values, &sources, &options, matches.is_set("debug"))?),
