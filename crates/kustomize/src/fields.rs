@@ -124,7 +124,7 @@ fn walk(node: &mut Node, parts: &[Part], make: Make, place: Place, set: &mut dyn
 fn blank(make: Make, place: Place) -> Node {
     match make {
         Make::Map | Make::Nothing => Node::map().at(place),
-        Make::Scalar(tag) => Node { data: Data::Scalar(Scalar { text: SmolStr::default(), tag, style: Style::Plain }), place },
+        Make::Scalar(tag) => Node { data: Data::Scalar(Scalar::new(SmolStr::default(), tag, Style::Plain)), place },
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) fn generate(
         map.insert("binaryData", Node::from(Data::Map(binary)).at(place));
     }
     if options.immutable {
-        map.insert("immutable", Node { data: Data::Scalar(Scalar { text: "true".into(), tag: Tag::Bool, style: Style::Plain }), place });
+        map.insert("immutable", Node { data: Data::Scalar(Scalar::new("true", Tag::Bool, Style::Plain)), place });
     }
     let mut object = Object::new(Node::from(Data::Map(map)).at(place));
     object.behavior = Behavior::parse(&args.behavior);

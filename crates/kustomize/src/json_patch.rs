@@ -122,9 +122,11 @@ impl Patch {
                 add(node, path, moved).map_err(fail)
             }
             "test" => {
+                // Null is what a missing field of what is there has.
+                let may_be_missing = operation.value.as_ref().is_none_or(Node::is_null) && has_parent(node, path);
                 let found = match get(node, path) {
                     Ok(found) => Some(found),
-                    Err(_) if operation.value.as_ref().is_none_or(Node::is_null) => None,
+                    Err(_) if may_be_missing => None,
                     Err(why) => return Err(fail(why)),
                 };
                 let wanted = operation.value.clone().unwrap_or_else(Node::null);
@@ -185,6 +187,10 @@ fn get<'a>(node: &'a mut Node, path: &str) -> Step<&'a mut Node> {
         at = child(at, &part).ok_or_else(|| format!("nothing is at \"{part}\""))?;
     }
     Ok(at)
+}
+
+fn has_parent(node: &mut Node, path: &str) -> bool {
+    split(path).and_then(|(before, _)| parent(node, &before)).is_ok_and(|parent| parent.as_map().is_some())
 }
 
 fn split(path: &str) -> Step<(Vec<SmolStr>, SmolStr)> {
@@ -252,7 +258,7 @@ fn through_json(node: &mut Node) -> Result<()> {
         Some(Ok(yaml::Json::Number(number))) => {
             let text = yaml::format_float(number.as_f64().unwrap_or_default());
             let tag = yaml::plain_tag(Dialect::Kyaml, &text);
-            Some(Scalar { text: text.into(), tag, style: Style::Plain })
+            Some(Scalar::new(text, tag, Style::Plain))
         }
         Some(Ok(yaml::Json::Str(text))) => Some(Scalar::string(text.as_ref())),
         Some(Err(error)) => return Err(problem(error.to_string())),

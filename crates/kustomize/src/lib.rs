@@ -45,6 +45,7 @@ mod remote;
 mod replacements;
 mod schema;
 mod select;
+mod shared;
 mod strategic;
 mod target;
 mod transform;

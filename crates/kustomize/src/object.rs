@@ -2,6 +2,7 @@ use crate::{
     id::{Gvk, Id, Key, Scopes, field_text},
     metadata::Origin,
     ops,
+    shared::{self, Shared},
 };
 use smol_str::SmolStr;
 use std::{
@@ -61,6 +62,8 @@ pub(crate) struct Object {
     pub transformations: Vec<Arc<Origin>>,
     /// Which transformers changed it, where that is noted.
     pub changes: Changes,
+    /// Which of its scalars are one.
+    pub shared: Shared,
 }
 
 /// The places of the transformers that changed an object, and how it looked at last.
@@ -87,6 +90,7 @@ impl Object {
             origin: None,
             transformations: Vec::new(),
             changes: Changes::default(),
+            shared: Shared::default(),
         };
         object.take_build_annotations();
         object
@@ -196,6 +200,20 @@ impl Object {
             && annotations.as_map().is_none()
         {
             *annotations = Node::map().at(place);
+        }
+    }
+
+    /// Takes note of a transformer in its annotations, which kustomize writes anew then: what they had in common with others is over.
+    pub fn touched_by(&mut self, origin: &Arc<Origin>) {
+        if self.origin.is_none() {
+            self.origin = Some(origin.clone());
+        } else {
+            self.transformations.push(origin.clone());
+        }
+        if !self.shared.is_empty()
+            && let Some(annotations) = self.node.get_mut("metadata").and_then(|metadata| metadata.get_mut("annotations"))
+        {
+            shared::unmark(annotations);
         }
     }
 

@@ -4,18 +4,13 @@ use crate::error::{Result, problem};
 use smol_str::SmolStr;
 use yaml::{Data, Dialect, Node, Place, Scalar, Style, Tag};
 
-/// A string value.
-pub(crate) fn string(text: &str, place: Place) -> Node {
-    Node::string(text).at(place)
-}
-
 /// Puts text in the place of a scalar: without quotes it may become a number or a boolean (kyaml FieldSetter without a tag).
 pub(crate) fn set_text(node: &mut Node, text: &str, place: Place) -> Result<()> {
-    let style = match &node.data {
-        Data::Scalar(scalar) => scalar.style,
+    let (style, shared) = match &node.data {
+        Data::Scalar(scalar) => (scalar.style, scalar.shared),
         _ => return Err(problem(format!("expected a scalar, found {}", node.describe()))),
     };
-    *node = Node { data: Data::Scalar(untagged(text, style)), place };
+    *node = Node { data: Data::Scalar(Scalar { shared, ..untagged(text, style) }), place };
     Ok(())
 }
 
@@ -26,13 +21,13 @@ pub(crate) fn set_tagged(node: &mut Node, text: &str, tag: Tag, place: Place) ->
         _ => return Err(problem(format!("expected a scalar, found {}", node.describe()))),
     };
     let tag = if style == Style::Plain { tag } else { Tag::Str };
-    *node = Node { data: Data::Scalar(Scalar { text: text.into(), tag, style }), place };
+    *node = Node { data: Data::Scalar(Scalar::new(text, tag, style)), place };
     Ok(())
 }
 
 fn untagged(text: &str, style: Style) -> Scalar {
     let tag = if style == Style::Plain { yaml::plain_tag(Dialect::Kyaml, text) } else { Tag::Str };
-    Scalar { text: text.into(), tag, style }
+    Scalar { untyped: true, ..Scalar::new(text, tag, style) }
 }
 
 /// Sets a key of a map to text without a tag. A new value that YAML 1.1 would not read as a string gets quotes.
@@ -51,20 +46,27 @@ pub(crate) fn set_field_text(node: &mut Node, key: &str, text: &str, place: Plac
     }
 }
 
-/// Sets a key of a map to a string.
-pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, place: Place) -> Result<()> {
+/// Sets a key of a map to a string; one that is new gets the mark. Says which mark the key has, or that there is no map.
+pub(crate) fn set_entry(node: &mut Node, key: &str, value: &str, place: Place, mark: u32) -> Result<Option<u32>> {
     if node.is_null() {
         // kyaml appends to the null, which prints as null: nothing happens.
-        return Ok(());
+        return Ok(None);
     }
     let found = node.describe();
     match node.as_map_mut() {
         Some(map) => {
+            let marked = |shared| Node::from(Data::Scalar(Scalar { shared, ..Scalar::string(value) })).at(place);
             match map.get_mut(key) {
-                Some(old) => *old = string(value, place),
-                None => map.entries.push(yaml::Entry { key: key.into(), tag: new_key(key)?, value: string(value, place) }),
+                Some(old) => {
+                    let shared = old.as_scalar().map_or(0, |old| old.shared);
+                    *old = marked(shared);
+                    Ok(Some(shared))
+                }
+                None => {
+                    map.entries.push(yaml::Entry { key: key.into(), tag: new_key(key)?, value: marked(mark) });
+                    Ok(Some(mark))
+                }
             }
-            Ok(())
         }
         None => Err(problem(format!("expected a map, found {found}"))),
     }

@@ -72,6 +72,11 @@ fn content(run: &Run<'_, '_>, text: &Text, options: Option<&PatchOptions>) -> Re
             if objects.is_empty() {
                 return Ok(Content::Nothing);
             }
+            for object in objects.iter_mut().filter(|_| options.is_some_and(|options| options.allow_name_change || options.allow_kind_change)) {
+                // kustomize notes it in the annotations, and makes strings of them.
+                let annotations = object.pairs("annotations");
+                object.set_pairs("annotations", &annotations);
+            }
             for object in &mut objects {
                 object.allow_name_change |= options.is_some_and(|options| options.allow_name_change);
                 object.allow_kind_change |= options.is_some_and(|options| options.allow_kind_change);
@@ -214,6 +219,7 @@ fn merge_into(run: &Run<'_, '_>, object: &mut Object, patch: Object) -> Result<(
         object.set_name(&id.name, name_place);
     }
     object.set_namespace(&id.namespace, namespace_place);
+    object.shared.spread(&mut object.node);
     Ok(())
 }
 
@@ -243,6 +249,7 @@ fn apply_json(
             }
             other => other,
         })?;
+        object.shared.forget();
     }
     objects.touch();
     Ok(())

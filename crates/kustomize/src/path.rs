@@ -137,7 +137,7 @@ pub(crate) fn for_each(
     };
     if let Some(scalar) = field.as_scalar().filter(|_| !rest.is_empty()) {
         // kyaml looks into text that is YAML, and sets what it finds there in a copy that nobody sees.
-        let inner = yaml::node(&scalar.text, yaml::Dialect::Kyaml, yaml::Limits::default(), place.source)
+        let inner = yaml::first_document(&scalar.text, yaml::Limits::default(), place.source, 1)
             .map_err(|error| problem(error.to_string()))?;
         return match inner {
             Some(mut inner) => for_each(&mut inner, rest, create, place, set),
@@ -238,14 +238,10 @@ fn blank(kind: Create, place: Place) -> Node {
         Create::Map => Node::map().at(place),
         Create::List => Node::list(Vec::new()).at(place),
         Create::Scalar | Create::Never => {
-            Node { data: Data::Scalar(Scalar { text: SmolStr::default(), tag: Tag::Str, style: Style::Plain }), place }
+            let scalar = Scalar { untyped: true, ..Scalar::new(SmolStr::default(), Tag::Str, Style::Plain) };
+            Node { data: Data::Scalar(scalar), place }
         }
     }
-}
-
-/// Whether a scalar was just made at the end of a path: it has no type yet, and takes that of its text.
-pub(crate) fn is_blank(scalar: &Scalar) -> bool {
-    scalar.text.is_empty() && scalar.tag == Tag::Str && scalar.style == Style::Plain
 }
 
 #[cfg(test)]

@@ -64,6 +64,12 @@ record! {
 
 record! {
     struct IamPolicyPlugin {
+        ..args: IamPolicyArgs,
+    }
+}
+
+record! {
+    struct IamPolicyArgs {
         cloud: String = "cloud",
         kubernetes_service: Account = "kubernetesservice",
         service_account: Account = "serviceaccount",
@@ -104,7 +110,7 @@ pub(crate) fn generate(run: &Run<'_, '_>, root: &Root, plugin: &Object) -> Resul
             generate::generate(run, root, generate::Kind::Secret, &with.secret.args, &secret_type, &options).map(|object| vec![object])
         }
         "IAMPolicyGenerator" => {
-            let with: IamPolicyPlugin = decode(plugin)?;
+            let IamPolicyPlugin { args: with } = decode(plugin)?;
             if with.cloud != "gke" {
                 return Err(problem(format!("cloud {} is not supported; gke is", with.cloud)));
             }
@@ -325,6 +331,7 @@ fn add_value(run: &Run<'_, '_>, root: &Root, mut with: ValueAddPlugin, objects: 
             };
             let result = set_at(&mut object.node, &target.field_path, run, &mut set);
             result.map_err(|error| error.on(object.id()))?;
+            object.shared.spread(&mut object.node);
         }
     }
     objects.touch();

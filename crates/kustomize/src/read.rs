@@ -131,12 +131,12 @@ pub(crate) fn has_kind_and_name(node: &Node) -> Result<&str> {
             "not a Kubernetes object: it has neither kind nor metadata"
         }));
     }
-    if kind.ends_with("List") {
-        return Ok(kind);
-    }
     let metadata = map.get("metadata");
     if let Some(metadata) = metadata.filter(|metadata| metadata.as_map().is_none() && !metadata.is_null()) {
         return Err(problem(format!("metadata of {kind} must be a map, but is {}", metadata.describe())));
+    }
+    if kind.ends_with("List") {
+        return Ok(kind);
     }
     if is_missing(metadata.and_then(|metadata| metadata.get("name"))) {
         return Err(problem(format!("{kind} has no metadata.name")));

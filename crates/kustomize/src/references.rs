@@ -55,6 +55,14 @@ pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Refere
             }
         })
         .collect();
+    for (object, target) in objects.list.iter().zip(&targets) {
+        // kustomize keeps such ids in lists with commas, and cannot take them apart again.
+        if let Some(former) = object.former.iter().find(|former| {
+            [&former.name, &former.kind, &former.namespace].iter().any(|part| part.is_empty() || part.contains(','))
+        }) {
+            return Err(problem(format!("it was {} \"{}\" before, which is no name to refer to", former.kind, former.name)).on(&target.id));
+        }
+    }
     let mut by_former_name: HashMap<SmolStr, Vec<usize>> = HashMap::new();
     for (at, target) in targets.iter().enumerate() {
         for id in &target.former {
@@ -114,9 +122,10 @@ fn binding_namespaces(node: &Node) -> Result<BTreeSet<SmolStr>> {
         if subject.as_map().is_none() {
             return Err(problem(format!("a subject must be a map, but is {}", subject.describe())));
         }
-        if subject.get("kind").and_then(Node::text) == Some("ServiceAccount")
-            && let Some(namespace) = subject.get("namespace")
-        {
+        let Some(namespace) = subject.get("namespace") else { continue };
+        let Some(kind) = subject.get("kind") else { continue };
+        let kind = kind.as_str().ok_or_else(|| problem(format!("the kind of a subject must be a string, but is {}", kind.describe())))?;
+        if kind == "ServiceAccount" {
             match namespace.as_str() {
                 Some(namespace) => namespaces.insert(namespace.into()),
                 None => return Err(problem(format!("the namespace of a subject must be a string, but is {}", namespace.describe()))),

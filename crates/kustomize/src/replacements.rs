@@ -10,6 +10,7 @@ use crate::{
     ops,
     path::{self, Create},
     select::Selector,
+    shared,
     transform::Run,
 };
 use serde_json::Value;
@@ -96,14 +97,18 @@ fn source_value(run: &Run<'_, '_>, objects: &Objects, source: &Source) -> Result
     let found = found
         .filter(|node| !ops::is_empty(node))
         .ok_or_else(|| problem(format!("field {field_path} is missing or empty; it is the source of a replacement")).on(object.id()))?;
-    let Some(options) = source.options.as_ref().filter(|options| !options.delimiter.is_empty()) else { return Ok(found.clone()) };
+    let Some(options) = source.options.as_ref().filter(|options| !options.delimiter.is_empty()) else {
+        let mut value = found.clone();
+        shared::unmark(&mut value);
+        return Ok(value);
+    };
     let scalar = found.as_scalar().ok_or_else(|| problem("a delimiter works on scalars only").on(object.id()))?;
     let parts: Vec<&str> = scalar.text.split(options.delimiter.as_str()).collect();
     let part = usize::try_from(options.index).ok().and_then(|index| parts.get(index));
     let part = part.ok_or_else(|| {
         problem(format!("options.index {} is out of bounds: field {field_path} has {} parts", options.index, parts.len())).on(object.id())
     })?;
-    Ok(Node { data: Data::Scalar(Scalar { text: (*part).into(), tag: scalar.tag, style: scalar.style }), place: found.place })
+    Ok(Node { data: Data::Scalar(Scalar::new(*part, scalar.tag, scalar.style)), place: found.place })
 }
 
 fn apply_target(run: &Run<'_, '_>, objects: &mut Objects, value: &Node, target: &ReplacementTarget) -> Result<()> {
@@ -138,6 +143,7 @@ fn apply_target(run: &Run<'_, '_>, objects: &mut Objects, value: &Node, target: 
         for (text, parts) in &field_paths {
             run.context.budget.spend(1 + value.size() as u64)?;
             copy_to(run, &mut object.node, value, text, parts, target.options.as_ref()).map_err(|error| error.on(&of[0]))?;
+            object.shared.spread(&mut object.node);
         }
     }
     Ok(())
@@ -186,7 +192,7 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
         let joined = parts.join(&options.delimiter);
         let place = value.place;
         let (tag, style) = value.as_scalar().map_or((Tag::Str, Style::Plain), |scalar| (scalar.tag, scalar.style));
-        value = Node { data: Data::Scalar(Scalar { text: joined.into(), tag, style }), place };
+        value = Node { data: Data::Scalar(Scalar::new(joined, tag, style)), place };
     }
     match (&mut field.data, &value.data) {
         (Data::Scalar(old), new) => {
@@ -195,8 +201,8 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
                 Data::Scalar(new) => new.text.clone(),
                 _ => SmolStr::default(),
             };
-            if path::is_blank(old) {
-                old.tag = if new_text.is_empty() { Tag::Str } else { yaml::plain_tag(Dialect::Kyaml, &new_text) };
+            if old.untyped {
+                old.tag = if new_text.is_empty() || old.style != Style::Plain { Tag::Str } else { yaml::plain_tag(Dialect::Kyaml, &new_text) };
             }
             old.text = new_text;
             field.place = value.place;
@@ -215,7 +221,7 @@ fn set_in_text(run: &Run<'_, '_>, node: &mut Node, value: &Node, parts: &[SmolSt
         let Ok(Some(found)) = path::lookup(node, &parts[..len]) else { continue };
         let Some(scalar) = found.as_scalar() else { continue };
         let text = scalar.text.clone();
-        let Ok(Some(mut inner)) = yaml::node(&text, Dialect::Kyaml, yaml::Limits::default(), found.place.source) else { continue };
+        let Ok(Some(mut inner)) = yaml::first_document(&text, yaml::Limits::default(), found.place.source, 1) else { continue };
         // Options but create do not reach into text (kustomize 5.8.1).
         let count = path::for_each(&mut inner, &parts[len..], create, run.place, &mut |field| {
             set(field, value, None)?;

@@ -232,6 +232,7 @@ impl Walker<'_> {
             let explicit_null = value.is_null();
             // Quotes around what is no string mean that its tag was written out; then that of the patch is, too.
             let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str).map(|scalar| scalar.style);
+            let shared = value.as_scalar().map_or(0, |scalar| scalar.shared);
             let patch = patches.remove(&entry.key).map(|(_, patch)| patch);
             let patched = patch.is_some();
             match self.walk(Some(value), patch, field(&entry.key)) {
@@ -239,6 +240,9 @@ impl Walker<'_> {
                 Ok(Some(mut merged)) => {
                     if let Some(style) = style.filter(|_| patched) {
                         take_style(&mut merged, style);
+                    }
+                    if let Data::Scalar(scalar) = &mut merged.data {
+                        scalar.shared = shared;
                     }
                     entry.value = merged;
                     true
@@ -365,7 +369,7 @@ impl Walker<'_> {
             }
             let patch = patches.remove(&value);
             // kyaml loses `$patch: replace` of one element: the old element takes the place of the new again.
-            let replaced = patch.as_ref().is_some_and(|patch| patch.get(DIRECTIVE).and_then(Node::text) == Some("replace"));
+            let replaced = !at.itself && patch.as_ref().is_some_and(|patch| patch.get(DIRECTIVE).and_then(Node::text) == Some("replace"));
             let kept = replaced.then(|| item.clone());
             let merged = self.walk(Some(item), patch, at).map_err(|error| under(&format!("[{key}={value}]"), error))?;
             match merged.filter(|merged| !is_void(merged)) {
@@ -407,7 +411,8 @@ impl Walker<'_> {
             let (match_keys, match_values) = valid(std::slice::from_ref(&valid_values), &valid_values, &valid_keys);
             let dest_at = find(&dest, &match_keys, &match_values);
             let patch_item = find(&patch, &match_keys, &match_values).map(|at| patch[at].clone());
-            let replaced = patch_item.as_ref().is_some_and(|item| item.get(DIRECTIVE).and_then(Node::text) == Some("replace"));
+            let replaced =
+                !at.itself && patch_item.as_ref().is_some_and(|item| item.get(DIRECTIVE).and_then(Node::text) == Some("replace"));
             let merged = self.walk(dest_at.map(|at| dest[at].clone()), patch_item, at)?;
             let Some(mut merged) = merged.filter(|merged| !is_void(merged)) else {
                 set_element(&mut dest, None, &valid_keys, &valid_values);
@@ -466,7 +471,7 @@ fn keyed(mut node: Node, key: &str, value: &str) -> Node {
         && !map.contains(key)
     {
         let tag = yaml::plain_tag(yaml::Dialect::Kyaml, value);
-        map.insert(key, Node { data: Data::Scalar(Scalar { text: value.into(), tag, style: Style::Plain }), place });
+        map.insert(key, Node { data: Data::Scalar(Scalar::new(value, tag, Style::Plain)), place });
     }
     node
 }

@@ -195,8 +195,7 @@ impl<'c, 't> Target<'c, 't> {
         if version.is_some() {
             return Err(self.in_file(problem("openapi can have a path or a version, not both")));
         }
-        let value = yaml::to_json(&text, yaml::Dialect::Sigs)
-            .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
+        let value = json_or_yaml(&text, &file)?;
         let base = context.options.extend_schema.then(Schema::built_in);
         let schema = Schema::from_open_api(&value, base.as_deref()).map_err(|error| error.or_in(&file))?;
         *context.scopes.borrow_mut() = Scopes::with(schema.scopes());
@@ -236,7 +235,11 @@ impl<'c, 't> Target<'c, 't> {
                     let mut objects = read::objects(self.context, &text, &file).map_err(|error| error.or_in(&file))?;
                     if let Some(origin) = &self.origin {
                         let origin = Arc::new(origin.append(path));
-                        objects.iter_mut().for_each(|object| object.origin = Some(origin.clone()));
+                        for object in &mut objects {
+                            // The origin is noted in the annotations.
+                            object.annotate();
+                            object.origin = Some(origin.clone());
+                        }
                     }
                     into.append(self.context, objects)?;
                 }
@@ -304,8 +307,7 @@ impl<'c, 't> Target<'c, 't> {
     fn merge_crds(&self, into: &mut Gathered) -> Result<()> {
         for path in &self.kustomization.crds {
             let (file, text) = self.root.read_text(self.context, path, Use::Resource)?;
-            let value = yaml::to_json(&text, yaml::Dialect::Sigs)
-                .map_err(|source| Error::Yaml { place: Place { file: file.clone(), line: 0 }, source })?;
+            let value = json_or_yaml(&text, &file)?;
             let config = crate::crds::config(&value).map_err(|error| error.or_in(&file))?;
             into.merge_config(&Arc::new(config)).map_err(|error| error.or_in(&file))?;
         }
@@ -402,13 +404,7 @@ impl<'c, 't> Target<'c, 't> {
             into.objects.list.iter_mut().for_each(|object| object.note_change(Some(run.place)));
         }
         if let Some(origin) = origin {
-            for object in &mut into.objects.list {
-                if object.origin.is_none() {
-                    object.origin = Some(origin.clone());
-                } else {
-                    object.transformations.push(origin.clone());
-                }
-            }
+            into.objects.list.iter_mut().for_each(|object| object.touched_by(&origin));
         }
         into.objects.drop_deleted();
     }
@@ -598,6 +594,14 @@ pub(crate) fn spec_of(field: &Field) -> FieldSpec {
     let of = &field.of;
     let gvk = Gvk { group: of.group.as_str().into(), version: of.version.as_str().into(), kind: of.kind.as_str().into() };
     FieldSpec::new(gvk, &field.path, field.create)
+}
+
+/// A text that begins with a brace must be JSON.
+fn json_or_yaml(text: &str, file: &str) -> Result<Value> {
+    if text.starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| Error::invalid(file, format!("the file is no JSON: {error}")));
+    }
+    yaml::to_json(text, yaml::Dialect::Sigs).map_err(|source| Error::Yaml { place: Place { file: file.to_owned(), line: 0 }, source })
 }
 
 /// A `configurations` file.

@@ -43,14 +43,27 @@ pub(crate) fn set_pairs(run: &Run<'_, '_>, objects: &mut Objects, pairs: &Pairs,
         run.context.budget.spend(1)?;
         let specs = specs_for(specs, &object.gvk());
         for (key, value) in pairs {
+            let mark = object.shared.mark();
+            let (mut places, mut changed) = (0, false);
             for spec in &specs {
                 let result = spec.apply(&mut object.node, Make::Map, run.place, &mut |node| {
                     run.context.budget.make(key.len() + value.len())?;
-                    ops::set_entry(node, key, value, run.place)
+                    match ops::set_entry(node, key, value, run.place, mark)? {
+                        Some(set) if set == mark => places += 1,
+                        Some(set) => changed |= set != 0,
+                        None => {}
+                    }
+                    Ok(())
                 });
                 if let Err(error) = result {
                     return Err(run.fail(object, error));
                 }
+            }
+            if places > 1 {
+                object.shared.remember(mark, value);
+            }
+            if changed {
+                object.shared.spread(&mut object.node);
             }
         }
     }
@@ -90,6 +103,7 @@ pub(crate) fn add_affix(run: &Run<'_, '_>, objects: &mut Objects, affix: Affix, 
             if let Err(error) = result {
                 return Err(run.fail(object, error));
             }
+            object.shared.spread(&mut object.node);
         }
     }
     objects.touch();
@@ -182,6 +196,9 @@ pub(crate) fn set_namespace_of(
             let found = subjects.describe();
             let subjects = subjects.as_list_mut().ok_or_else(|| problem(format!("subjects must be a list, but is {found}")))?;
             for subject in subjects {
+                if subject.as_map().is_none() && !subject.is_null() {
+                    return Err(problem(format!("a subject must be a map, but is {}", subject.describe())));
+                }
                 if subject.get(wanted.0).and_then(Node::text) != Some(wanted.1) {
                     continue;
                 }

@@ -108,7 +108,7 @@ pub(crate) fn resolve(run: &Run<'_, '_>, objects: &mut Objects, vars: &BTreeMap<
         {
             // A reference takes four bytes and may stand for as much as the longest value.
             run.context.budget.make(scalar.text.len() + scalar.text.matches("$(").count() * longest)?;
-            let new = expand(&scalar.text, &values, &used);
+            let new = Scalar { shared: scalar.shared, ..expand(&scalar.text, &values, &used) };
             *node = Node { data: Data::Scalar(new), place: run.place };
         }
         Ok(())
@@ -131,6 +131,7 @@ pub(crate) fn resolve(run: &Run<'_, '_>, objects: &mut Objects, vars: &BTreeMap<
                 return Err(error.on(object.id()));
             }
         }
+        object.shared.spread(&mut object.node);
     }
     let used = used.into_inner();
     let unused: Vec<&str> = values.keys().copied().filter(|name| !used.contains(*name)).collect();
@@ -176,7 +177,7 @@ fn expand(text: &str, values: &BTreeMap<&str, Value>, used: &RefCell<BTreeSet<St
                     Some(Value::Scalar(value)) => {
                         used.borrow_mut().insert(name.to_owned());
                         if text.len() == name.len() + 3 {
-                            return Scalar { text: value_text(value).into(), tag: value.tag, style: Style::Plain };
+                            return Scalar::new(value_text(value), value.tag, Style::Plain);
                         }
                         out.push_str(&value_text(value));
                     }

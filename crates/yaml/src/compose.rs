@@ -191,7 +191,7 @@ impl<'a> Composer<'a> {
 
     fn empty(&mut self, mark: Mark) -> Node {
         self.made += 1;
-        let scalar = Scalar { text: SmolStr::default(), tag: Tag::Null, style: Style::Plain };
+        let scalar = Scalar::new(SmolStr::default(), Tag::Null, Style::Plain);
         Node { data: Data::Scalar(scalar), place: self.place(mark) }
     }
 
@@ -296,7 +296,7 @@ impl<'a> Composer<'a> {
     }
 
     fn scalar(&self, text: &str, style: Style, tag: Option<&str>, mark: Mark) -> Result<Scalar> {
-        let plain = |tag| Ok(Scalar { text: text.into(), tag, style });
+        let plain = |tag| Ok(Scalar::new(text, tag, style));
         let resolved = || resolve::resolve(self.dialect, text);
         match tag {
             None if style != Style::Plain => plain(Tag::Str),

@@ -176,7 +176,13 @@ pub(crate) fn scalar<'a>(scalar: &'a Scalar, node: &Node, dialect: Dialect) -> R
         Tag::Timestamp => match dialect {
             // yaml.v2 hands timestamps on as their text.
             Dialect::Sigs => Json::Str(text.into()),
-            Dialect::Kyaml => Json::Str(resolve::timestamp(text).map_or_else(|| text.into(), Into::into)),
+            Dialect::Kyaml => match resolve::timestamp(text) {
+                Some(text) => Json::Str(text.into()),
+                None => {
+                    let problem = format!("cannot decode {} `{text}` as a !!timestamp", resolve::tag_of(dialect, text).name());
+                    return Err(Error::value(mark(node), problem.clone(), format!("yaml: {problem}")));
+                }
+            },
         },
         Tag::Binary => {
             let decoded = STANDARD.decode(text.bytes().filter(|c| !matches!(c, b'\n' | b'\r')).collect::<Vec<u8>>());
@@ -239,11 +245,11 @@ pub fn from_json(value: &Value) -> Node {
     match value {
         Value::Null => Node::null(),
         Value::Bool(value) => {
-            Data::Scalar(Scalar { text: if *value { "true" } else { "false" }.into(), tag: Tag::Bool, style: crate::Style::Plain }).into()
+            Data::Scalar(Scalar::new(if *value { "true" } else { "false" }, Tag::Bool, crate::Style::Plain)).into()
         }
         Value::Number(number) => {
             let tag = if number.is_f64() { Tag::Float } else { Tag::Int };
-            Data::Scalar(Scalar { text: number.to_string().into(), tag, style: crate::Style::Plain }).into()
+            Data::Scalar(Scalar::new(number.to_string(), tag, crate::Style::Plain)).into()
         }
         Value::String(text) => Node::string(text.as_str()),
         Value::Array(items) => Node::list(items.iter().map(from_json).collect()),

@@ -38,11 +38,21 @@ impl Tag {
 }
 
 /// A scalar: its text as written, and what it stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Eq)]
 pub struct Scalar {
     pub text: SmolStr,
     pub tag: Tag,
     pub style: Style,
+    /// No type was given with its text: another text may be of another.
+    pub untyped: bool,
+    /// A mark of whoever works on the nodes, 0 at first, and no part of the value: scalars of one mark are to change together.
+    pub shared: u32,
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.text, self.tag, self.style) == (&other.text, other.tag, other.style)
+    }
 }
 
 /// A value of a document: order, scalar texts and places are kept; anchors, comments and block styles are not.
@@ -81,8 +91,12 @@ pub struct Map {
 pub type Notes = Vec<(SmolStr, SmolStr)>;
 
 impl Scalar {
+    pub fn new(text: impl Into<SmolStr>, tag: Tag, style: Style) -> Self {
+        Self { text: text.into(), tag, style, untyped: false, shared: 0 }
+    }
+
     pub fn string(text: impl Into<SmolStr>) -> Self {
-        Self { text: text.into(), tag: Tag::Str, style: Style::Plain }
+        Self::new(text, Tag::Str, Style::Plain)
     }
 }
 
@@ -92,13 +106,13 @@ impl Node {
     }
 
     pub fn null() -> Self {
-        Data::Scalar(Scalar { text: SmolStr::new_static("null"), tag: Tag::Null, style: Style::Plain }).into()
+        Data::Scalar(Scalar::new(SmolStr::new_static("null"), Tag::Null, Style::Plain)).into()
     }
 
     /// A scalar of text that says itself what it is, as an unquoted scalar of a document does.
     pub fn plain(text: &str) -> Self {
         let tag = crate::resolve::tag_of(crate::Dialect::Kyaml, text);
-        Data::Scalar(Scalar { text: text.into(), tag, style: Style::Plain }).into()
+        Data::Scalar(Scalar::new(text, tag, Style::Plain)).into()
     }
 
     pub fn map() -> Self {
