@@ -137,8 +137,8 @@ pub(crate) fn for_each(
     };
     if let Some(scalar) = field.as_scalar().filter(|_| !rest.is_empty()) {
         // kyaml looks into text that is YAML, and sets what it finds there in a copy that nobody sees.
-        let inner = yaml::first_document(&scalar.text, yaml::Limits::default(), place.source, 1)
-            .map_err(|error| problem(error.to_string()))?;
+        let inner =
+            yaml::first_document(&scalar.text, yaml::Limits::default(), place.source, 1).map_err(|error| problem(error.to_string()))?;
         return match inner {
             Some(mut inner) => for_each(&mut inner, rest, create, place, set),
             None => Err(problem(format!("\"{}\" is asked of nothing", rest[0]))),

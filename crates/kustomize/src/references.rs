@@ -57,9 +57,11 @@ pub(crate) fn fix(run: &Run<'_, '_>, objects: &mut Objects, references: &[Refere
         .collect();
     for (object, target) in objects.list.iter().zip(&targets) {
         // kustomize keeps such ids in lists with commas, and cannot take them apart again.
-        if let Some(former) = object.former.iter().find(|former| {
-            [&former.name, &former.kind, &former.namespace].iter().any(|part| part.is_empty() || part.contains(','))
-        }) {
+        if let Some(former) = object
+            .former
+            .iter()
+            .find(|former| [&former.name, &former.kind, &former.namespace].iter().any(|part| part.is_empty() || part.contains(',')))
+        {
             return Err(problem(format!("it was {} \"{}\" before, which is no name to refer to", former.kind, former.name)).on(&target.id));
         }
     }

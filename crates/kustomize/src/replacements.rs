@@ -202,7 +202,8 @@ fn set(field: &mut Node, value: &Node, options: Option<&FieldOptions>) -> Result
                 _ => SmolStr::default(),
             };
             if old.untyped {
-                old.tag = if new_text.is_empty() || old.style != Style::Plain { Tag::Str } else { yaml::plain_tag(Dialect::Kyaml, &new_text) };
+                old.tag =
+                    if new_text.is_empty() || old.style != Style::Plain { Tag::Str } else { yaml::plain_tag(Dialect::Kyaml, &new_text) };
             }
             old.text = new_text;
             field.place = value.place;

@@ -6,7 +6,10 @@ use tree::MemoryTree;
 
 /// The keys of the lines that are indented so, in their order.
 fn keys(text: &str, indent: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| line.strip_prefix(indent)).filter(|line| line.starts_with('a') && line[1..].starts_with(|c: char| c.is_ascii_digit()));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(indent))
+        .filter(|line| line.starts_with('a') && line[1..].starts_with(|c: char| c.is_ascii_digit()));
     lines.filter_map(|line| line.split_once(':')).map(|(key, _)| key.to_owned()).collect()
 }
 

@@ -244,9 +244,7 @@ fn scalar_json(value: &Scalar, node: &Node, dialect: Dialect) -> Result<Value, E
 pub fn from_json(value: &Value) -> Node {
     match value {
         Value::Null => Node::null(),
-        Value::Bool(value) => {
-            Data::Scalar(Scalar::new(if *value { "true" } else { "false" }, Tag::Bool, crate::Style::Plain)).into()
-        }
+        Value::Bool(value) => Data::Scalar(Scalar::new(if *value { "true" } else { "false" }, Tag::Bool, crate::Style::Plain)).into(),
         Value::Number(number) => {
             let tag = if number.is_f64() { Tag::Float } else { Tag::Int };
             Data::Scalar(Scalar::new(number.to_string(), tag, crate::Style::Plain)).into()
