@@ -232,7 +232,7 @@ fn processor(pids: &[u32]) -> f64 {
 const STREAMS: usize = 80;
 
 /// Opens watches over HTTP/2, as client libraries do, and waits until each has seen `events` changes.
-async fn watchers(target: &Arc<Target>, kubeconfig: &str, pids: &[u32], count: usize, events: usize) -> Result<(f64, f64)> {
+async fn watchers(target: &Arc<Target>, kubeconfig: &str, pids: &[u32], count: usize, events: usize) -> Result<(f64, f64, f64)> {
     let ca = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("certificate-authority-data:")).map(|v| v.trim().to_owned());
     let pem = ca.and_then(|ca| base64::engine::general_purpose::STANDARD.decode(ca).ok());
     let client = || {
@@ -269,7 +269,7 @@ async fn watchers(target: &Arc<Target>, kubeconfig: &str, pids: &[u32], count: u
             true
         });
     }
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), processor(pids));
     rate(target, 4, events, |at| {
         let name = format!("w-{at}");
         ("PATCH", format!("/api/v1/namespaces/load-w/configmaps/{name}?fieldManager=load"), config_map(&name, 300))
@@ -282,7 +282,8 @@ async fn watchers(target: &Arc<Target>, kubeconfig: &str, pids: &[u32], count: u
     if seen < count {
         return Err(Error::other(format!("only {seen} of {count} watchers saw everything")));
     }
-    Ok((each, (count * events) as f64 / begin.elapsed().as_secs_f64()))
+    let delivered = (count * events) as f64;
+    Ok((each, delivered / begin.elapsed().as_secs_f64(), (processor(pids) - cpu) * 1e6 / delivered))
 }
 
 #[tokio::main]
@@ -341,25 +342,29 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         ("list of 10,000 Deployments (best of 7)", "/apis/apps/v1/namespaces/load-d/deployments"),
     ] {
         let mut connection = target.connect().await?;
-        let (mut best, mut bytes) = (Duration::MAX, 0);
+        let (mut best, mut bytes, cpu) = (Duration::MAX, 0, processor(&pids));
         for _ in 0..7 {
             let begin = Instant::now();
             bytes = connection.ask("GET", path, "", b"").await?.1;
             best = best.min(begin.elapsed());
         }
         say(what, best.as_secs_f64() * 1000.0, "ms");
+        say("processor time of the server for each", (processor(&pids) - cpu) * 1e3 / 7.0, "ms");
         say("its length", bytes as f64 / 1048576.0, "MiB");
     }
-    let (each, delivered) = watchers(&target, &text, &pids, count, 100).await?;
+    let (each, delivered, cost) = watchers(&target, &text, &pids, count, 100).await?;
     say(&format!("memory for each of {count} watchers"), each, "KiB");
     say("events delivered to them", delivered, "/s");
+    say("processor time of the server for each", cost, "µs");
     let before = memory(&pids);
+    let cpu = processor(&pids);
     let made = rate(&target, 32, objects, |at| {
         let name = format!("m-{at}");
         ("PATCH", format!("/api/v1/namespaces/load-m/configmaps/{name}?fieldManager=load&force=true"), config_map(&name, 3000))
     })
     .await?;
     say(&format!("applies of {objects} objects of 3 KB"), made, "/s");
+    say("processor time of the server for each", (processor(&pids) - cpu) * 1e6 / objects.max(1) as f64, "µs");
     say(&format!("memory with {objects} objects of 3 KB more"), memory(&pids) as f64 / 1024.0, "MiB");
     say("of that for each object", (memory(&pids).saturating_sub(before)) as f64 / objects.max(1) as f64, "KiB");
     Ok(())

@@ -18,13 +18,13 @@ pub const LIMIT_RANGES: &str = "limitranges";
 /// Says what was filled in.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
-/// The limits of a namespace that are about this resource.
-fn limits(api: &Api, resource: &Resource, namespace: &str) -> Vec<Value> {
+/// The limits of each range of a namespace, where this resource has any.
+fn ranges(api: &Api, resource: &Resource, namespace: &str) -> Vec<Vec<Value>> {
     if namespace.is_empty() || api.store.count(LIMIT_RANGES) == 0 || !(is_pod(resource) || resource.is("", "persistentvolumeclaims")) {
         return Vec::new();
     }
     let ranges = api.store.all(LIMIT_RANGES, &format!("{namespace}/"));
-    ranges.iter().flat_map(|record| record.value().pointer("/spec/limits").and_then(Value::as_array).cloned().unwrap_or_default()).collect()
+    ranges.iter().map(|record| record.value().pointer("/spec/limits").and_then(Value::as_array).cloned().unwrap_or_default()).collect()
 }
 
 fn is_pod(resource: &Resource) -> bool {
@@ -39,8 +39,13 @@ pub fn fill(api: &Api, resource: &Resource, object: &mut Value) {
         return;
     }
     let namespace = text(object, "/metadata/namespace").to_owned();
+    ranges(api, resource, &namespace).iter().for_each(|limits| fill_by(limits, object));
+}
+
+/// Every range has a say of its own, and the last of them tells what it did.
+fn fill_by(limits: &[Value], object: &mut Value) {
     let (mut requests, mut bounds) = (Amounts::new(), Amounts::new());
-    for limit in limits(api, resource, &namespace).iter().filter(|limit| text(limit, "/type") == "Container") {
+    for limit in limits.iter().filter(|limit| text(limit, "/type") == "Container") {
         requests.extend(amounts(limit, "/defaultRequest"));
         bounds.extend(amounts(limit, "/default"));
     }
@@ -79,7 +84,7 @@ pub fn check(api: &Api, resource: &Resource, object: &Value, old: Option<&Value>
         return Ok(());
     }
     let mut problems = Vec::new();
-    for limit in limits(api, resource, text(object, "/metadata/namespace")) {
+    for limit in ranges(api, resource, text(object, "/metadata/namespace")).concat() {
         match (text(&limit, "/type"), is_pod(resource)) {
             (kind @ "Container", true) => {
                 for (list, _) in CONTAINERS {

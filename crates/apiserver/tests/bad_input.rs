@@ -5,16 +5,12 @@
 mod client;
 
 use apiserver::{Controllers, Nodes, Options, Running, Server};
-use client::Access;
+use client::{Access, connect};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
@@ -229,17 +225,6 @@ async fn strangers_and_paths_that_lead_out_are_turned_away() {
         let (code, _) = send(&access, "GET", path, JSON, Vec::new()).await;
         assert!((400..500).contains(&code), "{path}: {code}");
     }
-}
-
-async fn connect(running: &Running) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(running.ca.as_bytes()).unwrap()).unwrap();
-    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(running.address).await.unwrap();
-    let name = ServerName::try_from(running.address.ip().to_string()).unwrap();
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
 
 /// What the server says before it closes the connection.

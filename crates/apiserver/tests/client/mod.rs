@@ -1,7 +1,14 @@
 //! A client of a server under test, by its kubeconfig.
 
+use apiserver::Running;
 use base64::Engine;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 pub struct Access {
     pub client: reqwest::Client,
@@ -29,4 +36,17 @@ impl Access {
             token: field("token").expect("a token"),
         }
     }
+}
+
+/// A connection that says nothing of itself.
+#[allow(dead_code, reason = "not every test speaks past HTTP")]
+pub async fn connect(running: &Running) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(running.ca.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let name = ServerName::try_from(running.address.ip().to_string()).unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
 }
