@@ -91,17 +91,14 @@ fn second_family(service: &Value) -> Vec<Cause> {
     if text(service, "/spec/clusterIP") == "None" && !selects {
         return Vec::new();
     }
-    let families = service.pointer("/spec/ipFamilies").and_then(Value::as_array).into_iter().flatten().enumerate();
-    let mut causes: Vec<Cause> = families
-        .filter(|(_, family)| **family == "IPv6")
-        .map(|(at, family)| Cause::invalid(format!("spec.ipFamilies[{at}]"), family, "not configured on this cluster"))
-        .collect();
     let policy = text(service, "/spec/ipFamilyPolicy");
-    if policy == "RequireDualStack" {
-        let why = "this cluster is not configured for dual-stack services";
-        causes.push(Cause::invalid("spec.ipFamilyPolicy", &Value::from(policy), why));
-    }
-    causes
+    let why = "this cluster is not configured for dual-stack services";
+    let policy = (policy == "RequireDualStack").then(|| Cause::invalid("spec.ipFamilyPolicy", &Value::from(policy), why));
+    let families = service.pointer("/spec/ipFamilies").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let unknown = families
+        .filter(|(_, family)| **family == "IPv6")
+        .map(|(at, family)| Cause::invalid(format!("spec.ipFamilies[{at}]"), family, "not configured on this cluster"));
+    policy.into_iter().chain(unknown).collect()
 }
 
 fn allocate(api: &Api, object: &mut Value, old: Option<&Value>) -> Result<Reserved> {

@@ -123,6 +123,12 @@ pub fn prepare_create(resource: &Resource, object: &mut Value) {
         }
         ("", "pods") => {
             object["status"] = json!({"phase": "Pending", "qosClass": pod_quality(object)});
+            if waits_at_gate(object) {
+                object["status"]["conditions"] = json!([{
+                    "type": "PodScheduled", "status": "False", "lastProbeTime": null, "lastTransitionTime": crate::api::now(),
+                    "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }]);
+            }
         }
         ("", "persistentvolumeclaims") => object["status"] = json!({"phase": "Pending"}),
         ("", "persistentvolumes") => {
@@ -304,6 +310,11 @@ fn differs_beyond_metadata(resource: &Resource, new: &Value, old: &Value) -> boo
 pub fn child_of_metadata<'a>(object: &'a mut Value, key: &str) -> &'a mut serde_json::Map<String, Value> {
     child(object, "metadata");
     child(&mut object["metadata"], key)
+}
+
+/// Whether somebody keeps a pod from being put on a node.
+pub fn waits_at_gate(pod: &Value) -> bool {
+    pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty())
 }
 
 /// The quality of service of a pod.

@@ -469,6 +469,7 @@ fn attempt(
             return Err(status.into());
         }
     };
+    engine::fill(resource, &mut new);
     if engine::same(&new, old) {
         return Ok(Arc::clone(record));
     }

@@ -72,7 +72,7 @@ fn gates(errors: &mut Errors, new: &At<'_>, old: &At<'_>) {
     for gate in new.items() {
         let name = gate.get("name").text();
         if !old.items().any(|old| old.get("name").text() == name) {
-            errors.forbidden(&gate, &format!("only deletion is allowed, but found new scheduling gate '{name}'"));
+            errors.forbidden(&gate.get("name"), &format!("only deletion is allowed, but found new scheduling gate '{name}'"));
         }
     }
 }

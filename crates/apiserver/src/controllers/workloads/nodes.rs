@@ -75,7 +75,8 @@ pub fn sync(workloads: &mut Workloads, place: &Place, record: Option<&Arc<Record
         return Ok(());
     };
     let pod = record.value();
-    if is_over(&pod) {
+    // What waits at a gate is no node's business.
+    if is_over(&pod) || crate::strategy::waits_at_gate(&pod) {
         workloads.pods_due.remove(place);
         return Ok(());
     }
