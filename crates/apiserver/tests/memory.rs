@@ -74,9 +74,12 @@ fn hostile_bodies_take_a_bounded_multiple_of_their_length() {
     let custom = find("POST", "widgets", "application/json");
     let widget = find("PATCH", "widgets/probe", "application/apply-patch+yaml");
     let repeated = |part: &str, length: usize| part.repeat(length / part.len());
-    let map = |data: &str| format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"probe\"}},\"data\":{{{data}}}}}");
+    let map =
+        |data: &str| format!("{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"probe\"}},\"data\":{{{data}}}}}");
     let of_kind = |spec: &str| {
-        format!("{{\"apiVersion\":\"probe.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{{\"name\":\"probe\"}},\"spec\":{{\"size\":1,{spec}}}}}")
+        format!(
+            "{{\"apiVersion\":\"probe.example.com/v1\",\"kind\":\"Widget\",\"metadata\":{{\"name\":\"probe\"}},\"spec\":{{\"size\":1,{spec}}}}}"
+        )
     };
     let many = |length: usize| (0..length / 12).map(|at| format!("\"k{at}\":\"v\"")).collect::<Vec<_>>().join(",");
     // A list that is copied into itself, again and again.
@@ -96,7 +99,10 @@ fn hostile_bodies_take_a_bounded_multiple_of_their_length() {
         "{{\"metadata\":{{\"managedFields\":[{{\"manager\":\"m\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{{\"f:data\":{{{}}}}}}}]}}}}",
         (0..8_000).map(|at| format!("\"f:k{at}\":{{}}")).collect::<Vec<_>>().join(",")
     );
-    let containers = format!("{{\"spec\":{{\"template\":{{\"spec\":{{\"containers\":[{}]}}}}}}}}", repeated("{\"name\":\"a\"},", LENGTH) + "{\"name\":\"b\"}");
+    let containers = format!(
+        "{{\"spec\":{{\"template\":{{\"spec\":{{\"containers\":[{}]}}}}}}}}",
+        repeated("{\"name\":\"a\"},", LENGTH) + "{\"name\":\"b\"}"
+    );
     for (what, request, body) in [
         ("numbers", maps, format!("[{}1]", repeated("1,", LENGTH))),
         ("empty maps", maps, map(&format!("\"a\":[{}{{}}]", repeated("{},", LENGTH)))),
@@ -105,7 +111,14 @@ fn hostile_bodies_take_a_bounded_multiple_of_their_length() {
         ("many keys", applied, map(&many(LENGTH))),
         ("many keys, sent twice", merged, map(&many(LENGTH))),
         ("YAML that nests", yaml, format!("metadata: {}", repeated("[", LENGTH))),
-        ("YAML with many lines", yaml, format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: many}}\ndata:\n{}", (0..8_000).map(|at| format!("  k{at}: v\n")).collect::<String>())),
+        (
+            "YAML with many lines",
+            yaml,
+            format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: many}}\ndata:\n{}",
+                (0..8_000).map(|at| format!("  k{at}: v\n")).collect::<String>()
+            ),
+        ),
         ("aliases that multiply", yaml, bomb),
         ("copies of copies", patched, copies),
         ("copies of something long", patched, grown),
@@ -113,13 +126,26 @@ fn hostile_bodies_take_a_bounded_multiple_of_their_length() {
         ("the same element again and again", strategic, containers),
         ("a long list of a custom kind", custom, of_kind(&format!("\"tags\":[{}\"x\"]", repeated("\"a\",", LENGTH)))),
         ("a free field of a custom kind", widget, of_kind(&format!("\"any\":{{\"a\":[{}{{}}]}}", repeated("{\"b\":{}},", LENGTH)))),
-        ("a custom map list", widget, of_kind(&format!("\"items\":[{}]", (0..3_000).map(|at| format!("{{\"key\":\"k{at}\",\"value\":\"v\"}}")).collect::<Vec<_>>().join(",")))),
+        (
+            "a custom map list",
+            widget,
+            of_kind(&format!(
+                "\"items\":[{}]",
+                (0..3_000).map(|at| format!("{{\"key\":\"k{at}\",\"value\":\"v\"}}")).collect::<Vec<_>>().join(",")
+            )),
+        ),
     ] {
         let mut input = vec![request, 0];
         input.extend_from_slice(body.as_bytes());
         let begin = std::time::Instant::now();
         let (code, peak, kept) = most(|| probe.send(&input));
-        println!("{what}: {} KiB sent, {code}, at most {} KiB, {} KiB kept, {:?}", body.len() / 1024, peak / 1024, kept / 1024, begin.elapsed());
+        println!(
+            "{what}: {} KiB sent, {code}, at most {} KiB, {} KiB kept, {:?}",
+            body.len() / 1024,
+            peak / 1024,
+            kept / 1024,
+            begin.elapsed()
+        );
         assert!(code != 0 && code != 500 || what == "the same element again and again", "{what}: {code}");
         let bound = ALWAYS + body.len() * TIMES_MAX;
         assert!(peak <= bound, "{what}: {} MiB at once for {} KiB", peak / MIB, body.len() / 1024);
