@@ -215,7 +215,8 @@ pub(super) fn stateful_set(errors: &mut Errors, object: &At<'_>, old: Option<&At
     if !service.text().is_empty() {
         errors.all(&service, names::label(service.text()));
     }
-    for claim in spec.get("volumeClaimTemplates").items() {
+    // They do not change, so what is wrong with them is told once.
+    for claim in spec.get("volumeClaimTemplates").items().filter(|_| old.is_none()) {
         storage::claim_spec(errors, &claim.get("spec"));
     }
     // The claims become volumes of the pods, and their names are checked as such.
