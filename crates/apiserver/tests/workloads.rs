@@ -424,3 +424,50 @@ async fn writers_at_the_same_time_do_not_pass_a_quota() {
     let used = cluster.get("/api/v1/namespaces/default/resourcequotas/q").await;
     assert_eq!(used["status"]["used"]["count/secrets"], "7");
 }
+
+#[tokio::test]
+async fn what_a_quota_counts_follows_a_pod_into_another_scope_and_no_client_decides_it() {
+    let cluster = Cluster::start(Nodes::None).await;
+    const QUOTAS: &str = "/api/v1/namespaces/default/resourcequotas";
+    for scope in ["Terminating", "NotTerminating"] {
+        let scopes = json!({"matchExpressions": [{"scopeName": scope, "operator": "Exists"}]});
+        let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": scope.to_lowercase()},
+            "spec": {"hard": {"pods": "1"}, "scopeSelector": scopes}});
+        cluster.create(QUOTAS, quota).await;
+    }
+    let used = |count: &'static str| move |quota: &Value| quota["status"]["used"]["pods"] == count;
+    let (ends, stays) = (format!("{QUOTAS}/terminating"), format!("{QUOTAS}/notterminating"));
+    cluster.create(PODS, json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": pod_spec("i:1")})).await;
+    cluster.until("counted", &stays, used("1")).await;
+    assert!(used("0")(&cluster.get(&ends).await));
+    cluster.patch(&format!("{PODS}/a"), json!({"spec": {"activeDeadlineSeconds": 100}})).await;
+    cluster.until("counted by the other", &ends, used("1")).await;
+    cluster.until("counted no more", &stays, used("0")).await;
+    // Whoever writes into the status has no say in what is used.
+    cluster.patch(&format!("{stays}/status"), json!({"status": {"used": {"pods": "7"}}})).await;
+    cluster.until("counted anew", &stays, used("0")).await;
+}
+
+#[tokio::test]
+async fn pods_of_workloads_get_the_defaults_of_a_limit_range_and_keep_its_bounds() {
+    let cluster = Cluster::simulated().await;
+    let limits = json!([{"type": "Container", "default": {"memory": "64Mi"}, "max": {"memory": "128Mi"}}]);
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "a"}, "spec": {"limits": limits}});
+    cluster.create("/api/v1/namespaces/default/limitranges", range).await;
+    cluster.create(DEPLOYMENTS, workload("Deployment", "small", 1, "i:1")).await;
+    cluster.until("rolled out", &format!("{DEPLOYMENTS}/small"), rolled_out(1)).await;
+    let pod = &cluster.items(PODS).await[0];
+    assert_eq!(pod["spec"]["containers"][0]["resources"], json!({"limits": {"memory": "64Mi"}, "requests": {"memory": "64Mi"}}));
+    let told = &pod["metadata"]["annotations"]["kubernetes.io/limit-ranger"];
+    assert_eq!(told, "LimitRanger plugin set: memory request for container c; memory limit for container c");
+    let mut large = workload("Deployment", "large", 1, "i:1");
+    large["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"limits": {"memory": "1Gi"}});
+    cluster.create(DEPLOYMENTS, large).await;
+    cluster
+        .until("refused", SETS, |sets| {
+            let told = |set: &Value| condition(set, "ReplicaFailure")["message"].as_str().unwrap_or("").to_owned();
+            let mut sets = sets["items"].as_array().into_iter().flatten();
+            sets.any(|set| told(set).contains("maximum memory usage per Container is 128Mi, but limit is 1Gi"))
+        })
+        .await;
+}
