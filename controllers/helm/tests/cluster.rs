@@ -4,9 +4,9 @@
 
 mod common;
 
-use cluster::{Delete, PatchKind};
-use common::{DEMO, Lab, condition, config_maps, end, eventually, history, releases, secrets, writes};
-use serde_json::json;
+use cluster::{Delete, PatchKind, Resource};
+use common::{DEMO, Lab, condition, config_maps, end, eventually, history, jobs, releases, secrets, writes};
+use serde_json::{Value, json};
 use std::process::Command;
 
 const BOOM: &str =
@@ -134,6 +134,68 @@ async fn a_corrupt_release_is_named_and_other_releases_go_on() {
     assert!(ready["message"].as_str().unwrap().contains("sh.helm.release.v1.app.v1 cannot be read"), "{ready}");
     lab.release("b", json!({})).await;
     lab.settled("b", "True", "InstallSucceeded").await;
+    end(process).await;
+    lab.close().await;
+}
+
+// SEC-27, SEC-36.
+#[tokio::test(flavor = "multi_thread")]
+async fn rights_in_the_crds_folder_are_not_given_and_a_hook_that_deletes_itself_ends_in_an_answer() {
+    let lab = Lab::open("hostile").await;
+    let rights = format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: {}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\nsubjects:\n- {{kind: User, name: mallory}}\n",
+        lab.namespace
+    );
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {{ .Release.Name }}-work\n  annotations:\n    helm.sh/hook: pre-install\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: one, image: example.com/one}]}\n";
+    lab.chart("1.0.0", &[DEMO, &[("crds/rights.yaml", rights.as_str()), ("templates/hook.yaml", job)]].concat()).await;
+    let process = lab.start(4).await;
+    lab.release("app", json!({"install": {"timeout": "3s"}})).await;
+    eventually("the hook is made", async || lab.read(&jobs(), "app-work").await.is_some()).await;
+    // As its own pod could do it.
+    lab.client.delete(&jobs(), &lab.namespace, "app-work", Delete::default()).await.unwrap();
+    let app = lab.settled("app", "False", "InstallFailed").await;
+    let told = condition(&app, "Ready").unwrap()["message"].to_string();
+    assert!(told.contains("pre-install") && told.contains("app-work"), "{told}");
+    assert!(lab.read(&config_maps(), "app-config").await.is_none(), "what comes after the hook was not made");
+    let bindings = Resource::cluster_scoped("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings");
+    assert!(lab.client.get_opt(&bindings, "", &lab.namespace).await.unwrap().is_none(), "a chart's crds folder gives no rights");
+    lab.release("b", json!({"install": {"disableHooks": true}})).await;
+    lab.settled("b", "True", "InstallSucceeded").await;
+    end(process).await;
+    lab.close().await;
+}
+
+// SEC-32.
+#[tokio::test(flavor = "multi_thread")]
+async fn lookup_sees_what_the_named_account_may_see() {
+    let lab = Lab::open("lookup").await;
+    let name = format!("{}-kept", lab.namespace);
+    let kept = json!({"metadata": {"name": name, "namespace": "default"}, "stringData": {"token": "s3cret-of-others"}});
+    lab.apply(&secrets(), kept).await;
+    let config = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{{{ .Release.Name }}}}-config\ndata:\n  found: {{{{ (lookup \"v1\" \"Secret\" \"default\" \"{name}\").data.token | quote }}}}\n"
+    );
+    lab.chart("1.0.0", &[("templates/config.yaml", config.as_str())]).await;
+    let rbac = |kind: &str, plural: &str| Resource::namespaced("rbac.authorization.k8s.io", "v1", kind, plural);
+    let named = json!({"name": "tenant", "namespace": lab.namespace});
+    lab.apply(&Resource::namespaced("", "v1", "ServiceAccount", "serviceaccounts"), json!({"metadata": named})).await;
+    let rules = json!([{"apiGroups": [""], "resources": ["configmaps", "secrets"], "verbs": ["*"]}]);
+    lab.apply(&rbac("Role", "roles"), json!({"metadata": named, "rules": rules})).await;
+    let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "tenant"});
+    let subject = json!({"kind": "ServiceAccount", "name": "tenant", "namespace": lab.namespace});
+    lab.apply(&rbac("RoleBinding", "rolebindings"), json!({"metadata": named, "roleRef": role, "subjects": [subject]})).await;
+    let process = lab.start(4).await;
+    lab.release("tenant", json!({"serviceAccountName": "tenant"})).await;
+    lab.release("own", json!({})).await;
+    let is_refused = |object: &Value| condition(object, "Ready").is_some_and(|ready| ready["message"].to_string().contains("forbidden"));
+    let tenant = lab.until(&releases(), "tenant", "is refused", is_refused).await;
+    let told = tenant["status"].to_string();
+    assert!(told.contains(&name) && !told.contains("s3cret"), "{told}");
+    assert!(lab.read(&config_maps(), "tenant-config").await.is_none());
+    // The controller's own account may read it: it was the account that made the difference.
+    lab.settled("own", "True", "InstallSucceeded").await;
+    assert_eq!(lab.read(&config_maps(), "own-config").await.unwrap()["data"]["found"], "czNjcmV0LW9mLW90aGVycw==");
+    lab.client.delete(&secrets(), "default", &name, Delete::default()).await.unwrap();
     end(process).await;
     lab.close().await;
 }

@@ -174,3 +174,37 @@ fn errors_and_lines_say_where_they_come_from() {
         assert!(said.starts_with("Error: ") && said.contains(wanted), "{line}: {said}");
     }
 }
+
+#[test]
+fn what_cannot_be_checked_is_refused_and_charts_that_need_each_other_come_to_an_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let root = fs::canonicalize(folder.path()).expect("a path");
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        let below = root.join(name).join("templates");
+        fs::create_dir_all(&below).expect("a folder");
+        let definition = format!(
+            "apiVersion: v2\nname: {name}\nversion: 1.0.0\ndependencies: [{{name: {other}, version: 1.0.0, repository: 'file://../{other}'}}]\n"
+        );
+        fs::write(root.join(name).join("Chart.yaml"), definition).expect("a file");
+        fs::write(below.join("c.yaml"), format!("kind: ConfigMap\nmetadata: {{name: {name}}}\n")).expect("a file");
+    }
+    let run = |line: &str| answer(line, env!("CARGO_BIN_EXE_sluice"), &["helm"], &root);
+    for line in ["template r a --verify", "show chart a --verify", "dependency update a --verify", "dependency build a --verify"] {
+        let said = run(line);
+        let why = said["err"].as_str().unwrap_or_default();
+        assert!(said["code"] == 1 && said["out"] == "" && why.contains("leave --verify away"), "{line}: {said}");
+    }
+    let said = run("package a --sign");
+    assert!(said["code"] == 1 && said["err"].as_str().unwrap_or_default().contains("leave --sign away"), "{said}");
+    assert!(!root.join("a-1.0.0.tgz").exists(), "nothing unsigned is made where a signature was asked for");
+    // Each takes the other as it is now: one round more nests them one level deeper, and no command goes round.
+    for round in 1..=2 {
+        for name in ["a", "b"] {
+            let said = run(&format!("dependency update {name}"));
+            assert_eq!(said["code"], 0, "{said}");
+        }
+        let said = run("template r a");
+        let made = said["out"].as_str().unwrap_or_default().matches("kind: ConfigMap").count();
+        assert!(said["code"] == 0 && made == 2 * round, "{round}: {said}");
+    }
+}

@@ -77,6 +77,9 @@ impl Variable {
     const UNSET: Self = Self { value: Value::Invalid, interface: false };
 }
 
+/// What templates write into a string is seldom longer.
+const USUAL: usize = 256;
+
 /// One template being executed.
 struct State<'t> {
     template: &'t Template,
@@ -205,7 +208,7 @@ impl<'a> Run<'a> {
     }
 
     fn execute_kept(&mut self, name: &str, data: &Value) -> Result<Vec<u8>> {
-        let outer = std::mem::take(&mut self.out);
+        let outer = std::mem::replace(&mut self.out, Vec::with_capacity(USUAL));
         let done = self.execute_here(name, data);
         let written = std::mem::replace(&mut self.out, outer);
         done.map(|()| written)

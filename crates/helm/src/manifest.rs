@@ -313,20 +313,40 @@ fn head(document: &str) -> Result<Head, String> {
 /// The head in lines that are written as nearly everybody writes them: words without quotes that can be nothing but texts. `None` where a
 /// look is not enough.
 fn plain_head(entries: &str) -> Option<Head> {
+    let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'/');
+    let usual = |text: &str| text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic();
     let word = |text: &str| {
         let text = text.strip_prefix(' ')?;
-        let usual = text.len() > 5 && text.as_bytes()[0].is_ascii_alphabetic();
-        let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'/');
         let version = matches!(text, "v1" | "Job" | "Pod" | "Role");
-        (version || usual && text.bytes().all(harmless)).then(|| text.to_owned())
+        (version || usual(text) && text.bytes().all(harmless)).then(|| text.to_owned())
+    };
+    // Quotes around what needs no escapes.
+    let quoted = |text: &str| {
+        let mark = text.chars().next().filter(|mark| matches!(mark, '"' | '\''))?;
+        let inner = text.strip_prefix(mark)?.strip_suffix(mark)?;
+        (!inner.contains([mark, '\\', '\t'])).then(|| inner.to_owned())
     };
     let mut head = Head::default();
-    let mut within = false;
+    let (mut within, mut annotations) = (false, false);
     for line in entries.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(line) = line.strip_prefix("    ").filter(|_| annotations) {
+            let (key, value) = line.split_once(": ")?;
+            let plain = usual(key) && key.bytes().all(|c| harmless(c) || c == b'_');
+            let key = if plain { key.to_owned() } else { quoted(key)? };
+            let plain = usual(value) && value.bytes().all(|c| harmless(c) || c == b',');
+            let value = if plain { value.to_owned() } else { quoted(value)? };
+            head.annotations.insert(key, value);
+            continue;
+        }
+        annotations = false;
         let (key, rest) = line.split_once(':')?;
         let place = match key {
             "metadata" if rest.is_empty() && !within => {
                 within = true;
+                continue;
+            }
+            "  annotations" if within && head.annotations.is_empty() && rest.is_empty() => {
+                annotations = true;
                 continue;
             }
             "apiVersion" => &mut head.api_version,
@@ -403,6 +423,25 @@ fn whole_head(document: &str) -> Result<Head, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_in_plain_words_are_what_the_reader_says() {
+        let plain = [
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a-name\n  annotations:\n    \"helm.sh/hook\": test-success\n    'helm.sh/hook-delete-policy': before-hook-creation,hook-succeeded\n    sidecar.istio.io/inject: \"false\"\n    empty-text: ''\n",
+            "metadata:\n  annotations:\n    prometheus.io/scrape: \"true: # yes\"\n    prometheus.io/scrape: \"last\"\n  name: after-it\nkind: Deployment\n",
+            "metadata:\n  annotations:\n  name: after-nothing\n",
+        ];
+        for text in plain {
+            assert_eq!(plain_head(text).ok_or_else(|| "nothing".to_owned()), whole_head(text), "{text}");
+        }
+        let odd_values = ["true", "12345678", "'it''s'", "\"a\\nb\"", "words apart", "{}", "\"open", "\"a\" # b", "&anchor x", ""];
+        for odd in odd_values {
+            assert_eq!(plain_head(&format!("kind: Secret\nmetadata:\n  annotations:\n    a.b/c-d: {odd}\n")), None, "{odd}");
+        }
+        for odd in ["yes", "null", "\"a\\n\"", "? complex", "- listed", "   deeper"] {
+            assert_eq!(plain_head(&format!("metadata:\n  annotations:\n    {odd}: \"x\"\n")), None, "{odd}");
+        }
+    }
 
     #[test]
     fn texts_are_cut_at_dashes_wherever_a_line_starts_with_them() {

@@ -206,7 +206,8 @@ fn prepare_and_run(chart: &Arc<Chart>, values: &Table, options: &Options<'_>, wa
         }
     }
     let wanted = &chart.metadata.kube_version;
-    if !wanted.is_empty() && !fits(wanted, &options.capabilities.kube_version.normalized()) {
+    // Lint, as Helm's, says nothing of the version of a cluster.
+    if !wanted.is_empty() && !options.lint && !fits(wanted, &options.capabilities.kube_version.normalized()) {
         return Err(Error::KubeVersion { wanted: wanted.clone(), found: options.capabilities.kube_version.version.clone() });
     }
     let host = Rc::new(Host { lookup: options.lookup.clone(), lint: options.lint, included: RefCell::default() });

@@ -165,14 +165,14 @@ fn coalesce_globals(child: &mut Table, parent: &Table, prefix: &str, warnings: &
 /// The chart's own defaults under the values.
 fn coalesce_defaults<C: Defaults>(chart: &C, values: &mut Table, prefix: &str, keep: bool, warnings: &mut Warnings) {
     let prefix = join(prefix, chart.name());
-    if values.is_empty() && keep {
-        *values = chart.defaults().clone();
+    if values.is_empty() {
+        // Defaults that are null say nothing (Helm 4.2, commit 00638773d).
+        *values = if keep { chart.defaults().clone() } else { without_nulls_in(chart.defaults()) };
         return;
     }
     for (key, default) in chart.defaults().iter() {
         match values.get(key) {
             None if keep => values.insert(key.clone(), default.clone()),
-            // Defaults that are null say nothing (Helm 4.2, commit 00638773d).
             None if default.is_null() => {}
             None => values.insert(key.clone(), without_nulls(default)),
             Some(Data::Null) if !keep => drop(values.remove(key)),

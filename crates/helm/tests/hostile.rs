@@ -279,6 +279,22 @@ fn charts_with_bad_names_are_refused() {
     assert_eq!(load(&[("values.yaml", "")]).map(|_| ()).unwrap_err().to_string(), "Chart.yaml file is missing");
 }
 
+// SEC-27.
+#[test]
+fn a_chart_that_needs_itself_comes_to_an_end() {
+    let own = "apiVersion: v2\nname: c\nversion: 1.0.0\ndependencies: [{name: c, version: 1.0.0, condition: c.enabled}]\n";
+    let text = "a: {{ .Chart.Name }}\n";
+    let mut files = vec![("Chart.yaml".to_owned(), own), ("templates/t.yaml".to_owned(), text)];
+    for depth in 1..20 {
+        let below = "charts/c/".repeat(depth);
+        files.extend([(format!("{below}Chart.yaml"), own), (format!("{below}templates/t.yaml"), text)]);
+    }
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+    assert_eq!(render(&load(&files).unwrap()).unwrap().manifests.len(), 20);
+    // The innermost lacks what it needs, and so does a chart that is alone.
+    assert!(load(&files[..2]).unwrap().missing_dependencies().unwrap_err().to_string().contains("missing in charts/ directory: c"));
+}
+
 /// A packed chart with files under raw names, which no decent tool would write.
 fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());

@@ -24,6 +24,8 @@ pub(crate) struct Composer<'a> {
     /// The lines of the keys of every map that is being read; those of the innermost are last.
     lines: Vec<u32>,
     recorder: Option<Box<Recorder>>,
+    /// The first key of the document that cannot be one.
+    wrong_key: Option<Error>,
     /// Nodes made so far, and how many of them by aliases.
     made: usize,
     copied: usize,
@@ -69,6 +71,7 @@ impl<'a> Composer<'a> {
             anchors: HashMap::new(),
             lines: Vec::new(),
             recorder: None,
+            wrong_key: None,
             made: 0,
             copied: 0,
         }
@@ -145,6 +148,9 @@ impl<'a> Composer<'a> {
         }
         if self.keys == Keys::Kept {
             self.scanner.look_ahead(3)?;
+        }
+        if let Some(error) = self.wrong_key.take() {
+            return Err(error);
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.document += 1;
@@ -537,7 +543,19 @@ impl<'a> Composer<'a> {
         self.lines.push(line as u32);
     }
 
+    /// Adds an entry. What is wrong with a key is told once the document was read to its end, as in Go, which looks at keys after that: a
+    /// mistake in the text itself comes first.
     fn add(&mut self, building: &mut Building, key: Node, mark: Mark, value: Node) -> Result<()> {
+        match self.try_to_add(building, key, mark, value) {
+            Err(error @ Error::Value { .. }) => {
+                self.wrong_key.get_or_insert(error);
+                Ok(())
+            }
+            added => added,
+        }
+    }
+
+    fn try_to_add(&mut self, building: &mut Building, key: Node, mark: Mark, value: Node) -> Result<()> {
         let Data::Scalar(scalar) = key.data else {
             let go = format!("yaml: invalid map key: {}", go_syntax(&key));
             return Err(Error::value(mark, "a map or a list cannot be a key (a template placeholder without quotes?)", go));

@@ -109,6 +109,9 @@ fn errors_name_the_place_and_speak_go() {
     }
     let error = yaml::to_json("a: {{ .Values.x }}\n", Sigs).unwrap_err();
     assert_eq!(error.go_message(Sigs), "yaml: invalid map key: map[interface {}]interface {}{\".Values.x\":interface {}(nil)}");
+    // Go looks at keys when the text was read: a mistake in the text comes first.
+    let error = yaml::to_json("a: {{ .Values.x }}-y\n", Sigs).unwrap_err();
+    assert_eq!(error.go_message(Sigs), "yaml: did not find expected key");
 }
 
 #[test]

@@ -140,9 +140,9 @@ fn explain(error: &boon::CompileError) -> String {
 /// Writes an error and its causes as santhosh-tekuri/jsonschema v6 prints them.
 fn show(out: &mut String, error: &ValidationError<'_, '_>, level: usize) {
     match &error.kind {
-        // The root and references only lead to what is wrong.
+        // The root only leads to what is wrong, and so does what has one cause.
         ErrorKind::Schema { .. } => return error.causes.iter().for_each(|cause| show(out, cause, level)),
-        ErrorKind::Reference { .. } | ErrorKind::Group if error.causes.len() == 1 || matches!(error.kind, ErrorKind::Reference { .. }) => {
+        ErrorKind::Reference { .. } | ErrorKind::Group if error.causes.len() == 1 => {
             return error.causes.iter().for_each(|cause| show(out, cause, level));
         }
         _ => {}
@@ -164,6 +164,7 @@ fn message(kind: &ErrorKind<'_, '_>) -> String {
         ErrorKind::Required { want } if want.len() == 1 => format!("missing property {}", quoted(want)),
         ErrorKind::Required { want } => format!("missing properties {}", quoted(want)),
         ErrorKind::AdditionalProperties { got } => format!("additional properties {} not allowed", quoted(got)),
+        ErrorKind::Group | ErrorKind::Reference { .. } => "validation failed".to_owned(),
         ErrorKind::FalseSchema => "false schema".to_owned(),
         ErrorKind::AllOf => "'allOf' failed".to_owned(),
         ErrorKind::AnyOf => "'anyOf' failed".to_owned(),
@@ -247,6 +248,25 @@ mod tests {
         assert_eq!(
             check(schema, "policy: p\ncount: 1\ns: c"),
             Err("- at '/count': minimum: got 1, want 2\n- at '/s': value must be one of 'a', 'b'\n".to_owned())
+        );
+    }
+
+    // As Helm 4.3 prints them.
+    #[test]
+    fn a_reference_to_several_mistakes_is_told_as_one_that_failed() {
+        let defined = r##""$defs":{"x":{"properties":{"a":{"type":"string"},"b":{"type":"string"}}},"y":{"$ref":"#/$defs/x"}}"##;
+        let told = |schema: &str, values: &str| check(&format!("{{{schema},{defined}}}"), values).unwrap_err();
+        let both = "- at '/p': validation failed\n  - at '/p/a': got number, want string\n  - at '/p/b': got number, want string\n";
+        for reference in ["x", "y"] {
+            let schema = format!(r##""properties":{{"p":{{"$ref":"#/$defs/{reference}"}}}}"##);
+            assert_eq!(told(&schema, "p: {a: 1, b: 2}"), both);
+            assert_eq!(told(&schema, "p: {a: 1}"), "- at '/p/a': got number, want string\n");
+        }
+        let beside = r##""properties":{"p":{"$ref":"#/$defs/x","required":["z"]}}"##;
+        assert_eq!(told(beside, "p: {a: 1, b: 2}"), format!("{both}- at '/p': missing property 'z'\n"));
+        assert_eq!(
+            told(r##""$ref":"#/$defs/y""##, "{a: 1, b: 2}"),
+            "- at '': validation failed\n  - at '/a': got number, want string\n  - at '/b': got number, want string\n"
         );
     }
 

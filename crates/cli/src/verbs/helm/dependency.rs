@@ -33,15 +33,21 @@ pub fn command() -> Command {
         .subcommand(leaf("update", "Update charts/ based on the contents of Chart.yaml").visible_alias("up"))
 }
 
-/// Helm looks at the first argument and nothing else.
-fn chart_of(matches: &ArgMatches) -> String {
-    matches.arguments().into_iter().next().unwrap_or_else(|| ".".to_owned())
+/// The chart that is named, or the one in this directory.
+fn chart_of(command: &str, matches: &ArgMatches) -> Result<String, Failure> {
+    let mut given = matches.arguments();
+    if given.len() > 1 {
+        let whole = format!("sluice helm dependency {command}");
+        return Err(Failure::new(format!("\"{whole}\" accepts at most 1 argument\n\nUsage:  {whole} CHART [flags]")));
+    }
+    Ok(given.pop().unwrap_or_else(|| ".".to_owned()))
 }
 
 pub fn list(matches: &ArgMatches) -> Outcome {
-    let given = chart_of(matches);
+    let given = chart_of("list", matches)?;
     let shown = place::clean(Path::new(&given));
-    let chart = place::load(&shown).map_err(|failure| match fs::metadata(&shown) {
+    let here = if shown.as_os_str().is_empty() { Path::new(".") } else { &shown };
+    let chart = place::load(here).map_err(|failure| match fs::metadata(here) {
         Err(error) => Failure::new(format!("stat {}: {}", shown.display(), files::reason(&error))),
         Ok(_) => failure,
     })?;
@@ -149,7 +155,7 @@ fn strangers(charts: &Path, metadata: &Metadata, out: &mut String) {
 }
 
 pub fn build(matches: &ArgMatches) -> Outcome {
-    let path = PathBuf::from(chart_of(matches));
+    let path = PathBuf::from(chart_of("build", matches)?);
     let chart = load_directory(&path)?;
     let Some(lock) = &chart.lock else { return print_steps(update_charts(&path, matches)) };
     check_places(&path, &chart.metadata)?;
@@ -168,7 +174,7 @@ pub fn build(matches: &ArgMatches) -> Outcome {
 }
 
 pub fn update(matches: &ArgMatches) -> Outcome {
-    print_steps(update_charts(Path::new(&chart_of(matches)), matches))
+    print_steps(update_charts(Path::new(&chart_of("update", matches)?), matches))
 }
 
 fn print_steps(done: Result<String, Failure>) -> Outcome {

@@ -144,6 +144,9 @@ fn load_with(path: &Path, later: Option<&Later>) -> Result<Chart, Failure> {
     let packed = files::read(&path.to_string_lossy())?;
     if !packed.starts_with(&[0x1f, 0x8b]) {
         let shown = path.display();
+        if path.extension().is_some_and(|end| end == "yaml" || end == "yml") {
+            return Err(Failure::new(format!("file '{shown}' seems to be a YAML file, but expected a gzipped archive")));
+        }
         return Err(Failure::new(format!("file '{shown}' does not appear to be a gzipped archive; got 'application/octet-stream'")));
     }
     Chart::from_archive(&packed, limits).map_err(wrong)

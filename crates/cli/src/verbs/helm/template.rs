@@ -11,7 +11,6 @@ use std::{
     io::{self, Write as _},
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 pub fn command() -> Command {
@@ -44,6 +43,15 @@ pub fn command() -> Command {
             flags::switch("release-name", "use release name in the output-dir path."),
             flags::string_array("show-only", "only show manifests rendered from the given templates").short('s'),
             flags::switch("skip-tests", "skip tests from templated output"),
+            flags::switch("validate", "refused: nothing is checked against a cluster").hide(true),
+            flags::checked("wait", "WaitStrategy", "accepted for compatibility; without effect here", |text| match text {
+                "true" | "false" | "watcher" | "hookOnly" | "legacy" => Ok(text.to_owned()),
+                _ => Err(format!("invalid wait input {text:?}. Valid inputs are watcher, hookOnly, and legacy")),
+            })
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("watcher")
+            .hide(true),
             flags::beyond(flags::string("explain", "print one object (KIND/NAME) with the template line and the value behind each line")),
             flags::beyond(flags::switch("notes", "print the notes after the manifests")),
         ])
@@ -67,7 +75,6 @@ const WITHOUT_CLUSTER: &[(&str, bool)] = &[
     ("server-side", true),
     ("skip-crds", true),
     ("take-ownership", true),
-    ("wait", true),
     ("wait-for-jobs", true),
 ];
 
@@ -133,8 +140,12 @@ fn warn(text: &str) {
 }
 
 fn refuse_cluster(matches: &ArgMatches) -> Outcome {
+    if matches.is_set("validate") {
+        return Err(Failure::new("charts are rendered without a cluster; --validate cannot be used here"));
+    }
     match matches.text("dry-run") {
-        "" | "client" | "none" | "unset" | "true" | "false" => Ok(()),
+        "" | "client" | "unset" | "true" => Ok(()),
+        given @ ("none" | "false") => Err(Failure::new(format!("invalid dry-run value ({given:?}). Must be \"server\" or \"client\""))),
         "server" => Err(Failure::new("charts are rendered without a cluster; --dry-run=server cannot be used here")),
         other => Err(Failure::new(format!("invalid dry-run value ({other:?}). Must be \"none\", \"server\", or \"client\""))),
     }
@@ -157,13 +168,7 @@ fn name_and_chart(matches: &ArgMatches) -> Result<(String, String), Failure> {
             Ok((name, chart.clone()))
         }
         // Helm names every rendering so, `--generate-name` or not.
-        [chart] if !matches.is_set("generate-name") => Ok(("release-name".to_owned(), chart.clone())),
-        [chart] => {
-            let base = Path::new(chart).file_name().map_or_else(|| "chart".into(), |name| name.to_string_lossy());
-            let base = base.split('.').next().filter(|base| !base.is_empty()).unwrap_or("chart").to_owned();
-            let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            Ok((format!("{base}-{seconds}"), chart.clone()))
-        }
+        [chart] => Ok(("release-name".to_owned(), chart.clone())),
         [_, _, rest @ ..] => Err(Failure::new(format!("expected at most two arguments, unexpected arguments: {}", rest.join(", ")))),
         [] => Err(Failure::new("expected a chart")),
     }
