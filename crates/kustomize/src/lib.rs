@@ -3,8 +3,8 @@
 //! ```text
 //! build ── Context (tree, limits, files read)
 //!   └ Target: one kustomization.yaml
-//!       ├ resources ── read ── Object (data + history)     ── into Objects
-//!       ├ generators ─ generate, charts, plugins           ── into Objects
+//!       ├ resources ── read ── Object (data, history, shared values) ── into Objects
+//!       ├ generators ─ generate, charts, plugins ───────────────────── into Objects
 //!       ├ components ─ Target on the same Objects
 //!       └ transformers ─ patches (strategic, json_patch), transform, replacements, plugins
 //!   └ once, at the end: hashes, references, vars, order, metadata ── Build

@@ -72,16 +72,14 @@ fn content(run: &Run<'_, '_>, text: &Text, options: Option<&PatchOptions>) -> Re
             if objects.is_empty() {
                 return Ok(Content::Nothing);
             }
-            for object in
-                objects.iter_mut().filter(|_| options.is_some_and(|options| options.allow_name_change || options.allow_kind_change))
-            {
-                // kustomize notes it in the annotations, and makes strings of them.
-                let annotations = object.pairs("annotations");
-                object.set_pairs("annotations", &annotations);
-            }
-            for object in &mut objects {
-                object.allow_name_change |= options.is_some_and(|options| options.allow_name_change);
-                object.allow_kind_change |= options.is_some_and(|options| options.allow_kind_change);
+            if let Some(options) = options.filter(|options| options.allow_name_change || options.allow_kind_change) {
+                for object in &mut objects {
+                    object.allow_name_change |= options.allow_name_change;
+                    object.allow_kind_change |= options.allow_kind_change;
+                    // kustomize notes it in the annotations, and makes strings of them.
+                    let annotations = object.pairs("annotations");
+                    object.set_pairs("annotations", &annotations);
+                }
             }
             Ok(Content::Strategic(objects))
         }

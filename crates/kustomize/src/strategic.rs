@@ -231,7 +231,7 @@ impl Walker<'_> {
             let value = std::mem::replace(&mut entry.value, Node::null());
             let explicit_null = value.is_null();
             // Quotes around what is no string mean that its tag was written out; then that of the patch is, too.
-            let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str).map(|scalar| scalar.style);
+            let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str || scalar.style == Style::Plain).map(|scalar| scalar.style);
             let shared = value.as_scalar().map_or(0, |scalar| scalar.shared);
             let patch = patches.remove(&entry.key).map(|(_, patch)| patch);
             let patched = patch.is_some();
@@ -243,6 +243,9 @@ impl Walker<'_> {
                     }
                     if let Data::Scalar(scalar) = &mut merged.data {
                         scalar.shared = shared;
+                        if !patched {
+                            quote(scalar);
+                        }
                     }
                     entry.value = merged;
                     true
@@ -260,7 +263,10 @@ impl Walker<'_> {
         for key in order {
             let Some((tag, patch)) = patches.remove(&key) else { continue };
             let merged = self.walk(None, Some(patch), field(&key)).map_err(|error| under(&key, error))?;
-            if let Some(merged) = merged.filter(|merged| !merged.is_null()) {
+            if let Some(mut merged) = merged.filter(|merged| !merged.is_null()) {
+                if let Data::Scalar(scalar) = &mut merged.data {
+                    quote(scalar);
+                }
                 into.entries.push(yaml::Entry { key, tag, value: merged });
             }
         }
@@ -462,6 +468,15 @@ fn take_style(node: &mut Node, style: Style) {
         if style != Style::Plain && yaml::plain_tag(yaml::Dialect::Kyaml, &scalar.text) == scalar.tag {
             scalar.tag = Tag::Str;
         }
+    }
+}
+
+/// kyaml sets every field of a map that it merges, to what it was at least, and puts what YAML 1.1 would not read as a string in quotes then.
+fn quote(scalar: &mut Scalar) {
+    let is_string = scalar.tag == Tag::Str || scalar.untyped && scalar.tag != Tag::Null;
+    if is_string && scalar.style == Style::Plain && yaml::plain_tag(yaml::Dialect::Sigs, &scalar.text) != Tag::Str {
+        scalar.style = Style::Double;
+        scalar.tag = Tag::Str;
     }
 }
 
