@@ -231,7 +231,8 @@ impl Walker<'_> {
             let value = std::mem::replace(&mut entry.value, Node::null());
             let explicit_null = value.is_null();
             // Quotes around what is no string mean that its tag was written out; then that of the patch is, too.
-            let style = value.as_scalar().filter(|scalar| scalar.tag == Tag::Str || scalar.style == Style::Plain).map(|scalar| scalar.style);
+            let style =
+                value.as_scalar().filter(|scalar| scalar.tag == Tag::Str || scalar.style == Style::Plain).map(|scalar| scalar.style);
             let shared = value.as_scalar().map_or(0, |scalar| scalar.shared);
             let patch = patches.remove(&entry.key).map(|(_, patch)| patch);
             let patched = patch.is_some();
