@@ -6,6 +6,7 @@ use clap::ArgMatches;
 use helm::{Ahead, Chart, ChartFile, ChartLimits, Error, IgnoreRules, Profile};
 use std::{
     env, fs,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
@@ -41,14 +42,25 @@ impl Later {
         }
     }
 
-    fn read(&self, path: &Path) -> Vec<u8> {
-        fs::read(path).unwrap_or_else(|error| {
+    fn read(&self, path: &Path, size: u64) -> Vec<u8> {
+        read_sized(path, size).unwrap_or_else(|error| {
             if let Ok(mut failed) = self.failed.lock() {
                 failed.get_or_insert_with(|| unreadable(&path.to_string_lossy(), &error));
             }
             Vec::new()
         })
     }
+}
+
+/// A file whose size is known: one look at it is enough, unless it has changed.
+fn read_sized(path: &Path, size: u64) -> std::io::Result<Vec<u8>> {
+    let mut data = vec![0; usize::try_from(size.min(ChartLimits::default().file)).unwrap_or(0) + 1];
+    let length = fs::File::open(path)?.read(&mut data)?;
+    if length as u64 != size {
+        return fs::read(path);
+    }
+    data.truncate(length);
+    Ok(data)
 }
 
 fn unreadable(shown: &str, error: &std::io::Error) -> String {
@@ -128,7 +140,7 @@ fn load_with(path: &Path, later: Option<&Later>) -> Result<Chart, Failure> {
                 }
                 Some(later) => {
                     let (later, size) = (later.clone(), fs::metadata(&file)?.len());
-                    (ChartFile::deferred(name, size, move || later.read(&file).into()), size)
+                    (ChartFile::deferred(name, size, move || later.read(&file, size).into()), size)
                 }
             };
             files.push(file);
