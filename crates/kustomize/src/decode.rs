@@ -76,6 +76,7 @@ impl Decode for String {
             Value::Null => Ok(Self::new()),
             Value::String(text) => Ok(text.clone()),
             Value::Bool(value) if mode.coerce => Ok(value.to_string()),
+            Value::Number(value) if mode.coerce && value.is_f64() => Ok(yaml::format_float(value.as_f64().unwrap_or_default())),
             Value::Number(value) if mode.coerce => Ok(value.to_string()),
             other => Err(mismatch(path, "a string", other)),
         }
