@@ -1,7 +1,7 @@
 //! The custom resource definitions in a chart's crds folder.
 
 use crate::{
-    objects::{self, Item},
+    objects::{self, Reference},
     operation::{Stop, Work},
     spec::{self, CrdPolicy},
     wait::{self, Rules},
@@ -40,11 +40,11 @@ pub(crate) async fn apply(work: &mut Work<'_>, crds: &[(String, String)]) -> Res
     }
     let items = objects::resolve(&job.access.target, objects, "", None).await.map_err(|error| failed(&error))?;
     job.access.watch(&items).await;
-    let mut sent: Vec<Item> = Vec::new();
+    let mut sent: Vec<Reference> = Vec::new();
     for item in items {
         // Create updates what exists too: in Helm 4 a creation is a server-side apply. As recorded: hr-crds-create.
         job.access.apply(&item).await.map_err(|error| failed(&error))?;
-        sent.push(item);
+        sent.push(item.reference());
     }
     if sent.is_empty() {
         return Ok(false);
@@ -57,7 +57,7 @@ pub(crate) async fn apply(work: &mut Work<'_>, crds: &[(String, String)]) -> Res
         wait::WaitError::Cancelled => Stop::Cancelled,
     })?;
     for item in &sent {
-        job.access.target.discovery.forget(item.key().name.split_once('.').map_or("", |(_, group)| group));
+        job.access.target.discovery.forget(item.key.name.split_once('.').map_or("", |(_, group)| group));
     }
     Ok(true)
 }

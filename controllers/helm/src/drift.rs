@@ -79,7 +79,7 @@ async fn look_at(access: &Access, item: &Item, ignored: &[&str]) -> Result<Optio
     let live = match live {
         Some(live) => (*live).clone(),
         // It may have lost its labels, or be gone.
-        None => match access.get(item).await.map_err(|error| error.chain())? {
+        None => match access.get(item.key(), &item.resource).await.map_err(|error| error.chain())? {
             Some(live) => live,
             None => return Ok(Some(Change::Removed)),
         },

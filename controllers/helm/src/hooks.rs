@@ -1,7 +1,7 @@
 //! Hooks: objects that are made at a moment of a release's life, and waited for.
 
 use crate::{
-    objects::{self, Item},
+    objects::{self, Item, Reference},
     operation::{Stop, Work},
     storage::Stored,
     wait::{self, Rules},
@@ -68,7 +68,7 @@ async fn make_and_wait(work: &mut Work<'_>, hook: &Hook, items: &[Item], event: 
         };
         made.map_err(|error| Stop::Failed(format!("warning: Hook {event} {} failed: {error}", hook.path)))?;
     }
-    let awaited: Vec<Item> = items.iter().filter(|item| wait::awaited_of_hook(item)).cloned().collect();
+    let awaited: Vec<Reference> = items.iter().filter(|item| wait::awaited_of_hook(item)).map(Item::reference).collect();
     // Helm looks at a failed Job or Pod of a hook only when nothing else is left to wait for; there is one object a hook.
     let expressions = Expressions::default();
     let rules = Rules { expressions: &expressions, fail_fast: false, hooks: true, legacy: false, jobs_begun: false };

@@ -33,6 +33,17 @@ impl Item {
     fn same(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
+
+    pub(crate) fn reference(&self) -> Reference {
+        Reference { key: self.key().clone(), resource: self.resource.clone() }
+    }
+}
+
+/// The way to an object without its content: what a wait holds, which may take an hour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub key: ObjectKey,
+    pub resource: Resource,
 }
 
 /// Whose marks objects carry.
@@ -97,23 +108,23 @@ pub(crate) async fn resolve(
 }
 
 /// The inventory of a release: its objects, and those of the chart's crds folder.
-pub(crate) async fn inventory(target: &Target, manifest: &str, crds: &[(String, String)], namespace: &str) -> Vec<Entry> {
+pub(crate) async fn inventory(target: &Target, manifest: &str, crds: &[Entry], namespace: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let mut add = |object: &Object, namespaced: bool| {
-        let mut entry = Entry::of(object);
+    for object in parse(manifest).unwrap_or_default() {
+        let mut entry = Entry::of(&object);
+        let namespaced = target.discovery.resolve(&object.gvk()).await.is_ok_and(|resource| resource.namespaced);
         if namespaced && entry.key.namespace.is_empty() {
             namespace.clone_into(&mut entry.key.namespace);
         }
         entries.push(entry);
-    };
-    for object in parse(manifest).unwrap_or_default() {
-        let namespaced = target.discovery.resolve(&object.gvk()).await.is_ok_and(|resource| resource.namespaced);
-        add(&object, namespaced);
     }
-    for (_, text) in crds {
-        parse(text).unwrap_or_default().iter().for_each(|object| add(object, false));
-    }
+    entries.extend_from_slice(crds);
     entries
+}
+
+/// What the files of a crds folder make, as it stands in the inventory.
+pub(crate) fn entries(crds: &[(String, String)]) -> Vec<Entry> {
+    crds.iter().flat_map(|(_, text)| parse(text).unwrap_or_default()).map(|object| Entry::of(&object)).collect()
 }
 
 /// Cluster access of one action.
@@ -143,9 +154,8 @@ impl Access {
         }
     }
 
-    pub(crate) async fn get(&self, item: &Item) -> Result<Option<Object>, Error> {
-        let key = item.key();
-        let found = self.client.get_opt(&item.resource, &key.namespace, &key.name).await?;
+    pub(crate) async fn get(&self, key: &ObjectKey, resource: &Resource) -> Result<Option<Object>, Error> {
+        let found = self.client.get_opt(resource, &key.namespace, &key.name).await?;
         found.map(|bytes| read(&bytes)).transpose()
     }
 
@@ -156,7 +166,7 @@ impl Access {
         }
         for item in items {
             let key = item.key();
-            let found = self.get(item).await.map_err(|error| {
+            let found = self.get(key, &item.resource).await.map_err(|error| {
                 let (kind, name, namespace) = (&key.kind, &key.name, &key.namespace);
                 ObjectError(format!(
                     "could not get information about the resource {kind} {name:?} in namespace {namespace:?}: {}",
@@ -181,8 +191,8 @@ impl Access {
         Self::by_kind(items, made, |item| self.put(item, None).boxed()).await
     }
 
-    /// Brings objects from an old manifest to a new one; returns those that were not in the old one.
-    pub(crate) async fn update(&self, old: &[Item], new: &[Item], made: &mut Vec<Item>) -> Result<(), ObjectError> {
+    /// Brings objects from an old manifest to a new one; `made` are those that were not in the old one.
+    pub(crate) async fn update(&self, old: &[Item], new: &[Item], made: &mut Vec<Reference>) -> Result<(), ObjectError> {
         let before = |item: &Item| old.iter().find(|one| one.same(item));
         let mut touched = Vec::new();
         let result = Self::by_kind(new, &mut touched, |item| {
@@ -201,16 +211,16 @@ impl Access {
             .boxed()
         })
         .await;
-        made.extend(touched.into_iter().filter(|item| before(item).is_none()));
+        made.extend(touched.iter().filter(|item| before(item).is_none()).map(Item::reference));
         result?;
         for gone in old.iter().filter(|item| !new.iter().any(|one| one.same(item))) {
-            let found = self.get(gone).await;
+            let found = self.get(gone.key(), &gone.resource).await;
             // As Helm: what cannot be looked at, or asks to be kept, stays.
             let Ok(Some(live)) = found else { continue };
             if keeps(&live) {
                 continue;
             }
-            if let Err(error) = self.delete(gone, Propagation::Background).await {
+            if let Err(error) = self.delete(gone.key(), &gone.resource, Propagation::Background).await {
                 tracing::warn!(object = %gone.key(), error = %error.chain(), "an object that left the chart was not deleted");
             }
         }
@@ -263,7 +273,7 @@ impl Access {
     async fn take_over_fields(&self, item: &Item) -> Result<(), ObjectError> {
         let key = item.key();
         let failed = |error: Error| ObjectError(format!("failed to migrate managed fields of {key}: {}", error.chain()));
-        let Some(live) = self.get(item).await.map_err(failed)? else { return Ok(()) };
+        let Some(live) = self.get(key, &item.resource).await.map_err(failed)? else { return Ok(()) };
         let Some(patch) = applied_fields(&live) else { return Ok(()) };
         let body = serde_json::to_vec(&patch).map_err(|error| ObjectError(error.to_string()))?;
         let sent = self.client.patch(&item.resource, &key.namespace, &key.name, "", PatchKind::Json, FIELD_MANAGER, body).await;
@@ -301,7 +311,7 @@ impl Access {
     async fn put_by_client(&self, item: &Item, original: Option<&Item>) -> Result<(), ObjectError> {
         let key = item.key();
         let live = self
-            .get(item)
+            .get(key, &item.resource)
             .await
             .map_err(|error| ObjectError(format!("could not get information about the resource: {}", error.chain())))?;
         let body = serde_json::to_vec(&item.desired.object).map_err(|error| ObjectError(error.to_string()))?;
@@ -340,10 +350,9 @@ impl Access {
     }
 
     /// Deletes an object; one that is gone, or whose kind is gone, counts as deleted.
-    pub(crate) async fn delete(&self, item: &Item, propagation: Propagation) -> Result<(), Error> {
-        let key = item.key();
+    pub(crate) async fn delete(&self, key: &ObjectKey, resource: &Resource, propagation: Propagation) -> Result<(), Error> {
         let options = Delete { propagation, ..Delete::default() };
-        match self.client.delete(&item.resource, &key.namespace, &key.name, options).await {
+        match self.client.delete(resource, &key.namespace, &key.name, options).await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
         }

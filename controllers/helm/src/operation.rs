@@ -3,8 +3,8 @@
 use crate::{
     charts::Loaded,
     crds, hooks,
-    objects::{self, Access, Item, Owner},
-    render::{self, Input, Output},
+    objects::{self, Access, Item, Owner, Reference},
+    render::{self, Input},
     spec::{self, Operation},
     storage::{Known, Storage, StorageError, Stored},
     wait::{self, Rules, WaitError},
@@ -172,7 +172,21 @@ pub(crate) async fn run(job: Job, mut turn: Turn) -> Outcome {
 /// The release that an action wants to make.
 pub(crate) struct Aim {
     pub release: Known,
-    pub crds: Vec<(String, String)>,
+    /// What the chart's crds folder makes.
+    pub crds: Vec<Entry>,
+}
+
+/// How a release stands when it is stored for the first time.
+struct Begun {
+    first_deployed: Option<String>,
+    status: &'static str,
+    description: &'static str,
+}
+
+/// What is aimed at is now stored.
+fn aim_at(aimed: &mut Option<Aim>, stored: &Stored) {
+    let crds = aimed.take().map(|aim| aim.crds).unwrap_or_default();
+    *aimed = Some(Aim { release: Known::of(stored), crds });
 }
 
 impl Work<'_> {
@@ -221,8 +235,14 @@ impl Work<'_> {
         self.set_status(&mut stored, "superseded", &description).await
     }
 
-    /// Renders the chart, its definitions made first: templates may ask for the kinds that they bring.
-    async fn rendered(&mut self, revision: i64, values: Map<String, Value>, aimed: &mut Option<Aim>) -> Result<(Input, Output), Stop> {
+    /// Renders the chart into the release of this revision, its definitions made first: templates may ask for the kinds that they bring.
+    async fn rendered(
+        &mut self,
+        revision: i64,
+        values: Map<String, Value>,
+        begun: Begun,
+        aimed: &mut Option<Aim>,
+    ) -> Result<StoredRelease, Stop> {
         let job = self.job;
         let chart = job.chart.clone().ok_or_else(|| Stop::Failed("there is no chart".to_owned()))?;
         let placeholder = StoredRelease {
@@ -247,7 +267,9 @@ impl Work<'_> {
         let target = job.access.target.clone();
         let asked = render::capabilities(&job.access.client, &target.discovery).await;
         let mut capabilities = asked.map_err(|why| Stop::Failed(format!("could not get server version from Kubernetes: {why}")))?;
+        let room = self.turn.room_to_render().await;
         let mut output = render::render(input(capabilities.clone()), job.access.client.clone(), target.clone()).await;
+        drop(room);
         if !chart.chart.crds().is_empty() {
             // Of charts that do not render yet all definitions count: they may be what is missing.
             let crds = match &output {
@@ -257,12 +279,16 @@ impl Work<'_> {
             let changed = crds::apply(self, &crds).await?;
             if changed {
                 capabilities = render::capabilities(&job.access.client, &target.discovery).await.map_err(Stop::Failed)?;
+                let _room = self.turn.room_to_render().await;
                 output = render::render(input(capabilities.clone()), job.access.client.clone(), target).await;
             }
         }
         let output = output?;
         output.warnings.iter().for_each(|warning| tracing::info!(%warning, "a chart is odd"));
-        Ok((input(capabilities), output))
+        if let Some(aim) = aimed {
+            aim.crds = objects::entries(&output.crds);
+        }
+        Ok(render::release(&input(capabilities), output, begun.first_deployed, begun.status, begun.description, job.access.ssa))
     }
 
     async fn items(&self, manifest: &str, marked: bool) -> Result<Vec<Item>, Stop> {
@@ -281,12 +307,11 @@ impl Work<'_> {
             None => None,
         };
         let revision = before.as_ref().map_or(1, |stored| stored.release.version + 1);
-        let (input, output) = self.rendered(revision, job.values.clone(), aimed).await?;
+        let begun = Begun { first_deployed: None, status: "pending-install", description: "Initial install underway" };
+        let release = self.rendered(revision, job.values.clone(), begun, aimed).await?;
         if before.is_some() && !install.replace {
             return Err(Stop::Failed("cannot reuse a name that is still in use".to_owned()));
         }
-        let crds = output.crds.clone();
-        let release = render::release(&input, output, None, "pending-install", "Initial install underway", job.access.ssa);
         let items = self.items(&release.manifest, true).await?;
         let existing = job.access.existing(&items, self.owner()).await;
         existing.map_err(|error| Stop::Failed(format!("unable to continue with install: {error}")))?;
@@ -297,9 +322,10 @@ impl Work<'_> {
             self.set_status(before, "superseded", "superseded by new release").await?;
         }
         let mut stored = Stored { release: Arc::new(release), labels: Default::default() };
+        drop(before);
         self.create(&stored).await?;
-        *aimed = Some(Aim { release: Known::of(&stored), crds });
-        let done = self.carry_out_install(&install, &mut stored, &items).await;
+        aim_at(aimed, &stored);
+        let done = self.carry_out_install(&install, &mut stored, items).await;
         let ended = match done {
             Ok(()) => self.set_status(&mut stored, "deployed", "Install complete").await,
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
@@ -308,13 +334,11 @@ impl Work<'_> {
                 Err(Stop::Failed(why))
             }
         };
-        if let Some(aim) = aimed {
-            aim.release = Known::of(&stored);
-        }
+        aim_at(aimed, &stored);
         ended
     }
 
-    async fn carry_out_install(&mut self, install: &api::helm::Install, stored: &mut Stored, items: &[Item]) -> Result<(), Stop> {
+    async fn carry_out_install(&mut self, install: &api::helm::Install, stored: &mut Stored, items: Vec<Item>) -> Result<(), Stop> {
         let named = |stop: Stop, event: &str| match stop {
             Stop::Failed(why) => Stop::Failed(format!("failed {event}: {why}")),
             Stop::Cancelled => Stop::Cancelled,
@@ -323,8 +347,8 @@ impl Work<'_> {
             hooks::run(self, stored, "pre-install", &|_| true).await.map_err(|stop| named(stop, "pre-install"))?;
         }
         self.note(format!("creating {} resource(s)", items.len()));
-        self.job.access.watch(items).await;
-        self.job.access.create(items, &mut Vec::new()).await?;
+        self.job.access.watch(&items).await;
+        self.job.access.create(&items, &mut Vec::new()).await?;
         self.ready(items, install.disable_wait, install.disable_wait_for_jobs).await?;
         if !install.disable_hooks {
             hooks::run(self, stored, "post-install", &|_| true).await.map_err(|stop| named(stop, "post-install"))?;
@@ -341,23 +365,26 @@ impl Work<'_> {
         if upgrade.preserve_values {
             values = laid_over(original.config.clone(), values);
         }
-        let (input, output) = self.rendered(last.version + 1, values, aimed).await?;
-        let crds = output.crds.clone();
-        let first = original.info.first_deployed.clone();
-        let release = render::release(&input, output, first, "pending-upgrade", "Preparing upgrade", job.access.ssa);
+        let first_deployed = original.info.first_deployed.clone();
+        let begun = Begun { first_deployed, status: "pending-upgrade", description: "Preparing upgrade" };
+        let release = self.rendered(last.version + 1, values, begun, aimed).await?;
         let old = self.items(&original.manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
-        let fresh: Vec<Item> = new.iter().filter(|item| !old.iter().any(|one| one.key() == item.key())).cloned().collect();
-        let existing = job.access.existing(&fresh, self.owner()).await;
-        existing.map_err(|error| Stop::Failed(format!("unable to continue with update: {error}")))?;
+        {
+            let fresh: Vec<Item> = new.iter().filter(|item| !old.iter().any(|one| one.key() == item.key())).cloned().collect();
+            let existing = job.access.existing(&fresh, self.owner()).await;
+            existing.map_err(|error| Stop::Failed(format!("unable to continue with update: {error}")))?;
+        }
         let mut stored = Stored { release: Arc::new(release), labels: original.labels.clone() };
+        let original = original.version;
+        drop(last);
         self.create(&stored).await?;
-        *aimed = Some(Aim { release: Known::of(&stored), crds });
+        aim_at(aimed, &stored);
         let mut made = Vec::new();
-        let done = self.carry_out_upgrade(&upgrade, &mut stored, original.version, &old, &new, &mut made).await;
+        let done = self.carry_out_upgrade(&upgrade, &mut stored, original, (old, new), &mut made).await;
         let ended = match done {
             Ok(()) => {
-                self.supersede(original.version).await?;
+                self.supersede(original).await?;
                 self.set_status(&mut stored, "deployed", "Upgrade complete").await
             }
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
@@ -369,9 +396,7 @@ impl Work<'_> {
                 Err(Stop::Failed(why))
             }
         };
-        if let Some(aim) = aimed {
-            aim.release = Known::of(&stored);
-        }
+        aim_at(aimed, &stored);
         ended
     }
 
@@ -380,9 +405,8 @@ impl Work<'_> {
         upgrade: &api::helm::Upgrade,
         stored: &mut Stored,
         original: i64,
-        old: &[Item],
-        new: &[Item],
-        made: &mut Vec<Item>,
+        (old, new): (Vec<Item>, Vec<Item>),
+        made: &mut Vec<Reference>,
     ) -> Result<(), Stop> {
         let named = |stop: Stop, event: &str| match stop {
             Stop::Failed(why) => Stop::Failed(format!("{event} hooks failed: {why}")),
@@ -392,8 +416,10 @@ impl Work<'_> {
             hooks::run(self, stored, "pre-upgrade", &|_| true).await.map_err(|stop| named(stop, "pre-upgrade"))?;
         }
         self.note(format!("checking {} resources for changes", new.len()));
-        self.job.access.watch(new).await;
-        let updated = match self.job.access.update(old, new, made).await {
+        self.job.access.watch(&new).await;
+        let updated = self.job.access.update(&old, &new, made).await;
+        drop(old);
+        let updated = match updated {
             Ok(()) => self.ready(new, upgrade.disable_wait, upgrade.disable_wait_for_jobs).await,
             Err(error) => Err(error.into()),
         };
@@ -429,15 +455,16 @@ impl Work<'_> {
         let old = self.items(&current.manifest, true).await.unwrap_or_default();
         let new = self.items(&release.manifest, true).await?;
         let mut stored = Stored { release: Arc::new(release), labels: previous.labels.clone() };
-        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
+        aim_at(aimed, &stored);
         self.create(&stored).await?;
         let mut made = Vec::new();
-        let done = self.carry_out_rollback(&rollback, &mut stored, &old, &new, &mut made).await;
+        let current = current.version;
+        let done = self.carry_out_rollback(&rollback, &mut stored, (old, new), &mut made).await;
         let ended = match done {
             Ok(()) => self.finish_rollback(&mut stored).await,
             Err(Stop::Cancelled) => Err(Stop::Cancelled),
             Err(Stop::Failed(why)) => {
-                self.supersede(current.version).await?;
+                self.supersede(current).await?;
                 self.set_status(&mut stored, "failed", &format!("Rollback {:?} failed: {why}", job.name)).await?;
                 if rollback.cleanup_on_fail {
                     self.clean_up(&made).await;
@@ -445,9 +472,7 @@ impl Work<'_> {
                 Err(Stop::Failed(why))
             }
         };
-        if let Some(aim) = aimed {
-            aim.release = Known::of(&stored);
-        }
+        aim_at(aimed, &stored);
         ended
     }
 
@@ -455,16 +480,16 @@ impl Work<'_> {
         &mut self,
         rollback: &api::helm::Rollback,
         stored: &mut Stored,
-        old: &[Item],
-        new: &[Item],
-        made: &mut Vec<Item>,
+        (old, new): (Vec<Item>, Vec<Item>),
+        made: &mut Vec<Reference>,
     ) -> Result<(), Stop> {
         if !rollback.disable_hooks {
             hooks::run(self, stored, "pre-rollback", &|_| true).await?;
         }
         self.note(format!("checking {} resources for changes", new.len()));
-        self.job.access.watch(new).await;
-        self.job.access.update(old, new, made).await?;
+        self.job.access.watch(&new).await;
+        self.job.access.update(&old, &new, made).await?;
+        drop(old);
         let waited = self.ready(new, rollback.disable_wait, rollback.disable_wait_for_jobs).await;
         waited.map_err(|stop| match stop {
             Stop::Failed(why) => Stop::Failed(format!("release {} failed: {why}", self.job.name)),
@@ -488,7 +513,7 @@ impl Work<'_> {
     async fn test(&mut self, aimed: &mut Option<Aim>) -> Result<(), Stop> {
         let (last, _) = self.last_and_current().await?;
         let mut stored = self.job.storage.fetch(last.version).await?;
-        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
+        aim_at(aimed, &stored);
         let filters = self.job.this.spec.test.as_ref().map(|test| test.filters.clone()).unwrap_or_default();
         let wanted = |name: &str| {
             let excluded = filters.iter().any(|filter| filter.exclude && filter.name == name);
@@ -499,7 +524,7 @@ impl Work<'_> {
         if !matches!(result, Err(Stop::Cancelled)) {
             self.update(&stored.clone()).await?;
         }
-        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
+        aim_at(aimed, &stored);
         result
     }
 
@@ -509,7 +534,7 @@ impl Work<'_> {
         let revisions = job.storage.revisions().await.map_err(|error| Stop::Failed(error.chain()))?;
         let Some(newest) = revisions.first() else { return Ok(()) };
         let mut stored = job.storage.fetch(newest.version).await?;
-        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
+        aim_at(aimed, &stored);
         if stored.release.info.status == "uninstalled" {
             return if uninstall.keep_history { Ok(()) } else { self.purge(&revisions).await };
         }
@@ -535,7 +560,7 @@ impl Work<'_> {
         } else if let Err(Stop::Failed(why)) = self.purge(&revisions).await {
             errors.push(format!("uninstall: Failed to purge the release: {why}"));
         }
-        *aimed = Some(Aim { release: Known::of(&stored), crds: Vec::new() });
+        aim_at(aimed, &stored);
         if errors.is_empty() {
             return Ok(());
         }
@@ -549,15 +574,15 @@ impl Work<'_> {
         let files = [("manifest".to_owned(), stored.release.manifest.to_string())].into();
         let (_, mut manifests) = helm::sort_manifests(files, &mut Vec::new()).map_err(|error| Stop::Failed(error.to_string()))?;
         helm::sort_for_uninstall(&mut manifests);
-        let mut doomed = Vec::new();
+        let mut doomed: Vec<Reference> = Vec::new();
         for manifest in manifests {
             // A kind whose definition is gone took its objects along.
             let Ok(items) = self.items(&manifest.content, false).await else { continue };
-            doomed.extend(items.into_iter().filter(|item| !objects::keeps(&item.desired.object)));
+            doomed.extend(items.iter().filter(|item| !objects::keeps(&item.desired.object)).map(Item::reference));
         }
         self.note(format!("Starting delete for {} resource(s)", doomed.len()));
         for item in &doomed {
-            if let Err(error) = self.job.access.delete(item, propagation).await {
+            if let Err(error) = self.job.access.delete(&item.key, &item.resource, propagation).await {
                 errors.push(error.chain());
             }
         }
@@ -589,7 +614,8 @@ impl Work<'_> {
         Ok((last, current))
     }
 
-    async fn ready(&mut self, items: &[Item], disabled: bool, jobs_disabled: bool) -> Result<(), Stop> {
+    /// Waits for what was applied; what it looks like is let go, for a wait may take long.
+    async fn ready(&mut self, items: Vec<Item>, disabled: bool, jobs_disabled: bool) -> Result<(), Stop> {
         if disabled {
             return Ok(());
         }
@@ -601,7 +627,8 @@ impl Work<'_> {
         let none = Expressions::default();
         let expressions = if legacy { &none } else { &*self.job.expressions };
         let rules = Rules { expressions, fail_fast: self.job.fail_fast, hooks: false, legacy, jobs_begun: jobs_disabled };
-        let awaited = wait::awaited(items);
+        let awaited = wait::awaited(&items);
+        drop(items);
         self.note(format!("waiting for resources: {}", awaited.len()));
         let timeout = self.timeout();
         Ok(wait::until_ready(&self.job.access, &awaited, rules, timeout, &self.job.clock, &mut self.turn).await?)
@@ -621,11 +648,11 @@ impl Work<'_> {
     }
 
     /// Takes away what a failed action made.
-    async fn clean_up(&mut self, made: &[Item]) {
+    async fn clean_up(&mut self, made: &[Reference]) {
         self.note(format!("Cleanup on fail set, cleaning up {} resource(s)", made.len()));
         for item in made {
-            if let Err(error) = self.job.access.delete(item, Propagation::Background).await {
-                tracing::warn!(object = %item.key(), error = %error.chain(), "what a failed release made was not deleted");
+            if let Err(error) = self.job.access.delete(&item.key, &item.resource, Propagation::Background).await {
+                tracing::warn!(object = %item.key, error = %error.chain(), "what a failed release made was not deleted");
             }
         }
     }

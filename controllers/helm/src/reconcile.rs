@@ -489,8 +489,7 @@ impl Reconciler {
         let Some(last) = last else { return Turn::Again(draft) };
         let release = &*last;
         draft.status.history = vec![snapshot::of(release, &sight.prepared.chart.oci_digest, "")];
-        let crds: Vec<(String, String)> = Vec::new();
-        let inventory = objects::inventory(&sight.reach.target, &release.manifest, &crds, &release.namespace).await;
+        let inventory = objects::inventory(&sight.reach.target, &release.manifest, &[], &release.namespace).await;
         draft.set_inventory(&inventory);
         "install".clone_into(&mut draft.status.last_attempted_release_action);
         let current = snapshot::of(release, "", "");

@@ -4,8 +4,9 @@ use api::{
     helm::{PostRenderer, Snapshot, TestHookStatus},
     meta::Time,
 };
-use helm::StoredRelease;
+use helm::{Hook, Info, Metadata, StoredRelease};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -20,9 +21,8 @@ pub(crate) fn config_digest(values: &Map<String, Value>) -> String {
 }
 
 /// The digest of a part of the spec, as Flux writes it down when it was last released.
-pub(crate) fn spec_digest(part: &impl serde::Serialize) -> String {
-    let json = serde_json::to_value(part).unwrap_or_default();
-    digest((go_json(&json) + "\n").as_bytes())
+pub(crate) fn spec_digest(part: &impl Serialize) -> String {
+    go_digest(part)
 }
 
 /// The digest of post-renderers: their fields in the order of Flux's own types.
@@ -69,28 +69,43 @@ pub(crate) fn post_renderers_digest(list: &[PostRenderer]) -> String {
     spec_digest(&Value::Array(list.iter().map(renderer).collect()))
 }
 
+/// The digest of what Go's encoder writes, which ends its document with a newline.
+fn go_digest(value: &impl Serialize) -> String {
+    digest((helm::go_json(value).unwrap_or_default() + "\n").as_bytes())
+}
+
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
 /// The digest of a release as it is stored: Go's JSON of its facts, tests left out.
 pub(crate) fn release_digest(release: &StoredRelease, oci_digest: &str) -> String {
-    let value = |part: Result<Value, serde_json::Error>| part.unwrap_or_default();
-    let mut map = Map::new();
-    map.insert("name".into(), release.name.clone().into());
-    map.insert("version".into(), release.version.into());
-    map.insert("info".into(), value(serde_json::to_value(&release.info)));
-    map.insert("chartMetadata".into(), value(serde_json::to_value(&release.chart.metadata)));
-    let config = if release.config.is_empty() { Value::Null } else { sorted(&Value::Object(release.config.clone())) };
-    map.insert("config".into(), config);
-    map.insert("manifest".into(), (*release.manifest).into());
-    let hooks: Vec<Value> = release.hooks.iter().filter(|hook| !hook.is_test()).map(|hook| value(serde_json::to_value(hook))).collect();
-    map.insert("hooks".into(), if hooks.is_empty() { Value::Null } else { hooks.into() });
-    map.insert("namespace".into(), release.namespace.clone().into());
-    if !oci_digest.is_empty() {
-        map.insert("ociDigest".into(), oci_digest.into());
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Facts<'r> {
+        name: &'r str,
+        version: i64,
+        info: &'r Info,
+        chart_metadata: &'r Metadata,
+        config: Option<Value>,
+        manifest: &'r str,
+        hooks: Option<Vec<&'r Hook>>,
+        namespace: &'r str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        oci_digest: &'r str,
     }
-    digest((go_json(&Value::Object(map)) + "\n").as_bytes())
+    let hooks: Vec<&Hook> = release.hooks.iter().filter(|hook| !hook.is_test()).collect();
+    go_digest(&Facts {
+        name: &release.name,
+        version: release.version,
+        info: &release.info,
+        chart_metadata: &release.chart.metadata,
+        config: (!release.config.is_empty()).then(|| sorted(&Value::Object(release.config.clone()))),
+        manifest: &release.manifest,
+        hooks: (!hooks.is_empty()).then_some(hooks),
+        namespace: &release.namespace,
+        oci_digest,
+    })
 }
 
 /// Maps of Go have no order: their keys are written sorted.
@@ -103,18 +118,6 @@ fn sorted(value: &Value) -> Value {
         Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
         other => other.clone(),
     }
-}
-
-/// JSON as Go's encoder writes it: what HTML would misread is escaped.
-fn go_json(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn time(text: Option<&String>) -> Time {

@@ -1,7 +1,7 @@
 //! Waiting for objects: watches wake, nothing is held meanwhile.
 
 use crate::{
-    objects::{Access, Item},
+    objects::{Access, Item, Reference},
     waits::Turn,
 };
 use apply::Seen;
@@ -41,7 +41,7 @@ pub(crate) struct Rules<'a> {
 /// Waits until all are ready, one has failed, or the time is up.
 pub(crate) async fn until_ready(
     access: &Access,
-    items: &[Item],
+    items: &[Reference],
     rules: Rules<'_>,
     timeout: GoDuration,
     clock: &Clock,
@@ -65,14 +65,19 @@ pub(crate) async fn until_ready(
 }
 
 /// Waits until all are gone; the keys of those that stay when the time is up.
-pub(crate) async fn until_gone(access: &Access, items: &[Item], timeout: GoDuration, turn: &mut Turn) -> Result<Vec<String>, WaitError> {
+pub(crate) async fn until_gone(
+    access: &Access,
+    items: &[Reference],
+    timeout: GoDuration,
+    turn: &mut Turn,
+) -> Result<Vec<String>, WaitError> {
     let deadline = tokio::time::Instant::now() + timeout.to_std();
     loop {
         let mut left = Vec::new();
         for item in items {
-            let seen = matches!(access.target.owned.health(item.key()), Seen::Health(_));
-            if seen || !matches!(access.get(item).await, Ok(None)) {
-                left.push(item.key().to_string());
+            let seen = matches!(access.target.owned.health(&item.key), Seen::Health(_));
+            if seen || !matches!(access.get(&item.key, &item.resource).await, Ok(None)) {
+                left.push(item.key.to_string());
             }
         }
         let now = tokio::time::Instant::now();
@@ -97,16 +102,16 @@ async fn rest(at_most: Duration, turn: &mut Turn) -> Result<(), WaitError> {
     }
 }
 
-async fn look(access: &Access, item: &Item, rules: Rules<'_>, clock: &Clock, unwatched: &mut bool) -> Health {
-    let gvk = item.desired.object.gvk();
-    let begun = rules.jobs_begun && item.key().kind == "Job";
-    let plain = rules.expressions.of(&gvk).is_none() && !(rules.hooks && item.key().kind == "Pod") && !begun;
-    if plain && let Seen::Health(health) = access.target.owned.health(item.key()) {
+async fn look(access: &Access, item: &Reference, rules: Rules<'_>, clock: &Clock, unwatched: &mut bool) -> Health {
+    let Reference { key, resource } = item;
+    let begun = rules.jobs_begun && key.kind == "Job";
+    let plain = rules.expressions.of(&resource.gvk()).is_none() && !(rules.hooks && key.kind == "Pod") && !begun;
+    if plain && let Seen::Health(health) = access.target.owned.health(key) {
         return health;
     }
     *unwatched = true;
-    match access.get(item).await {
-        Ok(Some(object)) if rules.hooks && item.key().kind == "Pod" => pod_of_a_hook(&object),
+    match access.get(key, resource).await {
+        Ok(Some(object)) if rules.hooks && key.kind == "Pod" => pod_of_a_hook(&object),
         Ok(Some(object)) if begun && object.field(&["status", "startTime"]).is_some() => {
             let health = assess_with(&object, rules.expressions, clock.now());
             if health.status == Status::InProgress { Health::new(Status::Current, "it has begun") } else { health }
@@ -127,13 +132,13 @@ fn pod_of_a_hook(object: &Object) -> Health {
 }
 
 /// What is waited for: all but what never gets ready by itself.
-pub(crate) fn awaited(items: &[Item]) -> Vec<Item> {
+pub(crate) fn awaited(items: &[Item]) -> Vec<Reference> {
     let counts = |item: &&Item| {
         let object = &item.desired.object;
         let paused = object.kind() == "Deployment" && object.field(&["spec", "paused"]).and_then(Value::as_bool) == Some(true);
         !paused
     };
-    items.iter().filter(counts).cloned().collect()
+    items.iter().filter(counts).map(Item::reference).collect()
 }
 
 /// Objects of hooks that are waited for.
@@ -141,15 +146,15 @@ pub(crate) fn awaited_of_hook(item: &Item) -> bool {
     matches!(item.key().kind.as_str(), "Job" | "Pod")
 }
 
-fn judge(found: &[(&Item, Health)], rules: Rules<'_>, overdue: bool) -> Option<Result<(), String>> {
+fn judge(found: &[(&Reference, Health)], rules: Rules<'_>, overdue: bool) -> Option<Result<(), String>> {
     let list = |wanted: &dyn Fn(Status) -> bool| {
         let lines: Vec<String> = found
             .iter()
             .filter(|(_, health)| wanted(health.status))
             .map(|(item, health)| match health.status {
-                Status::Unknown => format!("{} status: 'Unknown': {}", item.key(), health.message),
-                Status::Terminating => format!("{} status: 'InProgress'", item.key()),
-                status => format!("{} status: '{status}'", item.key()),
+                Status::Unknown => format!("{} status: 'Unknown': {}", item.key, health.message),
+                Status::Terminating => format!("{} status: 'InProgress'", item.key),
+                status => format!("{} status: '{status}'", item.key),
             })
             .collect();
         (lines.len(), format!("[{}]", lines.join(", ")))
@@ -174,13 +179,13 @@ pub(crate) async fn delete_and_wait(access: &Access, items: &[Item], timeout: Go
         if item.key().kind == "CustomResourceDefinition" {
             continue;
         }
-        match access.get(item).await {
+        match access.get(item.key(), &item.resource).await {
             Ok(None) => continue,
             Ok(Some(_)) => {}
             Err(error) => return Err(failed(error)),
         }
-        access.delete(item, cluster::Propagation::Background).await.map_err(failed)?;
-        doomed.push(item.clone());
+        access.delete(item.key(), &item.resource, cluster::Propagation::Background).await.map_err(failed)?;
+        doomed.push(item.reference());
     }
     if doomed.is_empty() {
         return Ok(());
@@ -209,7 +214,8 @@ mod tests {
 
     fn verdict(states: &[Status], fail_fast: bool, legacy: bool, overdue: bool) -> Option<Result<(), String>> {
         let items: Vec<Item> = (0..states.len()).map(|n| item("Deployment", &format!("d{n}"), json!({}))).collect();
-        let found: Vec<(&Item, Health)> = items.iter().zip(states).map(|(item, status)| (item, Health::new(*status, "why"))).collect();
+        let items: Vec<Reference> = items.iter().map(Item::reference).collect();
+        let found: Vec<(&Reference, Health)> = items.iter().zip(states).map(|(item, status)| (item, Health::new(*status, "why"))).collect();
         let expressions = Expressions::default();
         judge(&found, Rules { expressions: &expressions, fail_fast, hooks: false, legacy, jobs_begun: false }, overdue)
     }
@@ -230,7 +236,7 @@ mod tests {
     #[test]
     fn paused_deployments_are_not_waited_for() {
         let items = [item("Deployment", "a", json!({"paused": true})), item("Job", "b", json!({})), item("Deployment", "c", json!({}))];
-        let names: Vec<String> = awaited(&items).iter().map(|item| item.key().name.clone()).collect();
+        let names: Vec<String> = awaited(&items).iter().map(|item| item.key.name.clone()).collect();
         assert_eq!(names, ["b", "c"]);
     }
 

@@ -30,12 +30,14 @@ struct Running {
 pub(crate) struct Actions {
     entries: Mutex<HashMap<NamespacedName, Entry>>,
     places: Arc<Semaphore>,
+    renders: Arc<Semaphore>,
 }
 
 /// What an action does its work with.
 pub(crate) struct Turn {
     places: Arc<Semaphore>,
     place: Option<OwnedSemaphorePermit>,
+    renders: Arc<Semaphore>,
     pub wake: Arc<Notify>,
     pub cancel: CancellationToken,
 }
@@ -49,6 +51,11 @@ impl Turn {
         }
     }
 
+    /// Waits for a processor to render on: more renderings at a time take more memory and end no sooner.
+    pub(crate) async fn room_to_render(&self) -> Option<OwnedSemaphorePermit> {
+        self.renders.clone().acquire_owned().await.ok()
+    }
+
     /// Lets others work while this one waits.
     pub(crate) fn yield_place(&mut self) {
         self.place = None;
@@ -57,7 +64,9 @@ impl Turn {
 
 impl Actions {
     pub(crate) fn new(at_once: usize) -> Self {
-        Self { entries: Mutex::default(), places: Arc::new(Semaphore::new(at_once)) }
+        // One more than there are processors: a template that looks up an object waits for the server.
+        let renders = std::thread::available_parallelism().map_or(2, usize::from) + 1;
+        Self { entries: Mutex::default(), places: Arc::new(Semaphore::new(at_once)), renders: Arc::new(Semaphore::new(renders)) }
     }
 
     /// Begins an action; `done` is called when its outcome can be taken.
@@ -71,7 +80,8 @@ impl Actions {
         F: Future<Output = Outcome> + Send + 'static,
     {
         let (wake, cancel) = (Arc::new(Notify::new()), CancellationToken::new());
-        let turn = Turn { places: self.places.clone(), place: None, wake: wake.clone(), cancel: cancel.clone() };
+        let (places, renders) = (self.places.clone(), self.renders.clone());
+        let turn = Turn { places, place: None, renders, wake: wake.clone(), cancel: cancel.clone() };
         {
             let mut entries = self.lock();
             let entry = entries.entry(key.clone()).or_default();

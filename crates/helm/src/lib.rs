@@ -53,7 +53,7 @@ pub use manifest::{
     Head, Hook, LastRun, Manifest, sort as sort_manifests, sort_for_install, sort_for_uninstall, sort_hooks_for_running,
     split as split_manifests,
 };
-pub use metadata::{Dependency, Lock, Maintainer, Metadata};
+pub use metadata::{Dependency, Lock, Maintainer, Metadata, go_json};
 pub use names::{check_release_name, name_from_template};
 pub use post_render::{PostRender, PostRenderStrategy};
 pub use release::{Info, SYSTEM_LABELS, StoredChart, StoredFile, StoredRelease};

@@ -4,7 +4,7 @@ use crate::error::Error;
 use gotemplate::number;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -106,19 +106,37 @@ impl Lock {
 
 fn digest(value: &Value) -> String {
     use sha2::Digest;
-    format!("sha256:{}", hex::encode(sha2::Sha256::digest(go_json(value).as_bytes())))
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(go_json(value).unwrap_or_default())))
 }
 
-/// JSON with what Go escapes for HTML escaped.
-pub(crate) fn go_json(value: &Value) -> String {
-    let mut out = String::new();
-    for c in value.to_string().chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
+/// JSON as Go's encoder writes it: what HTML would misread is escaped.
+pub fn go_json(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut out = Vec::new();
+    write_go_json(value, &mut out)?;
+    String::from_utf8(out).map_err(serde::ser::Error::custom)
+}
+
+/// The same, written as it comes.
+pub(crate) fn write_go_json<W: io::Write>(value: &impl Serialize, out: W) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, GoFormatter))
+}
+
+struct GoFormatter;
+
+impl serde_json::ser::Formatter for GoFormatter {
+    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let (plain, tail) = rest.split_at(at);
+            out.write_all(plain.as_bytes())?;
+            let mut tail = tail.chars();
+            if let Some(escaped) = tail.next() {
+                write!(out, "\\u{:04x}", escaped as u32)?;
+            }
+            rest = tail.as_str();
         }
+        out.write_all(rest.as_bytes())
     }
-    out
 }
 
 /// The texts that a field of Go's struct asks for, made of what YAML read as something else (`version: 1.0`).

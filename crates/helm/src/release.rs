@@ -4,15 +4,15 @@ use crate::{
     chart::Chart,
     error::Error,
     manifest::Hook,
-    metadata::{Lock, Metadata, go_json},
+    metadata::{Lock, Metadata, write_go_json},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, engine::general_purpose::STANDARD, write::EncoderStringWriter};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{BufWriter, Read},
     sync::Arc,
 };
 
@@ -152,10 +152,12 @@ impl StoredRelease {
     /// The text that goes into the Secret's or ConfigMap's `release` key (Kubernetes encodes a Secret's data once more).
     pub fn encode(&self) -> Result<String, Error> {
         let failed = |what: &dyn std::fmt::Display| Error::Release(format!("cannot encode release {:?}: {what}", self.name));
-        let json = serde_json::to_value(self).map_err(|error| failed(&error))?;
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(go_json(&json).as_bytes()).map_err(|error| failed(&error))?;
-        Ok(STANDARD.encode(encoder.finish().map_err(|error| failed(&error))?))
+        // From one end to the other in pieces: the chart in it may be large, and many releases are stored at the same time.
+        let packer = GzEncoder::new(EncoderStringWriter::new(&STANDARD), Compression::best());
+        let mut text = BufWriter::with_capacity(16 << 10, packer);
+        write_go_json(self, &mut text).map_err(|error| failed(&error))?;
+        let packer = text.into_inner().map_err(|error| failed(&error))?;
+        Ok(packer.finish().map_err(|error| failed(&error))?.into_inner())
     }
 
     /// Reads what Helm 3, Helm 4 and we encoded; what is not compressed as well.

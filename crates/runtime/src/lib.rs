@@ -91,6 +91,10 @@
 //!   that object a back-off. Neither touches another object.
 //! - When the lease is lost, the fence holds back every write of the process before another replica may begin.
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod backoff;
 pub mod clock;
 mod context;
