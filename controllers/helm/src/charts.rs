@@ -51,7 +51,9 @@ impl Loaded {
         }
         let mut chart = StoredChart::from(&*self.chart);
         // As Helm writes it: what no condition and no tag can switch off is on.
-        for dependency in chart.metadata.dependencies.iter_mut().filter(|one| one.condition.is_empty() && one.tags.is_empty()) {
+        for dependency in
+            Arc::make_mut(&mut chart.metadata).dependencies.iter_mut().filter(|one| one.condition.is_empty() && one.tags.is_empty())
+        {
             dependency.enabled = true;
         }
         let chart = Arc::new(chart);

@@ -87,7 +87,9 @@ async fn delete_by(work: &mut Work<'_>, hook: &Hook, items: &[Item], policy: &st
 
 fn write(stored: &mut Stored, hook: &Hook) {
     let release = Arc::make_mut(&mut stored.release);
-    if let Some(kept) = release.hooks.iter_mut().find(|one| one.name == hook.name && one.kind == hook.kind && one.path == hook.path) {
+    if let Some(kept) =
+        Arc::make_mut(&mut release.hooks).iter_mut().find(|one| one.name == hook.name && one.kind == hook.kind && one.path == hook.path)
+    {
         *kept = hook.clone();
     }
 }

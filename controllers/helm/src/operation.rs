@@ -249,7 +249,7 @@ impl Work<'_> {
             name: job.name.clone(),
             namespace: job.namespace.clone(),
             version: revision,
-            chart: Arc::new(helm::StoredChart { metadata: chart.chart.metadata.clone(), ..helm::StoredChart::default() }),
+            chart: Arc::new(helm::StoredChart { metadata: Arc::new(chart.chart.metadata.clone()), ..helm::StoredChart::default() }),
             ..StoredRelease::default()
         };
         *aimed = Some(Aim { release: Known::wanted(placeholder), crds: Vec::new() });
@@ -363,7 +363,7 @@ impl Work<'_> {
         let (last, original) = self.last_and_current().await?;
         let mut values = job.values.clone();
         if upgrade.preserve_values {
-            values = laid_over(original.config.clone(), values);
+            values = laid_over((*original.config).clone(), values);
         }
         let first_deployed = original.info.first_deployed.clone();
         let begun = Begun { first_deployed, status: "pending-upgrade", description: "Preparing upgrade" };

@@ -362,9 +362,9 @@ pub(crate) fn release(
             ..helm::Info::default()
         },
         chart: input.chart.stored(),
-        config: input.values.clone(),
+        config: Arc::new(input.values.clone()),
         manifest: output.manifest.into(),
-        hooks: output.hooks,
+        hooks: Arc::new(output.hooks),
         version: input.revision,
         namespace: spec::release_namespace(&input.this).to_owned(),
         apply_method: if ssa { "ssa" } else { "csa" }.to_owned(),

@@ -100,7 +100,7 @@ pub(crate) fn release_digest(release: &StoredRelease, oci_digest: &str) -> Strin
         version: release.version,
         info: &release.info,
         chart_metadata: &release.chart.metadata,
-        config: (!release.config.is_empty()).then(|| sorted(&Value::Object(release.config.clone()))),
+        config: (!release.config.is_empty()).then(|| sorted(&Value::Object((*release.config).clone()))),
         manifest: &release.manifest,
         hooks: (!hooks.is_empty()).then_some(hooks),
         namespace: &release.namespace,

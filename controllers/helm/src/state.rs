@@ -363,8 +363,8 @@ mod tests {
         let mut release = StoredRelease { name: "a".into(), namespace: "n".into(), version: 1, ..Default::default() };
         release.info.status = status.into();
         let chart = std::sync::Arc::make_mut(&mut release.chart);
-        chart.metadata.name = "demo".into();
-        chart.metadata.version = "1.0.0".into();
+        let metadata = std::sync::Arc::make_mut(&mut chart.metadata);
+        (metadata.name, metadata.version) = ("demo".into(), "1.0.0".into());
         release
     }
 

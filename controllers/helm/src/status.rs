@@ -238,7 +238,7 @@ impl Draft<'_> {
         let (name, chart) = (snapshot::full_name(current), snapshot::chart(current));
         match &outcome.failure {
             None => {
-                let count = outcome.release.iter().flat_map(|release| &release.hooks).filter(|hook| hook.is_test()).count();
+                let count = outcome.release.iter().flat_map(|release| release.hooks.iter()).filter(|hook| hook.is_test()).count();
                 let hooks = match count {
                     0 => "no test hooks".to_owned(),
                     1 => "1 test hook completed successfully".to_owned(),
@@ -387,8 +387,8 @@ mod tests {
         let mut release = StoredRelease { name: "app".into(), namespace: "n".into(), version, ..Default::default() };
         release.info.status = status.into();
         let chart = Arc::make_mut(&mut release.chart);
-        chart.metadata.name = "demo".into();
-        chart.metadata.version = "1.0.0".into();
+        let metadata = Arc::make_mut(&mut chart.metadata);
+        (metadata.name, metadata.version) = ("demo".into(), "1.0.0".into());
         Known::wanted(release)
     }
 

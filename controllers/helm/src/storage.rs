@@ -110,6 +110,15 @@ impl Decoded {
         kept.insert(place, (resource_version, known));
     }
 
+    /// Releases of one chart hold what it says of itself together.
+    fn share(&self, release: &mut StoredRelease) {
+        let wanted = &release.chart.metadata;
+        let kept = self.lock();
+        let Some(same) = kept.values().map(|(_, known)| &known.release.chart.metadata).find(|one| *one == wanted).cloned() else { return };
+        drop(kept);
+        Arc::make_mut(&mut release.chart).metadata = same;
+    }
+
     fn remove(&self, place: &Place, version: i64) {
         let mut kept = self.lock();
         if kept.get(place).is_some_and(|(_, known)| known.release.version == version) {
@@ -211,7 +220,8 @@ impl Storage {
         let secret: Secret = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
         let encoded = secret.data.get("release").ok_or_else(|| corrupt("it has no release".to_owned()))?;
         let text = BASE64_STANDARD.decode(encoded).map_err(|error| corrupt(error.to_string()))?;
-        let release = StoredRelease::decode(&String::from_utf8_lossy(&text)).map_err(|error| corrupt(error.to_string()))?;
+        let mut release = StoredRelease::decode(&String::from_utf8_lossy(&text)).map_err(|error| corrupt(error.to_string()))?;
+        self.decoded.share(&mut release);
         let mut labels = secret.metadata.labels;
         labels.retain(|key, _| !SYSTEM_LABELS.contains(&key.as_str()));
         let stored = Stored { release: Arc::new(release), labels };

@@ -27,12 +27,12 @@ pub struct StoredRelease {
     #[serde(with = "shared")]
     pub chart: Arc<StoredChart>,
     /// The values that the user gave.
-    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "null_is_default")]
-    pub config: Map<String, Value>,
+    #[serde(skip_serializing_if = "is_empty_map", serialize_with = "shared::serialize", deserialize_with = "null_is_default_shared")]
+    pub config: Arc<Map<String, Value>>,
     #[serde(skip_serializing_if = "str::is_empty", with = "shared")]
     pub manifest: Arc<str>,
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
-    pub hooks: Vec<Hook>,
+    #[serde(skip_serializing_if = "is_empty_list", serialize_with = "shared::serialize", deserialize_with = "null_is_default_shared")]
+    pub hooks: Arc<Vec<Hook>>,
     #[serde(skip_serializing_if = "is_zero")]
     pub version: i64,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -57,6 +57,18 @@ mod shared {
     {
         Box::deserialize(deserializer).map(Arc::from)
     }
+}
+
+fn is_empty_map(map: &Map<String, Value>) -> bool {
+    map.is_empty()
+}
+
+fn is_empty_list<T>(list: &[T]) -> bool {
+    list.is_empty()
+}
+
+fn null_is_default_shared<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<Arc<T>, D::Error> {
+    null_is_default(deserializer).map(Arc::new)
 }
 
 fn is_zero(n: &i64) -> bool {
@@ -97,7 +109,9 @@ pub struct Info {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct StoredChart {
-    pub metadata: Metadata,
+    /// Also without the rest of the chart, where only that counts.
+    #[serde(with = "shared")]
+    pub metadata: Arc<Metadata>,
     pub lock: Option<Lock>,
     #[serde(deserialize_with = "null_is_default")]
     pub templates: Vec<StoredFile>,
@@ -133,7 +147,7 @@ impl From<&Chart> for StoredChart {
             _ => Map::new(),
         };
         Self {
-            metadata: chart.metadata.clone(),
+            metadata: Arc::new(chart.metadata.clone()),
             lock: chart.lock.clone(),
             templates: chart.templates.iter().map(file).collect(),
             values,
@@ -223,7 +237,7 @@ mod tests {
             name: "rel".into(),
             info,
             manifest: "a: <b> & \"c\"\n".into(),
-            hooks: vec![hook],
+            hooks: Arc::new(vec![hook]),
             version: 3,
             namespace: "ns".into(),
             apply_method: "ssa".into(),

@@ -1,6 +1,6 @@
 use crate::report::Severity;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,9 +30,23 @@ pub(crate) enum Action {
 /// 2. When more than ten events of an object differ in their message only, they become one, "(combined from similar events)".
 /// 3. An event that was written already is counted, not written again.
 pub(crate) struct Correlator {
-    buckets: Recent<(String, Severity), Bucket>,
-    similar: Recent<(String, Severity, String), Similar>,
-    written: Recent<EventKey, Written>,
+    marks: Marks,
+    buckets: Recent<Bucket>,
+    similar: Recent<Similar>,
+    written: Recent<Written>,
+}
+
+/// Stands for a text or several: thousands of them are remembered, and only ever compared.
+type Mark = u128;
+
+/// Two keyed hashes side by side; nobody who writes messages knows the keys, and so nobody makes two that are one.
+struct Marks([RandomState; 2]);
+
+impl Marks {
+    fn of(&self, texts: impl Hash) -> Mark {
+        let [low, high] = &self.0;
+        u128::from(high.hash_one(&texts)) << 64 | u128::from(low.hash_one(&texts))
+    }
 }
 
 struct Bucket {
@@ -41,7 +55,7 @@ struct Bucket {
 }
 
 struct Similar {
-    messages: HashSet<String>,
+    messages: HashSet<Mark>,
     at: Instant,
 }
 
@@ -58,7 +72,8 @@ const SIMILAR_WITHIN: Duration = Duration::from_secs(600);
 
 impl Correlator {
     pub(crate) fn new() -> Self {
-        Self { buckets: Recent::new(), similar: Recent::new(), written: Recent::new() }
+        let marks = Marks([RandomState::new(), RandomState::new()]);
+        Self { marks, buckets: Recent::new(), similar: Recent::new(), written: Recent::new() }
     }
 
     pub(crate) fn decide(&mut self, event: &EventKey, now: Instant) -> (EventKey, Action) {
@@ -67,7 +82,7 @@ impl Correlator {
             return (key, Action::Drop);
         }
         let message = key.message.clone();
-        let action = match self.written.get(&key) {
+        let action = match self.written.get(self.marks.of(&key)) {
             Some(written) => {
                 written.count += 1;
                 Action::Repeat { name: written.name.clone(), message: shown(&key, event), count: written.count }
@@ -79,26 +94,26 @@ impl Correlator {
 
     /// Remembers under which name an event was written, and how often it was seen.
     pub(crate) fn written(&mut self, key: EventKey, name: String, count: u32) {
-        self.written.put(key, Written { name, count });
+        self.written.put(self.marks.of(key), Written { name, count });
     }
 
     /// Forgets an event that the server does not have any more.
     pub(crate) fn lost(&mut self, key: &EventKey) {
-        self.written.remove(key);
+        self.written.remove(self.marks.of(key));
     }
 
     /// The key under which an event is counted: its own, or the common one of many similar ones.
     fn combined(&mut self, event: &EventKey, now: Instant) -> EventKey {
-        let group = (event.uid.clone(), event.severity, event.reason.clone());
-        if self.similar.get(&group).is_none_or(|similar| now.saturating_duration_since(similar.at) > SIMILAR_WITHIN) {
-            self.similar.put(group.clone(), Similar { messages: HashSet::new(), at: now });
+        let (group, message) = (self.marks.of((&event.uid, event.severity, &event.reason)), self.marks.of(&event.message));
+        if self.similar.get(group).is_none_or(|similar| now.saturating_duration_since(similar.at) > SIMILAR_WITHIN) {
+            self.similar.put(group, Similar { messages: HashSet::new(), at: now });
         }
-        let Some(similar) = self.similar.get(&group) else { return event.clone() };
+        let Some(similar) = self.similar.get(group) else { return event.clone() };
         similar.at = now;
         if similar.messages.len() < SIMILAR_MAX {
-            similar.messages.insert(event.message.clone());
+            similar.messages.insert(message);
         }
-        if similar.messages.len() < SIMILAR_MAX || similar.messages.contains(&event.message) {
+        if similar.messages.len() < SIMILAR_MAX || similar.messages.contains(&message) {
             return event.clone();
         }
         EventKey { message: COMBINED.to_owned(), ..event.clone() }
@@ -106,11 +121,11 @@ impl Correlator {
 
     fn has_token(&mut self, event: &EventKey, now: Instant) -> bool {
         // Warnings and notes have a budget each, so that neither hides the other.
-        let key = (event.uid.clone(), event.severity);
-        if self.buckets.get(&key).is_none() {
-            self.buckets.put(key.clone(), Bucket { tokens: BURST, at: now });
+        let key = self.marks.of((&event.uid, event.severity));
+        if self.buckets.get(key).is_none() {
+            self.buckets.put(key, Bucket { tokens: BURST, at: now });
         }
-        let Some(bucket) = self.buckets.get(&key) else { return true };
+        let Some(bucket) = self.buckets.get(key) else { return true };
         let refill = now.saturating_duration_since(bucket.at).as_secs_f64() / REFILL.as_secs_f64();
         bucket.tokens = (bucket.tokens + refill).min(BURST);
         bucket.at = now;
@@ -129,22 +144,22 @@ fn shown(key: &EventKey, event: &EventKey) -> String {
 }
 
 /// A map that forgets what it was given first when it is full.
-struct Recent<K, V> {
-    map: HashMap<K, V>,
-    order: VecDeque<K>,
+struct Recent<V> {
+    map: HashMap<Mark, V>,
+    order: VecDeque<Mark>,
 }
 
-impl<K: Clone + Eq + Hash, V> Recent<K, V> {
+impl<V> Recent<V> {
     fn new() -> Self {
         Self { map: HashMap::new(), order: VecDeque::new() }
     }
 
-    fn get(&mut self, key: &K) -> Option<&mut V> {
-        self.map.get_mut(key)
+    fn get(&mut self, key: Mark) -> Option<&mut V> {
+        self.map.get_mut(&key)
     }
 
-    fn put(&mut self, key: K, value: V) {
-        if self.map.insert(key.clone(), value).is_none() {
+    fn put(&mut self, key: Mark, value: V) {
+        if self.map.insert(key, value).is_none() {
             self.order.push_back(key);
         }
         while self.map.len() > REMEMBERED_MAX || self.order.len() > 2 * REMEMBERED_MAX {
@@ -153,9 +168,9 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    fn remove(&mut self, key: &K) {
-        self.map.remove(key);
-        self.order.retain(|other| other != key);
+    fn remove(&mut self, key: Mark) {
+        self.map.remove(&key);
+        self.order.retain(|other| *other != key);
     }
 }
 
