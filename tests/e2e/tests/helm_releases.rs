@@ -121,9 +121,9 @@ fn install(house: &House, namespace: &str, name: &str, values: &str) {
             ..Info::default()
         },
         chart: Arc::new((&*chart).into()),
-        config: values.to_json().as_object().unwrap().clone(),
+        config: Arc::new(values.to_json().as_object().unwrap().clone()),
         manifest: rendered.manifest().into(),
-        hooks: rendered.hooks.clone(),
+        hooks: Arc::new(rendered.hooks.clone()),
         apply_method: "ssa".into(),
     };
     let owned = json!({"metadata": {
@@ -195,12 +195,12 @@ fn theirs(helm: &Tool<'_>, namespace: &str) {
     }
     let last = helm::StoredRelease::decode(&stored(helm.house, namespace, "theirs", 3)).unwrap();
     assert_eq!(last.chart.metadata.name, "web");
-    assert_eq!(last.config, json!({"a": "first"}).as_object().unwrap().clone());
+    assert_eq!(*last.config, json!({"a": "first"}).as_object().unwrap().clone());
     assert_eq!(last.hooks.len(), 1);
     // Our engine renders what theirs stored.
     let release = Release { name: "theirs".into(), namespace: namespace.into(), revision: 1, upgrade: false };
     let environment = Rc::new(Environment::new(jiff::Timestamp::now(), Box::new(SystemRandom)));
-    let values = Table::from_json(&Value::Object(last.config.clone())).unwrap();
+    let values = Table::from_json(&Value::Object((*last.config).clone())).unwrap();
     let rendered = helm::render(&chart(), &values, &Options::new(release, environment)).unwrap();
     // Helm 3 trims the end of each document, Helm 4 does not.
     let squeezed = |text: &str| text.lines().filter(|line| !line.trim().is_empty()).map(|line| format!("{line}\n")).collect::<String>();
