@@ -142,11 +142,11 @@ fn parse(templates: &[Template<'_>], profile: Profile, ahead: Option<&Ahead>) ->
     let functions = functions(profile);
     let mut set = Set::new(functions.clone());
     let mut workshop = Workshop::default();
-    let mut add = |template: &Template<'_>| match ahead.and_then(|ahead| ahead.get(template.file, &functions, &mut workshop)) {
+    let add = |template: &Template<'_>| match ahead.and_then(|ahead| ahead.get(template.file, &functions, &mut workshop)) {
         Some(syntax) => set.add(&template.name, syntax),
         None => set.add(&template.name, &Syntax::read(&template.name, template.file.data(), &functions, &mut workshop)?),
     };
-    let added = templates.iter().try_for_each(|template| add(template));
+    let added = templates.iter().try_for_each(add);
     if let Some(ahead) = ahead {
         ahead.finish();
     }

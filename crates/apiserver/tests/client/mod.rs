@@ -1,5 +1,7 @@
 //! A client of a server under test, by its kubeconfig.
 
+#![allow(clippy::unwrap_used)]
+
 use apiserver::Running;
 use base64::Engine;
 use std::sync::Arc;
