@@ -146,7 +146,8 @@ async fn rights_in_the_crds_folder_are_not_given_and_a_hook_that_deletes_itself_
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: {}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\nsubjects:\n- {{kind: User, name: mallory}}\n",
         lab.namespace
     );
-    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {{ .Release.Name }}-work\n  annotations:\n    helm.sh/hook: pre-install\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: one, image: example.com/one}]}\n";
+    // A Job that works on and on: one that ends before it is deleted would have done its work.
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: {{ .Release.Name }}-work\n  annotations:\n    helm.sh/hook: pre-install\nspec:\n  template:\n    spec: {restartPolicy: Never, containers: [{name: one, image: sluice.dev/hang:1}]}\n";
     lab.chart("1.0.0", &[DEMO, &[("crds/rights.yaml", rights.as_str()), ("templates/hook.yaml", job)]].concat()).await;
     let process = lab.start(4).await;
     lab.release("app", json!({"install": {"timeout": "3s"}})).await;
