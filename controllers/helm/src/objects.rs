@@ -187,8 +187,8 @@ impl Access {
     }
 
     /// Makes objects, kind after kind; those of one kind together. Stops after the first kind with an error.
-    pub(crate) async fn create(&self, items: &[Item], made: &mut Vec<Item>) -> Result<(), ObjectError> {
-        Self::by_kind(items, made, |item| self.put(item, None).boxed()).await
+    pub(crate) async fn create(&self, items: &[Item]) -> Result<(), ObjectError> {
+        Self::by_kind(items, &mut Vec::new(), |item| self.put(item, None).boxed()).await
     }
 
     /// Brings objects from an old manifest to a new one; `made` are those that were not in the old one.

@@ -348,7 +348,7 @@ impl Work<'_> {
         }
         self.note(format!("creating {} resource(s)", items.len()));
         self.job.access.watch(&items).await;
-        self.job.access.create(&items, &mut Vec::new()).await?;
+        self.job.access.create(&items).await?;
         self.ready(items, install.disable_wait, install.disable_wait_for_jobs).await?;
         if !install.disable_hooks {
             hooks::run(self, stored, "post-install", &|_| true).await.map_err(|stop| named(stop, "post-install"))?;

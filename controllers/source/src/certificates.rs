@@ -1,7 +1,7 @@
 //! What a Secret brings to TLS.
 
 use crate::secret::Secret;
-use http_client::{Tls, TlsError};
+use http_client::Tls;
 
 /// Reads `ca.crt`, `tls.crt` and `tls.key`, and the names that they had before. Authorities are trusted beside the system's. `name` is
 /// `namespace/name`; no text quotes a key.
@@ -12,17 +12,7 @@ pub(crate) fn read(secret: &Secret, name: &str) -> Result<Tls, String> {
     if authorities.is_none() && identity.is_none() {
         return Err(format!("secret '{name}' must contain either 'ca.crt' or both 'tls.crt' and 'tls.key'"));
     }
-    let read = || -> Result<Tls, TlsError> {
-        let mut tls = Tls::builder();
-        if let Some(pem) = authorities {
-            tls = tls.trust(pem)?;
-        }
-        if let Some((certificate, key)) = identity {
-            tls = tls.identity(certificate, key)?;
-        }
-        tls.build()
-    };
-    read().map_err(|error| error.to_string())
+    Tls::of(authorities, false, identity).map_err(|error| error.to_string())
 }
 
 /// Whether a Secret brings anything of this.

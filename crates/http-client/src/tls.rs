@@ -36,6 +36,18 @@ impl Tls {
         TlsBuilder::default()
     }
 
+    /// Of what is there: authorities, which count alone (`only`) or beside the system's, and a certificate of one's own with its key.
+    pub fn of(authorities: Option<&[u8]>, only: bool, identity: Option<(&[u8], &[u8])>) -> Result<Self, TlsError> {
+        let mut tls = Self::builder();
+        if let Some(pem) = authorities {
+            tls = if only { tls.trust_only(pem)? } else { tls.trust(pem)? };
+        }
+        if let Some((certificate, key)) = identity {
+            tls = tls.identity(certificate, key)?;
+        }
+        tls.build()
+    }
+
     /// What the client was told of certificates before does not count any more.
     pub fn apply(&self, client: ClientBuilder) -> ClientBuilder {
         client.tls_backend_preconfigured(self.0.clone())

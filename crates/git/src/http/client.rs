@@ -1,5 +1,5 @@
 use crate::{Access, Error};
-use http_client::{Tls, TlsError};
+use http_client::Tls;
 use std::{sync::OnceLock, time::Duration};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,17 +23,6 @@ impl Clients {
     }
 }
 
-fn trust(access: &Access) -> Result<Tls, TlsError> {
-    let mut tls = Tls::builder();
-    if let Some(pem) = &access.ca_certificate {
-        tls = tls.trust_only(pem)?;
-    }
-    if let Some(identity) = &access.identity {
-        tls = tls.identity(&identity.certificate, &identity.key)?;
-    }
-    tls.build()
-}
-
 fn build(access: &Access) -> Result<reqwest::Client, Error> {
     let tls = |e: reqwest::Error| Error::Tls(types::innermost(&e).to_string());
     // The environment's proxies do count, as for Flux, unless the source names its own.
@@ -42,7 +31,9 @@ fn build(access: &Access) -> Result<reqwest::Client, Error> {
         .connect_timeout(CONNECT_TIMEOUT)
         .user_agent(concat!("git/sluice-", env!("CARGO_PKG_VERSION")));
     if access.ca_certificate.is_some() || access.identity.is_some() {
-        builder = trust(access).map_err(|error| Error::Tls(error.to_string()))?.apply(builder);
+        let identity = access.identity.as_ref().map(|one| (&*one.certificate, &*one.key));
+        let tls = Tls::of(access.ca_certificate.as_deref(), true, identity);
+        builder = tls.map_err(|error| Error::Tls(error.to_string()))?.apply(builder);
     }
     if let Some(proxy) = &access.proxy {
         let mut through = reqwest::Proxy::all(&proxy.address).map_err(|e| Error::Proxy(types::innermost(&e).to_string()))?;

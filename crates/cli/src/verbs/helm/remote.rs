@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use chartrepo::{Index, Listing, Repository, SelectError};
 use clap::{Arg, ArgMatches};
-use http_client::{Basic, Client, Options, Retry, Tls, TlsError};
+use http_client::{Basic, Client, Options, Retry, Tls};
 use oci::{Credentials, DockerConfig, Limits, Reference, Scheme, media_type};
 use serde_json::Value;
 use std::{collections::HashMap, env, fs, path::PathBuf, rc::Rc};
@@ -91,17 +91,8 @@ impl Security {
             let pem = identity.map(|(certificate, key)| reqwest::Identity::from_pem(&[&certificate[..], b"\n", &key].concat()));
             shown = pem.transpose().map_err(|error| wrong(&types::innermost(&error).to_string()))?;
         } else if authorities.is_some() || identity.is_some() {
-            let built = || -> Result<Tls, TlsError> {
-                let mut tls = Tls::builder();
-                if let Some(pem) = &authorities {
-                    tls = tls.trust_only(pem)?;
-                }
-                if let Some((certificate, key)) = &identity {
-                    tls = tls.identity(certificate, key)?;
-                }
-                tls.build()
-            };
-            tls = Some(built().map_err(|error| wrong(&error.to_string()))?);
+            let identity = identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+            tls = Some(Tls::of(authorities.as_deref(), true, identity).map_err(|error| wrong(&error.to_string()))?);
         }
         let skip = self.skip;
         Ok(move |mut builder: reqwest::ClientBuilder| {
